@@ -1,0 +1,13 @@
+"""The textbook backend: the equations, numbered, forward and backward side by side, in plain NumPy.
+
+It is written to be read and to hold the fast backends to account, not to be fast. It takes whatever dtype the
+parameters have; complex128 runs through it, so that its gradients can be checked against the complex step.
+"""
+
+from rnnkit_numpy.chain import backward, forward
+from rnnkit_numpy.rules import update
+from rnnkit_numpy.trees import from_numpy, to_numpy
+
+name = "numpy"
+
+__all__ = ["backward", "forward", "from_numpy", "name", "to_numpy", "update"]

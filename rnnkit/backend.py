@@ -1,0 +1,244 @@
+"""The one door between the core and the backends: the protocol, and `backend(name)`.
+
+A backend is a module (or any object) with a `name` and five functions. It is found by entry point in the group
+`rnnkit.backends`, and imported only when somebody asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from rnnkit.errors import BackendError, ModelError, did_you_mean
+from rnnkit.model.initialisers import initial_state
+from rnnkit.model.layers import Chain, parameter_shapes
+from rnnkit.model.rules import RuleState
+from rnnkit.model.state import State
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+GROUP = "rnnkit.backends"
+
+
+class Gradients(NamedTuple):
+    """Derivatives of a scalar with respect to everything that goes into a forward pass.
+
+    Attributes:
+        params: a dict like the parameters.
+        state: a tuple like the state: with respect to what stands before row 0.
+        x: `(T, B, I)`.
+    """
+
+    params: dict[str, Any]
+    state: State
+    x: Any
+
+
+class BlockResult(NamedTuple):
+    """What training through a block of K batches leaves behind.
+
+    Attributes:
+        params, rule_state: after the last update.
+        state: of each lane after row `origin[K] - 1` of the last batch.
+        loss: `(K,)` float64, each window's loss before its update; 0 for a window without a scored row.
+        norm: `(K,)` float64, global 2-norm of each window's gradient before clipping.
+        done: windows trained. Less than K when the loss or gradient of window `done` is not finite: its update was
+            not made, its loss and norm are recorded, `params` and `rule_state` are those before it, `state` is what
+            its carried lanes started from.
+    """
+
+    params: dict[str, Any]
+    rule_state: RuleState
+    state: State
+    loss: np.ndarray
+    norm: np.ndarray
+    done: int
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Five pure functions over arrays of the backend's own kind; they change none of their arguments.
+
+    Arrays are time-major, and the dtype of the parameters is the dtype of everything. `reset` and `valid` are NumPy
+    bool arrays `(T, B)`; left out, no row resets and every row is valid. Where `reset[t, b]`, lane b's state becomes
+    the initial state before row t, whether the row is valid or not, and no gradient crosses. Where `valid[t, b]` is
+    false the state of every layer is held, the output row is zero, and x and `d_y` there have no influence.
+
+    A backend may bring two more: `train_block` (see `rnnkit.train.block.train_block`, which composes it from the
+    five), and `configure(**options)`, which returns the backend with options set, such as `device="cuda"`.
+    A model, loss or rule that a backend cannot run raises `ModelError`.
+    """
+
+    @property
+    def name(self) -> str:
+        """The entry point's name, for messages."""
+        ...
+
+    @property
+    def forward(self) -> Callable[..., tuple[Any, State, Any]]:
+        """`forward(model, params, x, state, reset=None, valid=None) -> y, state, tape`.
+
+        `x (T, B, I)`, `y (T, B, O)`; `state` is what stands before row 0, the returned one after row T-1; the tape
+        is what `backward` needs, opaque to everyone else.
+        """
+        ...
+
+    @property
+    def backward(self) -> Callable[..., Gradients]:
+        """`backward(model, params, tape, d_y, d_state=None) -> Gradients`.
+
+        `d_y (T, B, O)` and `d_state`, a tuple like the state, are the derivatives of a scalar with respect to the
+        outputs and to the final state.
+        """
+        ...
+
+    @property
+    def update(self) -> Callable[..., tuple[dict[str, Any], RuleState]]:
+        """`update(rule, params, grads, rule_state) -> params, rule_state`: one optimizer step."""
+        ...
+
+    @property
+    def from_numpy(self) -> Callable[[Any], Any]:
+        """A tree of NumPy arrays (dicts, tuples, named tuples) as the backend's arrays."""
+        ...
+
+    @property
+    def to_numpy(self) -> Callable[[Any], Any]:
+        """A tree of the backend's arrays as NumPy arrays."""
+        ...
+
+
+def backend(name: str | Backend, **options: Any) -> Backend:
+    """Load a backend by the name of its entry point.
+
+    Args:
+        name: such as `"numba"`, `"numpy"` or `"torch"`; a backend comes back as it is.
+        options: handed to the backend's `configure`, such as `device="cuda"` for torch.
+
+    Raises:
+        BackendError: no such backend (the message lists the installed ones), two distributions that declare the
+            name differently, a backend whose library is not installed, or options that it does not take.
+
+    Example:
+        >>> import rnnkit as rk
+        >>> rk.backend("numpy").name
+        'numpy'
+    """
+    loaded = _load(name) if isinstance(name, str) else name
+    if not isinstance(loaded, Backend):
+        raise BackendError(
+            f"backend expects a module with name, forward, backward, update, from_numpy and to_numpy, got {loaded!r}"
+        )
+    if not options:
+        return loaded
+    configure = getattr(loaded, "configure", None)
+    if configure is None:
+        raise BackendError(f"backend {loaded.name!r} takes no options, got {', '.join(options)}; leave them out")
+    return configure(**options)
+
+
+def installed_backends() -> list[str]:
+    """Names of the entry points in the group `rnnkit.backends`, sorted; nothing is imported."""
+    return sorted({point.name for point in _entry_points()})
+
+
+def _load(name: str) -> Any:
+    points = {point.value: point for point in _entry_points() if point.name == name}
+    if not points:
+        known = installed_backends()
+        raise BackendError(
+            f"backend expects one of the installed backends ({', '.join(known) or 'none'}), got {name!r}"
+            f"{did_you_mean(name, known)}"
+        )
+    if len(points) > 1:
+        raise BackendError(
+            f"backend {name!r} is declared more than once: {', '.join(sorted(points))}; uninstall all but one"
+        )
+    (point,) = points.values()
+    try:
+        return point.load()
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        remedy = f"pip install 'rnnkit[{name}]'" if point.value.startswith("rnnkit_") else f"pip install {missing}"
+        raise BackendError(f"backend {name!r} needs {missing!r}, which is not installed; {remedy}") from error
+
+
+def _entry_points() -> Iterable[EntryPoint]:
+    from importlib.metadata import entry_points
+
+    return entry_points(group=GROUP)
+
+
+def map_arrays(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Apply a function to every array of a tree of dicts, tuples and named tuples; numbers, text and None pass."""
+    if isinstance(tree, Mapping):
+        return {key: map_arrays(function, value) for key, value in tree.items()}
+    if isinstance(tree, tuple):
+        mapped = [map_arrays(function, value) for value in tree]
+        return type(tree)(*mapped) if hasattr(tree, "_fields") else tuple(mapped)
+    return tree if tree is None or isinstance(tree, int | float | str) else function(tree)
+
+
+def check_arguments(
+    model: Chain,
+    params: Mapping[str, Any],
+    x: Any,
+    state: Sequence[Any],
+    reset: np.ndarray | None,
+    valid: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What every backend's `forward` checks first.
+
+    Returns:
+        `(reset, valid)`, bool `(T, B)`, filled in where they were left out.
+
+    Raises:
+        ModelError: parameters, x, state, reset or valid whose names or shapes do not fit the model.
+    """
+    check_parameters(model, params)
+    if len(x.shape) != 3 or x.shape[2] != model.inputs:
+        raise ModelError(
+            f"forward expects x of shape (T, B, {model.inputs}) for {model}, got {tuple(x.shape)}; "
+            f"arrays are time-major: rows, lanes, features"
+        )
+    steps, lanes = int(x.shape[0]), int(x.shape[1])
+    expected = tuple(
+        tuple(tuple(a.shape) for a in initial_state(layer, lanes, np.dtype(bool))) for layer in model.layers
+    )
+    got = tuple(tuple(tuple(a.shape) for a in entry) for entry in state)
+    if got != expected:
+        raise ModelError(
+            f"forward expects a state of shapes {expected} for {lanes} lanes, got {got}; "
+            f"make one with rk.setup(model, lanes={lanes})"
+        )
+    masks = []
+    for label, mask, default in (("reset", reset, False), ("valid", valid, True)):
+        mask = np.full((steps, lanes), default) if mask is None else np.asarray(mask)
+        if mask.shape != (steps, lanes) or mask.dtype != np.bool_:
+            raise ModelError(
+                f"forward expects {label} to be bool of shape {(steps, lanes)}, got {mask.dtype} {mask.shape}"
+            )
+        masks.append(mask)
+    return masks[0], masks[1]
+
+
+def check_parameters(model: Chain, params: Mapping[str, Any]) -> None:
+    """Check that parameters have the names and shapes that a model expects.
+
+    Raises:
+        ModelError: naming the first that does not.
+    """
+    expected = parameter_shapes(model)
+    for key, shape in expected.items():
+        if key not in params:
+            raise ModelError(
+                f"the model expects a parameter {key!r} of shape {shape}, got none; make them with rk.setup(model)"
+            )
+        if tuple(params[key].shape) != shape:
+            raise ModelError(f"the model expects parameter {key!r} of shape {shape}, got {tuple(params[key].shape)}")
+    extra = [key for key in params if key not in expected]
+    if extra:
+        raise ModelError(f"the model expects no parameter {extra[0]!r}, got one; leave it out")

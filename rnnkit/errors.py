@@ -1,0 +1,64 @@
+"""The one exception family: *who* expects *what*, got *what*, do *this*.
+
+Every error is a `RnnkitError` and also the built-in exception that a caller would expect to catch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+
+class RnnkitError(Exception):
+    """Base of every error that rnnkit raises on purpose."""
+
+    def __str__(self) -> str:  # KeyError and OSError would decorate the message
+        return str(self.args[0]) if self.args else ""
+
+
+class DataError(RnnkitError, ValueError):
+    """Rows, columns, targets or segments that cannot be used."""
+
+
+class SourceError(RnnkitError, OSError):
+    """A file that is not there, cannot be read, or would be overwritten."""
+
+
+class ScheduleError(RnnkitError, ValueError):
+    """A splitter or a policy that does not fit its sequence."""
+
+
+class ContinuityError(ScheduleError):
+    """State would be carried into a window that does not continue the one the state has seen."""
+
+
+class ModelError(RnnkitError, ValueError):
+    """A model, parameter, loss, rule or array of the wrong shape or kind."""
+
+
+class BackendError(RnnkitError, LookupError):
+    """A backend that is unknown, declared twice, or not installed."""
+
+
+class ConfigError(RnnkitError, ValueError):
+    """A configuration with one or more errors, each with its dotted path and line."""
+
+
+class NonFiniteError(RnnkitError, ArithmeticError):
+    """A loss or gradient that is not finite; `run` holds the last good parameters."""
+
+    run: Any = None
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during training; `run` holds everything up to the last finished block."""
+
+    run: Any = None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`"; did you mean 'x'?"` for the nearest known word, or nothing."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,51 @@
+"""Descriptions as plain values for TOML and JSON, and back: `{"type": "LSTM", "inputs": 1, "hidden": 10}`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from rnnkit.errors import ModelError, did_you_mean
+from rnnkit.model.layers import LSTM, Chain, Dense
+
+
+def to_plain(description: Any) -> dict[str, Any]:
+    """A frozen dataclass as a dict: its fields, and its class under `"type"`.
+
+    Example:
+        >>> import rnnkit as rk
+        >>> to_plain(rk.LSTM(1, 10))
+        {'type': 'LSTM', 'inputs': 1, 'hidden': 10}
+    """
+    if not is_dataclass(description):
+        raise ModelError(f"to_plain expects a description such as LSTM(1, 10), got {description!r}")
+    values = {field.name: getattr(description, field.name) for field in fields(description)}
+    return {"type": type(description).__name__, **values}
+
+
+def from_plain(plain: Mapping[str, Any], kinds: Iterable[type]) -> Any:
+    """The description that `to_plain` wrote, one of `kinds`.
+
+    Raises:
+        ModelError: an unknown type or field.
+    """
+    known = {kind.__name__: kind for kind in kinds}
+    name = plain.get("type", "")
+    if name not in known:
+        raise ModelError(f"expected a type among {', '.join(known)}, got {name!r}{did_you_mean(str(name), known)}")
+    values = {key: value for key, value in plain.items() if key != "type"}
+    try:
+        return known[name](**values)
+    except TypeError as error:
+        raise ModelError(f"{name} cannot be made from {values}: {error}") from error
+
+
+def chain_to_plain(model: Chain) -> list[dict[str, Any]]:
+    """The layers of a chain, each as a dict."""
+    return [to_plain(layer) for layer in model.layers]
+
+
+def chain_from_plain(layers: Iterable[Mapping[str, Any]]) -> Chain:
+    """The chain that `chain_to_plain` wrote."""
+    return Chain(*(from_plain(layer, (LSTM, Dense)) for layer in layers))

@@ -1,0 +1,58 @@
+"""A model in a table: layers, shapes, parameters, bytes, state size."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnnkit.model.initialisers import initial_state
+from rnnkit.model.layers import Chain, Layer, parameter_shapes
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a model weighs.
+
+    Attributes:
+        rows: for each layer its description, parameter shapes, number of parameters and state numbers a lane.
+        parameters: of the whole model.
+        state: numbers of state a lane.
+        bytes: of the parameters.
+        dtype: for which `bytes` was counted.
+    """
+
+    rows: tuple[tuple[Layer, dict[str, tuple[int, ...]], int, int], ...]
+    parameters: int
+    state: int
+    bytes: int
+    dtype: str
+
+    def __str__(self) -> str:
+        table = [("layer", "parameters (shapes)", "count", "state a lane")]
+        for index, (layer, shapes, count, state) in enumerate(self.rows):
+            shown = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
+            table.append((f"{index}  {layer!r}", shown, f"{count:,}", f"{state:,}"))
+        table.append(("total", f"{self.bytes:,} bytes as {self.dtype}", f"{self.parameters:,}", f"{self.state:,}"))
+        widths = [max(len(row[column]) for row in table) for column in range(4)]
+        return "\n".join(
+            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}".rstrip() for a, b, c, d in table
+        )
+
+
+def summary(model: Chain, dtype: str = "float32") -> Summary:
+    """Layers, shapes, parameters, bytes and state size of a model; print it.
+
+    Example:
+        >>> import rnnkit as rk
+        >>> rk.summary(rk.Chain(rk.LSTM(1, 10), rk.Dense(10, 1))).parameters
+        531
+    """
+    rows = []
+    for layer in model.layers:
+        shapes = parameter_shapes(layer)
+        count = sum(math.prod(shape) for shape in shapes.values())
+        rows.append((layer, shapes, count, sum(a.size for a in initial_state(layer, 1, np.dtype(dtype)))))
+    parameters = sum(row[2] for row in rows)
+    return Summary(tuple(rows), parameters, sum(row[3] for row in rows), parameters * np.dtype(dtype).itemsize, dtype)
