@@ -1,0 +1,115 @@
+"""Which columns of a file are inputs, targets and times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnkit.data.source import Source, as_rows
+from rnnkit.errors import DataError, did_you_mean
+
+Column = str | int
+Columns = list[str] | list[int] | tuple[str, ...] | tuple[int, ...]
+
+
+class Wanted(NamedTuple):
+    """Which columns the caller asked for."""
+
+    time: Column | None
+    features: Columns | None
+    target: Column | Columns | None
+    horizon: int
+
+
+class Choice(NamedTuple):
+    """Which columns of the file are what.
+
+    Attributes:
+        features: columns of x.
+        targets: columns of y, empty where they are columns of x.
+        target_columns: which columns of x the targets are, or None.
+    """
+
+    features: list[Any]
+    targets: list[Any]
+    target_columns: tuple[int, ...] | None
+
+
+def choose(who: str, known: list[Any], wanted: Wanted) -> Choice:
+    """Find the columns asked for among those of the file, or the default ones.
+
+    Raises:
+        DataError: a column that is not there or asked for twice, or a target that must be named.
+    """
+    every = [column for column in known if column != wanted.time]
+    features = every if wanted.features is None else _listed(wanted.features)
+    if wanted.target is None and len(features) > 1:
+        raise DataError(
+            f"{who} has {len(features)} features ({names(features)}); say which to predict: "
+            f"target={features[-1]!r}, or a list"
+        )
+    targets = features if wanted.target is None else _listed(wanted.target)
+    for option, columns in (("time", _listed(wanted.time)), ("features", features), ("target", targets)):
+        for column in columns:
+            if column not in known or isinstance(column, bool):
+                raise DataError(
+                    f"{who} has no column {column!r}, asked for as {option}; its columns are {names(known)}"
+                    f"{did_you_mean(str(column), map(str, known))}"
+                )
+            if known.count(column) > 1 or columns.count(column) > 1:
+                raise DataError(f"{who}: {option} names column {column!r}, which stands there twice; name it once")
+        if not columns and option != "time":
+            raise DataError(f"{who} expects at least one column for {option}, got none; its columns are {names(known)}")
+    if all(column in features for column in targets):
+        return Choice(features, [], tuple(features.index(column) for column in targets))
+    return Choice(features, targets, None)
+
+
+def file_source(who: str, choice: Choice, x: Any, y: Any, labels: bool, lines: np.ndarray | None = None) -> Source:
+    """The source that holds the chosen columns."""
+    return Source(
+        x=as_rows(x, who, "its columns"),
+        y=None if y is None else as_rows(y, who, "its target"),
+        target_columns=choice.target_columns,
+        labels=labels and len(choice.targets) == 1,
+        who=who,
+        columns=tuple(f"column {column!r}" for column in choice.features),
+        targets=tuple(f"column {column!r}" for column in choice.targets),
+        lines=lines,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class PickedColumns:
+    """Some columns of an array, in any order, that slice by rows; the array itself is not copied."""
+
+    array: np.ndarray
+    columns: list[int]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(N, F)`."""
+        return self.array.shape[0], len(self.columns)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        return np.asarray(self.array[rows])[:, self.columns]
+
+
+def pick(array: np.ndarray, columns: list[int]) -> Any:
+    """Columns of an array: a view where they stand side by side."""
+    first, last = columns[0], columns[-1] + 1
+    return array[:, first:last] if columns == list(range(first, last)) else PickedColumns(array, columns)
+
+
+def _listed(columns: Any) -> list[Any]:
+    if columns is None:
+        return []
+    return list(columns) if isinstance(columns, list | tuple) else [columns]
+
+
+def names(columns: list[Any]) -> str:
+    """Columns for a message, the first twelve of many."""
+    shown = ", ".join(map(str, columns[:12]))
+    return shown if len(columns) <= 12 else f"{shown}, ... ({len(columns)} in all)"

@@ -1,0 +1,154 @@
+"""Scaling to mean 0 and standard deviation 1, fitted on the training part alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnnkit.data.source import SLICE
+from rnnkit.errors import DataError
+
+if TYPE_CHECKING:
+    from rnnkit.data.sequence import Sequence
+
+
+@dataclass(frozen=True)
+class Standard:
+    """Per column: `scaled = (value - mean) / std`.
+
+    Args:
+        x_mean, x_std: of the features, F numbers each.
+        y_mean, y_std: of the targets, O numbers each; empty for labels, which are not scaled.
+
+    Raises:
+        DataError: different numbers of means and stds, one that is not finite, or a std that is not positive.
+
+    Example:
+        >>> import numpy as np
+        >>> from rnnkit.data import Sequence, Standard
+        >>> Standard.fit(Sequence(np.array([1.0, 3.0, 7.0])))
+        Standard(x_mean=(2.0,), x_std=(1.0,), y_mean=(2.0,), y_std=(1.0,))
+    """
+
+    x_mean: tuple[float, ...]
+    x_std: tuple[float, ...]
+    y_mean: tuple[float, ...] = ()
+    y_std: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in (field.name for field in fields(self)):
+            object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
+        for kind, means, stds in (("x", self.x_mean, self.x_std), ("y", self.y_mean, self.y_std)):
+            if len(means) != len(stds):
+                raise DataError(
+                    f"Standard expects as many numbers in {kind}_mean as in {kind}_std, "
+                    f"got {len(means)} and {len(stds)}"
+                )
+            if not np.isfinite(means + stds).all() or any(std <= 0 for std in stds):
+                raise DataError(f"Standard expects finite {kind}_mean and positive {kind}_std, got {means}, {stds}")
+
+    @classmethod
+    def fit(cls, series: Sequence) -> Standard:
+        """Mean and standard deviation over the rows of the segments: one pass, bounded slices, float64.
+
+        Targets that are columns of x get the numbers of those columns. A constant column gets std 1.
+
+        Args:
+            series: usually the training part; a scaler that it carries is left aside.
+
+        Source: the merging of moments is that of Chan, Golub and LeVeque (1979).
+        """
+        raw = series.with_scaler(None)
+        width = series.features
+        own = series.target_columns is None and not series.labels
+        moments = _Moments()
+        before = np.cumsum(series.lengths) - series.lengths
+        for start in range(0, len(series), SLICE):
+            index = np.arange(start, min(start + SLICE, len(series)))
+            segment = np.searchsorted(before, index, side="right") - 1
+            x, y = raw.take(index - before[segment] + series.starts[segment], np.float64)
+            moments.add(np.concatenate((x, y), axis=1) if own else x)
+        mean, std = moments.mean_and_std()
+        targets = series.target_columns or range(width, len(mean))
+        return cls(
+            tuple(mean[:width]),
+            tuple(std[:width]),
+            tuple(mean[column] for column in targets),
+            tuple(std[column] for column in targets),
+        )
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Standard:
+        """What `to_dict` wrote.
+
+        Raises:
+            DataError: a name that is missing or unknown.
+        """
+        known = {field.name for field in fields(cls)}
+        if set(data) != known:
+            raise DataError(f"Standard.from_dict expects {', '.join(sorted(known))}, got {', '.join(sorted(data))}")
+        return cls(**data)
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """Plain lists of numbers by name, for JSON and TOML."""
+        return {name: list(values) for name, values in asdict(self).items()}
+
+    def scale_x(self, x: np.ndarray) -> np.ndarray:
+        """Features `(..., F)` scaled: a new array in float64."""
+        return _scaled(x, self.x_mean, self.x_std)
+
+    def scale_y(self, y: np.ndarray) -> np.ndarray:
+        """Targets `(..., O)` scaled: a new array in float64; labels come back as they are."""
+        return _scaled(y, self.y_mean, self.y_std) if self.y_mean else y
+
+    def unscale_x(self, x: np.ndarray) -> np.ndarray:
+        """Scaled features `(..., F)` in their own unit: a new array in float64."""
+        return x * np.array(self.x_std) + np.array(self.x_mean)
+
+    def unscale_y(self, y: np.ndarray) -> np.ndarray:
+        """Scaled targets or predictions `(..., O)` in their own unit, in float64; y itself for labels."""
+        return y * np.array(self.y_std) + np.array(self.y_mean) if self.y_mean else y
+
+
+class _Moments:
+    """Count, mean and sum of squared deviations of each column, block by block.
+
+    Two blocks a, b with n = n_a + n_b rows merge to
+
+        mean = mean_a + (mean_b - mean_a) n_b / n
+        M2 = M2_a + M2_b + (mean_b - mean_a)² n_a n_b / n
+
+    A mean far from 0 is rounded by its own size, so all of them are counted from the first block's mean.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.origin: Any = 0.0
+        self.mean: Any = 0.0
+        self.squares: Any = 0.0
+
+    def add(self, block: np.ndarray) -> None:
+        rows = len(block)
+        if not self.count:
+            self.origin = block.mean(0)
+        shifted = block - self.origin
+        mean = shifted.mean(0)
+        squares = ((shifted - mean) ** 2).sum(0)
+        total = self.count + rows
+        shift = mean - self.mean
+        self.squares = self.squares + squares + shift**2 * (self.count * rows / total)
+        self.mean = self.mean + shift * (rows / total)
+        self.count = total
+
+    def mean_and_std(self) -> tuple[np.ndarray, np.ndarray]:
+        std = np.sqrt(self.squares / self.count)
+        return self.origin + self.mean, np.where(std == 0, 1.0, std)
+
+
+def _scaled(values: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
+    scaled = values - np.array(mean)
+    scaled /= np.array(std)
+    return scaled

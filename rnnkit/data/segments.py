@@ -1,0 +1,212 @@
+"""Index arithmetic on runs and segments: where state may flow, and which of those rows have a target.
+
+A *run* is a contiguous range of rows within which state may flow; its *segment* is the run without its last h
+rows, whose targets (h rows later) would lie beyond it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnkit.data.source import SLICE
+from rnnkit.errors import DataError
+
+Gap = float | str | datetime.timedelta | np.timedelta64
+"""A step in time: a number (of seconds, where time is given as dates), `"30min"`, a timedelta."""
+
+UNITS = {"ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+class Segment(NamedTuple):
+    """Rows start to stop, without stop, that have targets and through which state may flow."""
+
+    start: int
+    stop: int
+
+
+def runs_given(segments: Any, rows: int, who: str) -> np.ndarray:
+    """Check runs that were written down, `[(start, stop), ...]`.
+
+    Returns:
+        `(R, 2)` int64.
+
+    Raises:
+        DataError: none, one that is empty or out of range, or two that overlap or stand in the wrong order.
+    """
+    try:
+        runs: Any = np.asarray(segments)
+    except ValueError:  # pairs of different lengths
+        runs = np.empty(0)
+    if runs.ndim != 2 or runs.shape[1] != 2 or runs.dtype.kind not in "iu":
+        raise DataError(f"{who} expects segments=[(start, stop), ...] of whole numbers, got {segments!r}")
+    runs = runs.astype(np.int64)
+    for index, (start, stop) in enumerate(runs.tolist()):
+        if not 0 <= start < stop <= rows:
+            raise DataError(
+                f"{who} expects segments with 0 <= start < stop <= {rows}, got ({start}, {stop}) as segment {index}"
+            )
+        if index and start < runs[index - 1, 1]:
+            raise DataError(
+                f"{who}: segment {index} starts at row {start}, before segment {index - 1} ends at row "
+                f"{runs[index - 1, 1]}; give segments in order and without overlap"
+            )
+    return runs
+
+
+def runs_by_time(time: Any, rows: int, gap: Gap | None, who: str) -> np.ndarray:
+    """Cut where time jumps: at every step back, and at every step larger than `gap`.
+
+    Args:
+        time: `(N,)` numbers or dates (datetime64, ISO 8601 text, datetime objects); read in slices.
+        rows: N.
+        gap: the largest step within a run; None allows any step forward. Equal times are no cut.
+        who: how messages begin.
+
+    Returns:
+        `(R, 2)` int64.
+
+    Raises:
+        DataError: another length than N, a time that is missing or none, a gap that does not fit the times.
+    """
+    if not hasattr(time, "shape"):
+        time = np.asarray(time)
+    if tuple(time.shape) != (rows,):
+        raise DataError(f"{who} expects one time for each of {rows} rows, got shape {tuple(time.shape)}")
+    cuts = [np.empty(0, np.int64)]
+    for start in range(0, max(rows - 1, 1), SLICE):
+        block = _as_times(time[start : start + SLICE + 1], start, who)
+        step = np.diff(block)
+        cut = step < np.zeros(1, step.dtype)
+        if gap is not None:
+            cut |= step > _as_step(gap, block.dtype, who)
+        cuts.append(np.flatnonzero(cut) + start + 1)
+    inner = np.concatenate(cuts)
+    return np.stack((np.append(0, inner), np.append(inner, rows)), axis=1)
+
+
+def cut_at(runs: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Take rows out of runs `(R, 2)`, so that each run ends before such a row and a new one begins after it.
+
+    Args:
+        runs: ordered, without overlap.
+        missing: rows of the runs, ascending.
+    """
+    # every row taken out ends one piece and begins another, and pieces stand in order: sorting pairs them up
+    starts = np.sort(np.concatenate((runs[:, 0], missing + 1)))
+    stops = np.sort(np.concatenate((runs[:, 1], missing)))
+    pieces = np.stack((starts, stops), axis=1)
+    return pieces[starts < stops]
+
+
+def keep_targeted(runs: np.ndarray, horizon: int, short: str, who: str) -> np.ndarray:
+    """The runs `(R, 2)` that have a row with a target: more than `horizon` rows.
+
+    Raises:
+        DataError: a run that has none, under `short="refuse"`; no run at all that has one.
+    """
+    lengths = runs[:, 1] - runs[:, 0]
+    kept = lengths > horizon
+    if not kept.any():
+        longest = f"the longest run has {lengths.max()} rows" if len(runs) else "every row has a missing value"
+        raise DataError(
+            f"{who} has no row with a target: {longest}, and horizon={horizon} needs {horizon + 1} in a row"
+        )
+    if short == "refuse" and not kept.all():
+        index = int(np.argmin(kept))
+        start, stop = runs[index].tolist()
+        raise DataError(
+            f"{who}: segment {index} (rows {start} to {stop - 1}) has {stop - start} rows, but "
+            f"horizon={horizon} needs at least {horizon + 1}; use horizon <= {stop - start - 1}, "
+            f"or leave it out with short='drop'"
+        )
+    return runs[kept]
+
+
+def clip_runs(runs: np.ndarray, begin: int, end: int) -> np.ndarray:
+    """What lies between two rows, counted over the rows of the runs `(R, 3)` alone, without empty pieces.
+
+    The first column, the first row that a warm-up may read, stays that of the whole run.
+    """
+    first, starts, stops = runs.T
+    lengths = stops - starts
+    before = np.cumsum(lengths) - lengths
+    pieces = np.stack(
+        (first, starts + np.clip(begin - before, 0, lengths), starts + np.clip(end - before, 0, lengths)),
+        axis=1,
+    )
+    return pieces[pieces[:, 1] < pieces[:, 2]]
+
+
+def part_sizes(rows: int, train: float, validation: float, who: str) -> tuple[int, int, int]:
+    """Rows of the training, validation and test part, from fractions (float) or numbers of rows (int).
+
+    Raises:
+        DataError: a fraction outside 0 to 1, a negative number, no training part, or more than there is.
+    """
+    sizes = []
+    for name, part in (("train", train), ("validation", validation)):
+        number = not isinstance(part, bool) and isinstance(part, int | float | np.integer)
+        if not number or not 0 <= part <= (1 if isinstance(part, float) else rows):
+            raise DataError(
+                f"split of {who} expects {name} to be a fraction from 0.0 to 1.0 or a number of rows "
+                f"up to {rows}, got {part!r}"
+            )
+        sizes.append(round(part * rows) if isinstance(part, float) else int(part))
+    if sizes[0] == 0:
+        raise DataError(f"split of {who} expects a training part, got train={train!r} of {rows} rows; make it larger")
+    fractions = isinstance(train, float) and isinstance(validation, float)
+    if train + validation > 1 + 1e-9 if fractions else sum(sizes) > rows:
+        raise DataError(
+            f"split of {who} expects train and validation within {rows} rows, got train={train!r} and "
+            f"validation={validation!r}; make them smaller"
+        )
+    sizes[1] = min(sizes[1], rows - sizes[0])  # two fractions that make up 1 may round to one row too many
+    return sizes[0], sizes[1], rows - sum(sizes)
+
+
+def _as_times(values: Any, start: int, who: str) -> np.ndarray:
+    times = np.asarray(values)
+    if times.dtype.kind in "OUS":
+        try:
+            times = times.astype("datetime64[us]")
+        except (ValueError, TypeError):
+            raise DataError(
+                f"{who} expects time as numbers or dates, got text such as {str(times.flat[0])!r}"
+            ) from None
+    if times.dtype.kind == "M":
+        if np.datetime_data(times.dtype)[0] in ("Y", "M"):  # of no fixed length
+            times = times.astype("datetime64[D]")
+    elif times.dtype.kind in "iu":
+        times = times.astype(np.int64)
+    elif times.dtype.kind != "f":
+        raise DataError(f"{who} expects time as numbers or dates, got dtype {times.dtype}")
+    missing = np.isnat(times) if times.dtype.kind == "M" else ~np.isfinite(times)
+    if missing.any():
+        raise DataError(f"{who} expects a time for each row, got none at row {start + int(missing.argmax())}")
+    return times
+
+
+def _as_step(gap: Gap, dtype: np.dtype, who: str) -> Any:
+    """The gap as what differences of such times compare with."""
+    seconds: float | None = None
+    if isinstance(gap, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", gap)
+        if match is not None and match[2] in UNITS:
+            seconds = float(match[1]) * UNITS[match[2]]
+    elif isinstance(gap, datetime.timedelta):
+        seconds = gap.total_seconds()
+    elif isinstance(gap, np.timedelta64):
+        seconds = float(gap / np.timedelta64(1, "s"))
+    elif isinstance(gap, int | float | np.integer | np.floating) and not isinstance(gap, bool):
+        seconds = float(gap)
+        if dtype.kind != "M" and seconds > 0:
+            return gap
+    if seconds is None or not 0 < seconds < np.inf:
+        raise DataError(f"{who} expects gap to be positive, such as 1800 (seconds), '30min', '1h' or '2d', got {gap!r}")
+    if dtype.kind != "M":
+        raise DataError(f"{who} has times that are plain numbers; give gap as a number in their unit, got {gap!r}")
+    return np.timedelta64(round(seconds * 1e6), "us")

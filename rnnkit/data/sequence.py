@@ -1,0 +1,375 @@
+"""`Sequence`: rows, their targets, and the segments through which state may flow."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from rnnkit.data.columns import Column, Columns, Wanted
+from rnnkit.data.readers import open_source
+from rnnkit.data.scaling import Standard
+from rnnkit.data.segments import (
+    Gap,
+    Segment,
+    clip_runs,
+    cut_at,
+    keep_targeted,
+    part_sizes,
+    runs_by_time,
+    runs_given,
+)
+from rnnkit.data.source import Source, array_source, check_values
+from rnnkit.errors import DataError
+
+PIECE = 8192
+"""Rows that `take` gathers, scales and converts at a time: temporaries this small are reused."""
+
+Missing = Literal["refuse", "cut"]
+Short = Literal["refuse", "drop"]
+
+
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class Sequence:
+    """Rows x with targets y, in segments: contiguous runs of rows through which state may flow.
+
+    With `horizon=h` the target of row t is what stands h rows later, and each segment ends h rows before its
+    run does, so that no target crosses a boundary. The rows stay where they are: a sequence reads slices of
+    its source when asked and holds no copy. Every value is looked at once, slice by slice, when it is made.
+
+    Args:
+        x: inputs `(N, F)` or `(N,)`: an array, a memmap, or anything with `.shape` and slices `x[a:b]`.
+        y: targets `(N, O)` or `(N,)` of the same kind, or None to forecast columns of x. One axis of integers
+            counts as labels: classes from 0, handed out as int64 without a last axis and never scaled.
+        horizon: h, in rows; left out, 1 to forecast x and 0 where y is given.
+        target: the column or columns of x to forecast; left out, the only one.
+        segments: `[(start, stop), ...]`, runs of rows in order and without overlap; left out, one run of all
+            rows, or as time says. Rows outside are never used and may hold anything.
+        time: `(N,)` numbers or dates; cuts wherever it steps back, and at steps larger than `gap`.
+        gap: the largest step in time within a segment: in the unit of time, or for dates in seconds, as text
+            such as `"30min"`, `"1h"`, `"2d"`, or a timedelta. Left out, no step forward is too large.
+        missing: what to do with NaN: `"refuse"`, or `"cut"`: the row is in no run, and state stops before it.
+        name: for messages and plots.
+        short: what to do with a run of h rows or fewer: `"refuse"`, or `"drop"`.
+
+    Attributes:
+        name: as given.
+        horizon: h.
+        scaler: the `Standard` through which the rows are seen, or None.
+        runs: `(S, 3)` int64, the run of each segment: the first row that a warm-up may read (before `start`
+            in a part that `split` made), start, and stop, before the last h rows are taken off.
+
+    Raises:
+        DataError: rows, targets, segments or times that cannot be used; the message says which, and where.
+
+    Example:
+        >>> import numpy as np
+        >>> import rnnkit as rk
+        >>> rk.Sequence(np.arange(10.0), segments=[(0, 4), (4, 10)], name="counts")
+        Sequence('counts': 8 rows in 2 segments, 1 feature -> 1 target, horizon 1)
+    """
+
+    name: str
+    horizon: int
+    runs: np.ndarray
+    scaler: Standard | None
+    _source: Source
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        horizon: int | None = None,
+        target: int | list[int] | tuple[int, ...] | None = None,
+        segments: Any = None,
+        time: Any = None,
+        gap: Gap | None = None,
+        missing: Missing = "refuse",
+        name: str = "series",
+        short: Short = "refuse",
+    ) -> None:
+        source = array_source(x, y, target, name)
+        horizon = int(y is None) if horizon is None else horizon
+        runs = _find_runs(source, horizon, segments, time, gap, missing, short)
+        self.__dict__.update(name=name, horizon=horizon, runs=runs, scaler=None, _source=source)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        time: Column | None = None,
+        features: Columns | None = None,
+        target: Column | Columns | None = None,
+        horizon: int = 1,
+        gap: Gap | None = None,
+        missing: Missing = "refuse",
+        name: str | None = None,
+        short: Short = "refuse",
+    ) -> Sequence:
+        """Read a file: `.csv` (into memory), `.npy` (as a memmap), `.parquet` (row group by row group).
+
+        Args:
+            path: the file.
+            time: the column that holds times: ISO 8601 or numbers.
+            features: the columns of x; left out, every column but time.
+            target: the column or columns to predict; left out, the only feature. At horizon 0, one that is no
+                feature and holds whole numbers from 0 (Parquet and npy: of an integer type) counts as labels.
+            horizon, gap, missing, short: as for `Sequence`.
+            name: left out, the file's name without its suffix.
+
+        Columns are names, or in a `.npy` file whole numbers from 0.
+
+        Raises:
+            SourceError: a file that is not there, of an unknown kind, or that cannot be read.
+            DataError: a file, a column or a value that cannot be used; with the line of a CSV file.
+
+        Example:
+            >>> import rnnkit as rk
+            >>> rk.Sequence.open("examples/data/nyc_taxi.csv", time="timestamp", target="value")
+            Sequence('nyc_taxi': 10,319 rows in 1 segment, 1 feature -> 1 target, horizon 1)
+        """
+        file = Path(path)
+        source, times = open_source(file, Wanted(time, features, target, horizon))
+        runs = _find_runs(source, horizon, None, times, gap, missing, short)
+        series = object.__new__(cls)
+        named = file.stem if name is None else name
+        series.__dict__.update(name=named, horizon=horizon, runs=runs, scaler=None, _source=source)
+        return series
+
+    def __repr__(self) -> str:
+        targets = "label" if self.labels else "target"
+        return (
+            f"Sequence({self.name!r}: {_count(len(self), 'row')} in {_count(len(self.runs), 'segment')}, "
+            f"{_count(self.features, 'feature')} -> {_count(self.outputs, targets)}, horizon {self.horizon})"
+        )
+
+    def __len__(self) -> int:
+        """Rows with a target: the sum of the segments' lengths."""
+        return int(self.lengths.sum())
+
+    @property
+    def rows(self) -> int:
+        """Rows of the source, N."""
+        return self._source.x.shape[0]
+
+    @property
+    def features(self) -> int:
+        """Columns of x, F."""
+        return self._source.x.shape[1]
+
+    @property
+    def outputs(self) -> int:
+        """Columns of y, O; 1 for labels."""
+        return self._source.outputs
+
+    @property
+    def labels(self) -> bool:
+        """Whether the targets are integer classes."""
+        return self._source.labels
+
+    @property
+    def target_columns(self) -> tuple[int, ...] | None:
+        """The columns of x that the targets are, or None where y was given."""
+        return self._source.target_columns
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """First row of each segment, `(S,)` int64."""
+        return _frozen(self.runs[:, 1])
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Rows of each segment, `(S,)` int64."""
+        return _frozen(self.runs[:, 2] - self.runs[:, 1] - self.horizon)
+
+    @cached_property
+    def segments(self) -> tuple[Segment, ...]:
+        """Start and stop of each segment: the rows that have a target."""
+        return tuple(map(Segment, self.starts.tolist(), (self.starts + self.lengths).tolist()))
+
+    def take(self, rows: np.ndarray, dtype: DTypeLike = np.float32) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs and targets of any rows, scaled: new arrays.
+
+        Args:
+            rows: integers of any shape `(...)`, rows of the source; -1 is padding and gives zeros.
+            dtype: of x and y.
+
+        Returns:
+            x `(..., F)` and y `(..., O)`, or labels `(...)` int64. Whether a row lies in a segment is not
+            asked; one with nothing h rows later gets a target of zero.
+
+        Raises:
+            DataError: a row that the source does not have.
+        """
+        rows = np.asarray(rows)
+        low, high = (int(rows.min()), int(rows.max())) if rows.size else (0, -1)
+        if low < -1 or high >= self.rows:
+            raise DataError(
+                f"sequence {self.name!r} has rows 0 to {self.rows - 1} (-1 is padding), got {low} to {high}"
+            )
+        flat = rows.reshape(-1)
+        x = np.empty((flat.size, self.features), dtype)
+        y = np.empty(flat.size, np.int64) if self.labels else np.empty((flat.size, self.outputs), dtype)
+        piece = PIECE if self._source.indexable else max(flat.size, 1)
+        for start in range(0, flat.size, piece):
+            part = slice(start, start + piece)
+            self._fill(flat[part], x[part], y[part])
+        return x.reshape(*rows.shape, self.features), y.reshape(*rows.shape, *y.shape[1:])
+
+    def read_x(self, start: int, stop: int, dtype: DTypeLike = np.float32) -> np.ndarray:
+        """Inputs of rows start to stop, scaled: a new array `(stop - start, F)`; rows need no target.
+
+        Raises:
+            DataError: rows that the source does not have.
+        """
+        self._check_range(start, stop)
+        return self._scaled_x(self._source.x.read(start, stop), dtype)
+
+    def read_y(self, start: int, stop: int, dtype: DTypeLike = np.float32) -> np.ndarray:
+        """Targets of rows start to stop, as `take` gives them: a new array.
+
+        Raises:
+            DataError: rows that the source does not have.
+        """
+        self._check_range(start, stop)
+        first, last = min(start + self.horizon, self.rows), min(stop + self.horizon, self.rows)
+        y = self._scaled_y(self._source.values(first, last), dtype)
+        absent = stop - start - len(y)
+        return np.concatenate((y, np.zeros((absent, *y.shape[1:]), y.dtype))) if absent else y
+
+    def earlier_targets(self, rows: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
+        """The target `lag` rows before that of each row, in its own unit: what a naive prediction repeats.
+
+        Args:
+            rows: rows `(n,)` that have a target.
+            lag: rows back, from 1.
+
+        Returns:
+            `(values, known)`: `(n, O)` float64, or labels `(n,)`; and `(n,)` bool, false where it would lie before
+            the run of rows that the part belongs to, and the value means nothing.
+        """
+        first = self.runs[np.searchsorted(self.starts, rows, side="right") - 1, 0]
+        earlier = rows + self.horizon - lag
+        known = earlier >= first
+        place = np.maximum(earlier, first)
+        return self.with_scaler(None)._scaled_y(self._source.pairs(place, place)[1], np.float64), known
+
+    def split(self, train: float = 0.7, validation: float = 0.15) -> tuple[Sequence, Sequence | None, Sequence | None]:
+        """Training, validation and test part: contiguous in time, in that order, views of the same source.
+
+        Args:
+            train, validation: fractions of the runs' rows (float), or numbers of rows (int); the test part
+                gets the rest.
+
+        Returns:
+            The three parts; None for one of no rows. Each part's segments end h rows before the part does, so
+            that no target lies in the next; a piece of h rows or fewer is left out. `runs[:, 0]` stays the
+            first row of the whole run, so that a later part can warm its state over the rows before it.
+
+        Raises:
+            DataError: fractions or numbers that do not fit, or a part, named, in which no row has a target.
+        """
+        who = f"sequence {self.name!r}"
+        sizes = part_sizes(int((self.runs[:, 2] - self.runs[:, 1]).sum()), train, validation, who)
+        edges = np.cumsum((0, *sizes)).tolist()
+        parts: list[Sequence | None] = []
+        for part, begin, end in zip(("training", "validation", "test"), edges, edges[1:], strict=False):
+            pieces = clip_runs(self.runs, begin, end)
+            kept = pieces[pieces[:, 2] - pieces[:, 1] > self.horizon]
+            if end > begin and not len(kept):
+                raise DataError(
+                    f"split of {who}: the {part} part has {end - begin} rows, none of them with a target "
+                    f"{self.horizon} rows later in the same segment; make it larger or the horizon smaller"
+                )
+            parts.append(self._with(runs=_frozen(kept)) if len(kept) else None)
+        training, *others = parts
+        assert training is not None  # part_sizes gives it rows
+        return training, others[0], others[1]
+
+    def with_scaler(self, scaler: Standard | None) -> Sequence:
+        """The same rows seen through a scaler; None takes it off. Nothing is copied.
+
+        Raises:
+            DataError: a scaler for another number of features or targets.
+        """
+        if scaler is not None:
+            got = len(scaler.x_mean), len(scaler.y_mean)
+            expected = self.features, 0 if self.labels else self.outputs
+            if got != expected:
+                raise DataError(
+                    f"sequence {self.name!r} expects a scaler for {expected[0]} features and {expected[1]} "
+                    f"targets, got one for {got[0]} and {got[1]}; fit it on this sequence's training part"
+                )
+        return self._with(scaler=scaler)
+
+    def _with(self, **changes: Any) -> Sequence:
+        series = object.__new__(type(self))
+        series.__dict__.update({field.name: getattr(self, field.name) for field in fields(self)} | changes)
+        return series
+
+    def _fill(self, rows: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
+        """Write inputs and targets of rows `(n,)` into x `(n, F)` and y `(n, O)`, or labels `(n,)`."""
+        inside = np.maximum(rows, 0)
+        later = inside + self.horizon
+        beyond = later >= self.rows
+        raw_x, raw_y = self._source.pairs(inside, np.minimum(later, self.rows - 1))
+        x[...] = self._scaled_x(raw_x, x.dtype)
+        y[...] = self._scaled_y(raw_y, y.dtype)
+        padding = rows < 0
+        x[padding] = 0
+        y[padding | beyond] = 0
+
+    def _check_range(self, start: int, stop: int) -> None:
+        if not 0 <= start <= stop <= self.rows:
+            raise DataError(f"sequence {self.name!r} has rows 0 to {self.rows}, got [{start}:{stop}]")
+
+    def _scaled_x(self, x: np.ndarray, dtype: DTypeLike) -> np.ndarray:
+        return np.array(x if self.scaler is None else self.scaler.scale_x(x), dtype)
+
+    def _scaled_y(self, y: np.ndarray, dtype: DTypeLike) -> np.ndarray:
+        if self.labels:
+            return np.array(y[..., 0], np.int64)
+        return np.array(y if self.scaler is None else self.scaler.scale_y(y), dtype)
+
+
+def _find_runs(
+    source: Source, horizon: Any, segments: Any, time: Any, gap: Gap | None, missing: str, short: str
+) -> np.ndarray:
+    """The runs `(R, 3)` that hold a segment, after every check."""
+    who, rows = source.who, source.x.shape[0]
+    if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 0:
+        raise DataError(f"{who} expects horizon to be a whole number of rows from 0, got {horizon!r}")
+    for option, value, known in (
+        ("missing", missing, ("refuse", "cut")),
+        ("short", short, ("refuse", "drop")),
+    ):
+        if value not in known:
+            raise DataError(f"{who} expects {option} to be {known[0]!r} or {known[1]!r}, got {value!r}")
+    if gap is not None and time is None:
+        raise DataError(f"{who} cuts at a gap in time, got gap={gap!r} and no time; say time= too")
+    if segments is not None and time is not None:
+        raise DataError(f"{who} takes its segments from segments= or from time=, got both; leave one out")
+    runs = np.array([[0, rows]])
+    if segments is not None:
+        runs = runs_given(segments, rows, who)
+    elif time is not None:
+        runs = runs_by_time(time, rows, gap, who)
+    runs = keep_targeted(cut_at(runs, check_values(source, runs, missing)), int(horizon), short, who)
+    return _frozen(np.column_stack((runs[:, 0], runs)))
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array = np.ascontiguousarray(array, np.int64)
+    array.flags.writeable = False
+    return array
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,273 @@
+"""Where rows come from: an array in memory or on disk, or anything that slices; read in pieces, never held.
+
+A `Source` is rows of x, the rows or columns that hold the targets, and the names by which messages call them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+
+from rnnkit.errors import DataError
+
+SLICE = 65_536
+"""The most rows that are read in one slice."""
+
+
+class Rows(Protocol):
+    """N rows of F numbers that can be read in slices and gathered by index."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(N, F)`."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the numbers."""
+        ...
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows start to stop, `(stop - start, F)`; may be a view."""
+        ...
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Rows `(...)`, each in 0 ... N-1, as a new array `(..., F)`."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayRows:
+    """Rows of a NumPy array or memmap, `(N, F)`."""
+
+    array: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(N, F)`."""
+        return self.array.shape[0], self.array.shape[1]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the array."""
+        return self.array.dtype
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """A view of rows start to stop."""
+        return self.array[start:stop]
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Rows `(...)` as a new array `(..., F)`."""
+        flags = self.array.flags
+        if flags.c_contiguous and flags.aligned:
+            return self.array.take(rows, axis=0)
+        return self.array[rows]  # `take` would first copy the whole of a strided array
+
+
+@dataclass(frozen=True, eq=False)
+class SlicedRows:
+    """Rows of anything with `[start:stop]`; read in as few slices as possible, none above `SLICE` rows."""
+
+    source: Any
+    shape: tuple[int, int]
+    dtype: np.dtype
+    who: str
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows start to stop, `(stop - start, F)`."""
+        cuts = [*range(start, stop, SLICE), stop]
+        parts = [self._slice(a, b) for a, b in pairwise(cuts)]
+        if not parts:
+            return np.empty((0, self.shape[1]), self.dtype)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Rows `(...)` as a new array `(..., F)`; each row that is asked for is read once."""
+        wanted, where = np.unique(rows, return_inverse=True)
+        pieces = np.split(wanted, np.flatnonzero(np.diff(wanted) > 1) + 1)
+        parts = [self.read(int(piece[0]), int(piece[-1]) + 1) for piece in pieces if piece.size]
+        block = np.concatenate(parts) if parts else self.read(0, 0)
+        return block[where.reshape(rows.shape)]
+
+    def _slice(self, start: int, stop: int) -> np.ndarray:
+        block = np.asarray(self.source[start:stop])
+        if block.shape[0] != stop - start or block.size != (stop - start) * self.shape[1]:
+            raise DataError(
+                f"{self.who} expects a source of shape {self.shape} to give {stop - start} rows for "
+                f"[{start}:{stop}], got an array of shape {block.shape}; make shape and slices agree"
+            )
+        return block.reshape(stop - start, self.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Inputs, targets, and how messages name them.
+
+    Attributes:
+        x: the inputs, `(N, F)`.
+        y: the targets `(N, O)`, or None where they are columns of x.
+        target_columns: those columns of x, or None.
+        labels: the targets are integer classes, one a row.
+        who: how messages begin, such as `"sequence 'series'"` or a file's name.
+        columns: names of the columns of x.
+        targets: names of the columns of y.
+        lines: `(N,)` line of each row in its file, or None.
+    """
+
+    x: Rows
+    y: Rows | None
+    target_columns: tuple[int, ...] | None
+    labels: bool
+    who: str
+    columns: tuple[str, ...]
+    targets: tuple[str, ...] = ()
+    lines: np.ndarray | None = None
+
+    @property
+    def outputs(self) -> int:
+        """Columns of the targets, O."""
+        return len(self.target_columns) if self.y is None else self.y.shape[1]  # pyright: ignore[reportArgumentType]
+
+    @property
+    def indexable(self) -> bool:
+        """Whether rows are gathered by index, so that asking for them in pieces costs no second reading."""
+        return isinstance(self.x, ArrayRows) and (self.y is None or isinstance(self.y, ArrayRows))
+
+    def pairs(self, rows: np.ndarray, later: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """x of `rows` and the targets' values of the rows `later`: new arrays `(..., F)` and `(..., O)`."""
+        if self.y is not None:
+            return self.x.take(rows), self.y.take(later)
+        if isinstance(self.x, ArrayRows):
+            return self.x.take(rows), self._columns(self.x.take(later))
+        x, y = self.x.take(np.stack((rows, later)))  # read once what both need
+        return x, self._columns(y)
+
+    def values(self, start: int, stop: int) -> np.ndarray:
+        """The targets' values of rows start to stop, `(stop - start, O)`; may be a view."""
+        return self._columns(self.x.read(start, stop)) if self.y is None else self.y.read(start, stop)
+
+    def place(self, row: int, column: str) -> str:
+        """Where a value stands, for messages."""
+        at = f"row {row}" if self.lines is None else f"line {self.lines[row]}"
+        return f"{self.who}, {at}, {column}"
+
+    def _columns(self, block: np.ndarray) -> np.ndarray:
+        columns = self.target_columns
+        return block if columns == tuple(range(self.x.shape[1])) else block[..., columns]
+
+
+def as_rows(values: Any, who: str, what: str) -> Rows:
+    """Rows of an array, a memmap, or anything with `.shape` and slices; `(N,)` counts as `(N, 1)`.
+
+    Raises:
+        DataError: no row, no column, more than two axes, or something other than real numbers.
+    """
+    if not hasattr(values, "shape"):
+        values = np.asarray(values)
+    shape = tuple(int(size) for size in values.shape)
+    if len(shape) not in (1, 2):
+        raise DataError(f"{who} expects {what} of shape (N,) or (N, F), got {shape}; give one row a time step")
+    if 0 in shape:
+        raise DataError(f"{who} expects {what} with at least one row and one column, got shape {shape}")
+    array = isinstance(values, np.ndarray)
+    dtype = values.dtype if array else np.asarray(values[0:1]).dtype
+    if dtype.kind not in "biuf":
+        raise DataError(f"{who} expects {what} to be real numbers, got dtype {dtype}; convert it: .astype(float)")
+    width = shape[1] if len(shape) == 2 else 1
+    if not array:
+        return SlicedRows(values, (shape[0], width), dtype, who)
+    plain = np.asarray(values)  # a memmap as a plain view of its pages: indexing a subclass costs more
+    return ArrayRows(plain.reshape(-1, 1) if plain.ndim == 1 else plain)
+
+
+def array_source(x: Any, y: Any, target: int | list[int] | tuple[int, ...] | None, name: str) -> Source:
+    """The source of `Sequence(x, y, target=...)`."""
+    who = f"sequence {name!r}"
+    x_rows = as_rows(x, who, "x")
+    columns = tuple(f"column {column} of x" for column in range(x_rows.shape[1]))
+    if y is None:
+        return Source(x_rows, None, _target_columns(target, x_rows.shape[1], who), False, who, columns)
+    if target is not None:
+        raise DataError(f"{who} takes its targets from y or from target={target!r} of x, got both; leave one out")
+    y_rows = as_rows(y, who, "y")
+    if y_rows.shape[0] != x_rows.shape[0]:
+        raise DataError(
+            f"{who} expects one row of y for each row of x, got {x_rows.shape[0]} rows of x and "
+            f"{y_rows.shape[0]} of y; cut both to the same rows"
+        )
+    targets = tuple(f"column {column} of y" for column in range(y_rows.shape[1]))
+    labels = len(y.shape) == 1 if hasattr(y, "shape") else np.ndim(y) == 1
+    return Source(x_rows, y_rows, None, labels and y_rows.dtype.kind in "iu", who, columns, targets)
+
+
+def check_values(source: Source, runs: np.ndarray, missing: str) -> np.ndarray:
+    """Look at every value of the runs, slice by slice.
+
+    Args:
+        source: what to look at.
+        runs: `(R, 2)` start and stop of the runs; rows outside them may hold anything.
+        missing: `"refuse"`, or `"cut"` to hand back the rows with a missing value.
+
+    Returns:
+        The rows, ascending, in which a value of x or of the targets is missing.
+
+    Raises:
+        DataError: a missing value under `"refuse"`, an infinite value, or a negative label, with its place.
+    """
+    rows = source.x.shape[0]
+    found = [np.empty(0, np.int64)]
+    for start in range(0, rows, SLICE):
+        stop = min(start + SLICE, rows)
+        for block, names, labels in _blocks(source, start, stop):
+            wrong = ~np.isfinite(block)
+            if labels:
+                wrong |= block < 0
+            if not wrong.any():
+                continue
+            wrong &= _inside(runs, start, stop)[:, None]
+            fatal = wrong if missing == "refuse" else wrong & ~np.isnan(block)
+            if fatal.any():
+                row, column = np.argwhere(fatal)[0]
+                place = source.place(start + int(row), names[column])
+                raise DataError(f"{place}: {_complaint(float(block[row, column]))}")
+            found.append(np.flatnonzero(wrong.any(1)) + start)
+    return np.unique(np.concatenate(found))
+
+
+def _blocks(source: Source, start: int, stop: int) -> Iterator[tuple[np.ndarray, tuple[str, ...], bool]]:
+    yield source.x.read(start, stop), source.columns, False
+    if source.y is not None:
+        yield source.y.read(start, stop), source.targets, source.labels
+
+
+def _inside(runs: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """Which of the rows start to stop lie in a run, bool `(stop - start,)`."""
+    rows = np.arange(start, stop)
+    run = np.searchsorted(runs[:, 0], rows, side="right") - 1
+    return (run >= 0) & (rows < runs[run, 1])
+
+
+def _complaint(value: float) -> str:
+    if np.isnan(value):
+        return "the value is missing; fill it in, or end the segment there with missing='cut'"
+    if np.isinf(value):
+        return "the value is infinite; correct it, or leave the row out with segments=[(start, stop), ...]"
+    return f"the label is {value:.0f}; labels count from 0, so renumber them, or give y as floats"
+
+
+def _target_columns(target: int | list[int] | tuple[int, ...] | None, features: int, who: str) -> tuple[int, ...]:
+    if target is None:
+        if features == 1:
+            return (0,)
+        raise DataError(f"{who} has {features} features and no y; say which to forecast: target=0, or target=[0, 1]")
+    columns = tuple(target) if isinstance(target, list | tuple) else (target,)
+    whole = all(isinstance(c, int | np.integer) and not isinstance(c, bool) for c in columns)
+    if not columns or not whole or not all(0 <= c < features for c in columns):
+        raise DataError(
+            f"{who} expects target to be columns of x, whole numbers from 0 to {features - 1}, got {target!r}"
+        )
+    return tuple(int(c) for c in columns)

@@ -1,0 +1,161 @@
+"""CSV files: text to numbers and times, chunk by chunk, with the line of whatever cannot be read."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnkit.data.columns import Choice, Wanted, choose, file_source, names
+from rnnkit.data.source import Source
+from rnnkit.errors import DataError, SourceError
+
+CELLS = 262_144
+"""The most cells of a CSV file that stand in memory as text."""
+
+
+def read_csv(path: Path, wanted: Wanted) -> tuple[Source, Any]:
+    """Comma-separated text in UTF-8 with a header line; its numbers are read into memory as float64.
+
+    An empty cell is a missing value. Blank lines at the end are passed over.
+    """
+    who = repr(str(path))
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            header = [cell.strip() for cell in next(reader, [])]
+            if not header:
+                raise DataError(f"{who} is empty; a CSV file begins with a line of column names")
+            if all(map(_is_number, header)) and header != [str(index) for index in range(len(header))]:
+                raise DataError(f"{who} begins with numbers ({names(header)}); put a line of column names first")
+            choice = choose(who, header, wanted)
+            return _parse(who, header, choice, wanted, _records(reader, len(header)))
+        except csv.Error as error:
+            raise DataError(f"{who}, line {reader.line_num}: {error}; correct the quoting") from error
+        except UnicodeDecodeError as error:
+            raise SourceError(f"{who} is not UTF-8 text after line {reader.line_num}; convert it") from error
+
+
+def _records(reader: Any, width: int) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of each row; blank lines count unless nothing comes after them."""
+    blank: list[int] = []
+    for row in reader:
+        if not row:
+            blank.append(reader.line_num)
+            continue
+        for line in blank:
+            yield line, [""] if width == 1 else []
+        blank.clear()
+        yield reader.line_num, row
+
+
+def _parse(
+    who: str, header: list[str], choice: Choice, wanted: Wanted, records: Iterator[tuple[int, list[str]]]
+) -> tuple[Source, Any]:
+    chosen = choice.features + choice.targets
+    numbers, times, lines = [], [], []
+    while chunk := list(islice(records, max(1, CELLS // len(header)))):
+        at = [line for line, _ in chunk]
+        rows = [row for _, row in chunk]
+        for line, row in chunk:
+            if len(row) != len(header):
+                raise DataError(
+                    f"{who}, line {line} has {len(row)} cells, but the header names {len(header)} columns; "
+                    f"correct the line"
+                )
+        cells = dict(zip(header, zip(*rows, strict=True), strict=False))
+        lines.append(np.array(at))
+        numbers.append(np.stack([_numbers(cells[name], at, who, name, chosen) for name in chosen], axis=1))
+        if wanted.time is not None:
+            times.append(_times(cells[str(wanted.time)], at, who, str(wanted.time)))
+    if not numbers:
+        raise DataError(f"{who} has a header line and no rows")
+    values = np.concatenate(numbers)
+    if len({block.dtype for block in times}) > 1:
+        raise DataError(f"{who}, column {wanted.time!r} holds both numbers and dates; write all its times alike")
+    x, y = values, None
+    if choice.targets:
+        x, y = values[:, : len(choice.features)].copy(), values[:, len(choice.features) :].copy()
+    labels = y is not None and wanted.horizon == 0 and _are_labels(y)
+    source = file_source(who, choice, x, y, labels, np.concatenate(lines))
+    return source, np.concatenate(times) if times else None
+
+
+def _numbers(cells: Iterable[str], lines: list[int], who: str, name: str, chosen: list[str]) -> np.ndarray:
+    """Cells as float64, an empty one as NaN."""
+    cells = list(cells)
+    try:
+        return np.array(cells, np.float64)
+    except ValueError:
+        pass
+    filled = [cell.strip() or "nan" for cell in cells]
+    try:
+        return np.array(filled, np.float64)
+    except ValueError:
+        line, cell = next((n, cell) for n, cell in zip(lines, filled, strict=True) if not _is_number(cell))
+        others = [other for other in chosen if other != name]
+        raise DataError(
+            f"{who}, line {line}, column {name!r} expects a number, got {cell!r}; "
+            f"correct it, or leave the column out: features={others!r}"
+            + (f", time={name!r}" if _instant(cell) is not None else "")
+        ) from None
+
+
+def _times(cells: Iterable[str], lines: list[int], who: str, name: str) -> np.ndarray:
+    """Cells as float64 where the first is a number, else as datetime64[us]; times with a zone in UTC."""
+    cells = [cell.strip() for cell in cells]
+    number = _is_number(cells[0])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # NumPy deprecates times with a zone: `_instant` reads them
+            times = np.array(cells, np.float64 if number else "datetime64[us]")
+    except (ValueError, UserWarning, DeprecationWarning):
+        read = _number if number else _instant
+        found = [read(cell) for cell in cells]
+        if None in found:
+            at = found.index(None)
+            raise _no_time(who, lines[at], name, cells[at]) from None
+        times = np.array(found, np.float64 if number else "datetime64[us]")
+    missing = np.isnan(times) if number else np.isnat(times)
+    if missing.any():
+        at = int(missing.argmax())
+        raise _no_time(who, lines[at], name, cells[at])
+    return times
+
+
+def _no_time(who: str, line: int, name: str, cell: str) -> DataError:
+    return DataError(
+        f"{who}, line {line}, column {name!r} expects a time, got {cell!r}; "
+        f"write it as 2014-07-01 00:30:00, or all of them as numbers"
+    )
+
+
+def _is_number(cell: str) -> bool:
+    return _number(cell) is not None
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _instant(cell: str) -> datetime | None:
+    """ISO 8601 text as a time without zone, in UTC where it has one."""
+    try:
+        time = datetime.fromisoformat(cell)
+    except ValueError:
+        return None
+    return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
+
+
+def _are_labels(y: np.ndarray) -> bool:
+    known = y[~np.isnan(y)]
+    return bool(known.size and np.isfinite(known).all() and (known >= 0).all() and (known == np.floor(known)).all())
