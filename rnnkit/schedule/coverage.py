@@ -1,0 +1,126 @@
+"""What an epoch reads and scores, and how far back state and gradient reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from rnnkit.schedule.grid import Grid, Pieces, joined, seen_before, windows_of
+from rnnkit.schedule.policies import StatePolicy
+
+
+class Reach(NamedTuple):
+    """How many earlier rows of its segment a scored row reaches back to, over all scored rows; 0: only itself."""
+
+    minimum: int
+    median: float
+    maximum: int
+
+    def __str__(self) -> str:
+        return f"{self.minimum:,} ... {self.median:,.6g} ... {self.maximum:,} rows"
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The account of one epoch.
+
+    Attributes:
+        rows: rows with a target.
+        scored_once, scored_more, scored_never: how many of them count once, more than once, never in the loss.
+        steps, lanes, length: the grid; `steps x lanes x length` cells are computed.
+        padding: share of the cells that are padding.
+        unscored: share of the cells that are read again only to advance the state.
+        resets: how often a lane starts from the initial state, inside windows included.
+        state_reach: how far back the state of a scored row has seen.
+        gradient_reach: how far back the gradient of a scored row's loss goes.
+    """
+
+    rows: int
+    scored_once: int
+    scored_more: int
+    scored_never: int
+    steps: int
+    lanes: int
+    length: int
+    padding: float
+    unscored: float
+    resets: int
+    state_reach: Reach
+    gradient_reach: Reach
+
+    def __str__(self) -> str:
+        lines = [
+            ("steps", f"{self.steps:,} of {self.lanes:,} x {self.length:,} cells (lanes x rows)"),
+            (
+                "rows scored",
+                f"once {self.scored_once:,}, more than once {self.scored_more:,}, never {self.scored_never:,}",
+            ),
+            ("padding", f"{self.padding:.1%} of the cells; read again without score {self.unscored:.1%}"),
+            ("resets", f"{self.resets:,} starts from the initial state"),
+            ("state reaches back", f"{self.state_reach} (minimum, median, maximum)"),
+            ("gradient reaches back", f"{self.gradient_reach}"),
+        ]
+        return "\n".join(f"  {label:<22}{text}" for label, text in lines)
+
+
+def cover(grid: Grid, policy: StatePolicy, lengths: np.ndarray) -> Coverage:
+    """Count what a grid reads of segments of `lengths (S,)` rows under a policy."""
+    pieces = joined(grid.pieces(0, grid.steps))
+    skipped = np.clip(grid.lead - pieces.at, 0, pieces.rows)
+    state_before, resets = _history(grid, policy, pieces)
+    times = _times_scored(pieces, skipped, lengths)
+    cells = grid.steps * grid.lanes * grid.length
+    read = int(pieces.rows.sum())
+    return Coverage(
+        rows=int(lengths.sum()),
+        scored_once=int((times == 1).sum()),
+        scored_more=int((times > 1).sum()),
+        scored_never=int((times == 0).sum()),
+        steps=grid.steps,
+        lanes=grid.lanes,
+        length=grid.length,
+        padding=1 - read / cells,
+        unscored=int(skipped.sum()) / cells,
+        resets=resets,
+        state_reach=_reach(state_before + skipped, state_before + pieces.rows),
+        gradient_reach=_reach(skipped, pieces.rows),
+    )
+
+
+def _history(grid: Grid, policy: StatePolicy, pieces: Pieces) -> tuple[np.ndarray, int]:
+    """For each piece the rows of its segment that its starting state has seen; and the number of resets."""
+    windows = windows_of(pieces, 0, grid.steps, grid.lanes)
+    origin = policy.origins(grid, 0, grid.steps)
+    carried = (origin[1:] >= 0) & (windows.piece[1:] >= 0)
+    cut = np.concatenate([np.maximum(origin[1:], 0), np.zeros_like(origin[:1])])
+    seen = seen_before(pieces, windows, 0, cut)[:-1]
+    parent = np.where(seen >= 0, seen, windows.piece[:-1])[carried]
+    root = np.arange(len(pieces.step))
+    root[windows.piece[1:][carried]] = parent
+    while (root != root[root]).any():  # every round doubles the distance walked back
+        root = root[root]
+    return pieces.offset - pieces.offset[root], len(root) - int(carried.sum())
+
+
+def _times_scored(pieces: Pieces, skipped: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    start = (np.cumsum(lengths) - lengths)[pieces.segment] + pieces.offset
+    change = np.zeros(int(lengths.sum()) + 1, np.int32)
+    np.add.at(change, start + skipped, 1)
+    np.add.at(change, start + pieces.rows, -1)
+    return np.cumsum(change[:-1])
+
+
+def _reach(low: np.ndarray, high: np.ndarray) -> Reach:
+    """Minimum, median and maximum of all whole numbers in the ranges `low <= value < high`, with repetition."""
+    low, high = low[low < high], high[low < high]
+    if not len(low):
+        return Reach(0, 0.0, 0)
+    change = np.zeros(int(high.max()) + 1, np.int64)
+    np.add.at(change, low, 1)
+    np.add.at(change, high, -1)
+    ranks = np.cumsum(np.cumsum(change[:-1]))
+    total = int(ranks[-1])
+    middle = np.searchsorted(ranks, [(total - 1) // 2 + 1, total // 2 + 1])
+    return Reach(int(low.min()), float(middle.mean()), int(high.max()) - 1)

@@ -1,0 +1,140 @@
+"""Splitter x policy over a sequence: what each step reads, where its state comes from, and the proof of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rnnkit.data import Sequence
+from rnnkit.errors import ScheduleError
+from rnnkit.schedule.batch import Batch, Block
+from rnnkit.schedule.coverage import Coverage, cover
+from rnnkit.schedule.grid import Grid, joined, spread, windows_of
+from rnnkit.schedule.policies import Reset, StatePolicy
+from rnnkit.schedule.proof import prove
+from rnnkit.schedule.splitters import Splitter
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLOCK_ROWS = 65_536
+"""Rows (times lanes) that a block holds at most, unless one step has more."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The proof-carrying table of what each step reads and where its state comes from, and an iterator of batches.
+
+    Args:
+        series: a `Sequence`.
+        splitter: which rows stand in which window: `Sliding`, `Chunked`, `Continuation`, or your own.
+        policy: where each window's state comes from: `Reset`, `Carry`, or your own.
+        seed: from which the order of shuffled windows is drawn, anew each epoch.
+
+    Raises:
+        ContinuityError: the policy would carry state into a window that does not continue what the state has seen.
+        ScheduleError: a splitter that does not fit the series.
+
+    Example:
+        >>> import numpy as np, rnnkit as rk
+        >>> series = rk.Sequence(np.arange(100.0))
+        >>> schedule = rk.Schedule(series, rk.Continuation(length=8, lanes=2), rk.Carry())
+        >>> len(schedule), next(schedule.batches()).x.shape
+        (7, (8, 2, 1))
+    """
+
+    series: Sequence
+    splitter: Splitter
+    policy: StatePolicy = field(default_factory=Reset)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.series, Sequence):
+            raise ScheduleError(
+                f"Schedule expects a Sequence first, got {type(self.series).__name__}; wrap it: rk.Sequence(values)"
+            )
+        if not hasattr(self.splitter, "grid"):
+            raise ScheduleError(
+                f"Schedule expects a splitter second, got {self.splitter!r}; write rk.Continuation(length=64)"
+            )
+        if not hasattr(self.policy, "origins"):
+            raise ScheduleError(f"Schedule expects a policy third, got {self.policy!r}; write rk.Carry() or rk.Reset()")
+        self.grid(0)
+
+    def __len__(self) -> int:
+        """Steps of an epoch."""
+        return self._cut(0).steps
+
+    @property
+    def lanes(self) -> int:
+        """Lanes of every step."""
+        return self._cut(0).lanes
+
+    def __repr__(self) -> str:
+        return f"Schedule({self.series!r}, {self.splitter!r}, {self.policy!r})"
+
+    def grid(self, epoch: int = 0) -> Grid:
+        """The windows of an epoch, proven continuous wherever the policy carries."""
+        grid = self._cut(epoch)
+        prove(self, grid)
+        return grid
+
+    def batches(self, epoch: int = 0, dtype: str = "float32") -> Iterator[Batch]:
+        """The steps of an epoch, one after the other; the arrays are views of a block, do not change them."""
+        for block in self.blocks(epoch, dtype):
+            for k in range(len(block.x)):
+                yield block.batch(k)
+
+    def blocks(self, epoch: int = 0, dtype: str = "float32", rows: int = BLOCK_ROWS) -> Iterator[Block]:
+        """The steps of an epoch in blocks of at most `rows` rows times lanes (at least one step); new arrays each."""
+        grid = self.grid(epoch)
+        steps = max(1, rows // (grid.length * grid.lanes))
+        for first in range(0, grid.steps, steps):
+            yield self._assemble(grid, first, min(first + steps, grid.steps), np.dtype(dtype))
+
+    def coverage(self, epoch: int = 0) -> Coverage:
+        """What an epoch reads and scores, and how far back state and gradient reach."""
+        return cover(self.grid(epoch), self.policy, self.series.lengths)
+
+    def describe(self, steps: int = 6) -> str:
+        """The schedule in words: its coverage and a timeline of the first steps, a line a lane."""
+        from rnnkit.view.timeline import timeline
+
+        head = f"{self.splitter!r} with {self.policy!r} over {self.series!r}"
+        return "\n".join([head, str(self.coverage()), "", timeline(self, steps)])
+
+    def plot(self, steps: int = 12) -> Figure:
+        """The first steps as a picture: a row a lane, coloured by where the state comes from."""
+        from rnnkit.view.plots import plot_schedule
+
+        return plot_schedule(self, steps)
+
+    def _cut(self, epoch: int) -> Grid:
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch,)))
+        return self.splitter.grid(self.series.lengths, rng, self.series.name)
+
+    def _assemble(self, grid: Grid, first: int, stop: int, dtype: np.dtype) -> Block:
+        pieces = joined(grid.pieces(first, stop))
+        shape = (stop - first, grid.length, grid.lanes)
+        which, nth = spread(pieces.rows)
+        head = ((pieces.step - first) * grid.length + pieces.at) * grid.lanes + pieces.lane
+        start = self.series.starts[pieces.segment] + pieces.offset
+        rows = np.full(shape, -1)
+        rows.reshape(-1)[head[which] + nth * grid.lanes] = start[which] + nth
+        windows = windows_of(pieces, first, stop, grid.lanes)
+        reset = np.zeros(shape, bool)
+        inner = np.ones(len(head), bool)
+        inner[windows.piece[windows.piece >= 0]] = False
+        reset.reshape(-1)[head[inner]] = True
+        valid = rows >= 0
+        weight = valid.astype(dtype)
+        weight[:, : grid.lead] = 0
+        origin = np.full((len(reset) + 1, grid.lanes), grid.length)
+        known = min(stop + 1, grid.steps)
+        origin[: known - first] = self.policy.origins(grid, first, known)
+        x, y = self.series.take(rows, dtype)
+        row = np.where(windows.piece >= 0, self.series.starts[windows.segment] + windows.offset, -1)
+        return Block(x, y, reset, valid, weight, origin, rows, windows.segment, row)

@@ -1,0 +1,207 @@
+"""How a series is cut into windows: segment lengths in, a grid of step x lane out. No data is touched.
+
+A splitter is any object with `grid(lengths, rng, name) -> Grid`; those here are frozen dataclasses. The proof that
+state may be carried looks at the windows and not at the splitter, so that a splitter of your own is proven too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from rnnkit.errors import ScheduleError
+from rnnkit.schedule.grid import Grid, Pieces, spread
+
+Tail = Literal["keep", "drop"]
+
+
+class Splitter(Protocol):
+    """What a schedule needs of a splitter."""
+
+    def grid(self, lengths: np.ndarray, rng: np.random.Generator, name: str) -> Grid:
+        """Cut segments of `lengths (S,)` rows; `rng` belongs to the epoch, `name` is for messages."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sliding:
+    """Overlapping windows; consecutive windows fill the lanes of a batch.
+
+    Each segment has windows at its rows 0, stride, 2 stride, ... until every row is covered. With a stride below the
+    length rows are scored more than once. Nothing is copied `length / stride` times: a batch is read when it is due.
+
+    Args:
+        length: rows of a window, T.
+        stride: rows from the start of a window to that of the next.
+        lanes: windows side by side in a batch, B.
+        shuffle: draw a new order of the windows each epoch. State cannot be carried then.
+        tail: `"keep"` pads the last window of each segment and the last batch; `"drop"` leaves them out.
+
+    Raises:
+        ScheduleError: a size below 1, more lanes than rows, or `tail="drop"` with a segment shorter than a window.
+    """
+
+    length: int
+    stride: int = 1
+    lanes: int = 1
+    shuffle: bool = False
+    tail: Tail = "keep"
+
+    def __post_init__(self) -> None:
+        _check(self, length=self.length, stride=self.stride, lanes=self.lanes)
+
+    def grid(self, lengths: np.ndarray, rng: np.random.Generator, name: str = "the series") -> Grid:
+        """See `Splitter.grid`."""
+        return _windows(self, lengths, rng, name, stride=self.stride)
+
+
+@dataclass(frozen=True)
+class Chunked:
+    """Windows without overlap, side by side: consecutive chunks fill the lanes of a batch.
+
+    Args:
+        length: rows of a chunk, T.
+        lanes: chunks side by side in a batch, B. State can be carried with one lane only.
+        shuffle: draw a new order of the chunks each epoch. State cannot be carried then.
+        tail: `"keep"` pads the last chunk of each segment and the last batch; `"drop"` leaves them out.
+
+    Raises:
+        ScheduleError: a size below 1, more lanes than rows, or `tail="drop"` with a segment shorter than a chunk.
+    """
+
+    length: int
+    lanes: int = 1
+    shuffle: bool = False
+    tail: Tail = "keep"
+
+    def __post_init__(self) -> None:
+        _check(self, length=self.length, lanes=self.lanes)
+
+    def grid(self, lengths: np.ndarray, rng: np.random.Generator, name: str = "the series") -> Grid:
+        """See `Splitter.grid`."""
+        return _windows(self, lengths, rng, name, stride=self.length)
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """Each lane walks its own contiguous strip, so that state can be carried in every lane.
+
+    The segments are laid end to end and cut into `lanes` strips of equal length (to one row). A step is the next
+    `length` rows of every strip. Segments shorter than a window are packed without padding; the state resets where a
+    new one starts. A strip that starts inside a segment starts from the initial state.
+
+    Args:
+        length: new rows of each window; the k1 of truncated back-propagation through time.
+        lanes: strips, B.
+        lookback: rows before them that each window reads again, so that the gradient reaches them, without scoring
+            them: k2 = length + lookback. A window has T = lookback + length rows.
+        tail: `"keep"` pads where a strip has run out; `"drop"` stops when the first strip cannot fill a window.
+
+    Raises:
+        ScheduleError: a size below 1, more lanes than rows, or `tail="drop"` and strips shorter than a window.
+
+    Source: Williams and Peng, "An efficient gradient-based algorithm for on-line training of recurrent network
+    trajectories" (1990), for truncation with k1 and k2.
+    """
+
+    length: int
+    lanes: int = 1
+    lookback: int = 0
+    tail: Tail = "keep"
+
+    def __post_init__(self) -> None:
+        _check(self, length=self.length, lanes=self.lanes)
+        if isinstance(self.lookback, bool) or not isinstance(self.lookback, int) or self.lookback < 0:
+            raise ScheduleError(f"Continuation expects lookback >= 0, got {self.lookback!r}")
+
+    def grid(self, lengths: np.ndarray, rng: np.random.Generator, name: str = "the series") -> Grid:
+        """See `Splitter.grid`."""
+        ends = np.cumsum(lengths)
+        total = int(ends[-1])
+        _check_lanes(self, self.lanes, total, name)
+        strips = np.full(self.lanes, total // self.lanes)
+        strips[: total % self.lanes] += 1
+        starts = np.cumsum(strips) - strips
+        steps = -(-int(strips.max()) // self.length)
+        if self.tail == "drop":
+            steps = int(strips.min()) // self.length
+            if steps == 0:
+                raise ScheduleError(
+                    f"{self}: a strip of {name!r} has {strips.min()} rows, fewer than one window; "
+                    f"use length <= {strips.min()}, fewer lanes, or tail='keep'"
+                )
+
+        def pieces(first: int, stop: int) -> Pieces:
+            step, lane = (a.ravel() for a in np.mgrid[first : min(stop, steps), : self.lanes])
+            begin = np.maximum(step * self.length - self.lookback, 0)
+            end = np.minimum((step + 1) * self.length, strips[lane])
+            alive = step * self.length < strips[lane]
+            step, lane, begin, end = step[alive], lane[alive], begin[alive], end[alive]
+            low, high = starts[lane] + begin, starts[lane] + end
+            head = np.searchsorted(ends, low, side="right")
+            which, nth = spread(np.searchsorted(ends, high - 1, side="right") - head + 1)
+            segment = head[which] + nth
+            segment_start = ends[segment] - lengths[segment]
+            row = np.maximum(low[which], segment_start)
+            count = np.minimum(high[which], ends[segment]) - row
+            at = row - starts[lane[which]] - (step[which] * self.length - self.lookback)
+            return Pieces(step[which], lane[which], at, segment, row - segment_start, count)
+
+        return Grid(self.length + self.lookback, self.lookback, self.lanes, steps, pieces)
+
+
+def _windows(
+    splitter: Sliding | Chunked, lengths: np.ndarray, rng: np.random.Generator, name: str, stride: int
+) -> Grid:
+    length, lanes = splitter.length, splitter.lanes
+    _check_lanes(splitter, lanes, int(lengths.sum()), name)
+    if splitter.tail == "drop":
+        short = np.flatnonzero(lengths < length)
+        if len(short):
+            rows = int(lengths[short[0]])
+            raise ScheduleError(
+                f"{type(splitter).__name__}(length={length}): segment {short[0]} of {name!r} has {rows} rows, fewer "
+                f"than one window; use length <= {rows} or tail='keep'"
+            )
+        windows = (lengths - length) // stride + 1
+    else:
+        covering = 1 - (-np.maximum(lengths - length, 0) // stride)
+        windows = np.minimum(covering, -(-lengths // stride))
+    ends = np.cumsum(windows)
+    total = int(ends[-1])
+    steps = total // lanes if splitter.tail == "drop" else -(-total // lanes)
+    if steps == 0:
+        raise ScheduleError(
+            f"{type(splitter).__name__}(lanes={lanes}): {name!r} has {total} windows, fewer than lanes; "
+            f"use lanes <= {total} or tail='keep'"
+        )
+    order = rng.permutation(total) if splitter.shuffle else None
+
+    def pieces(first: int, stop: int) -> Pieces:
+        place = np.arange(first * lanes, min(stop, steps) * lanes)
+        place = place[place < total]
+        window = place if order is None else order[place]
+        segment = np.searchsorted(ends, window, side="right")
+        offset = (window - (ends[segment] - windows[segment])) * stride
+        count = np.minimum(length, lengths[segment] - offset)
+        return Pieces(place // lanes, place % lanes, np.zeros_like(place), segment, offset, count)
+
+    return Grid(length, 0, lanes, steps, pieces)
+
+
+def _check(splitter: Sliding | Chunked | Continuation, **sizes: int) -> None:
+    kind = type(splitter).__name__
+    for label, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+            raise ScheduleError(f"{kind} expects {label} to be a whole number >= 1, got {size!r}")
+    if splitter.tail not in ("keep", "drop"):
+        raise ScheduleError(f"{kind} expects tail to be 'keep' or 'drop', got {splitter.tail!r}")
+
+
+def _check_lanes(splitter: Sliding | Chunked | Continuation, lanes: int, rows: int, name: str) -> None:
+    if lanes > rows:
+        raise ScheduleError(
+            f"{type(splitter).__name__}(lanes={lanes}): {name!r} has {rows} rows, fewer than lanes; use lanes <= {rows}"
+        )

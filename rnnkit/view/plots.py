@@ -1,0 +1,204 @@
+"""Pictures of a schedule, of a training run and of a forecast, in matplotlib; each function returns a new figure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    from rnnkit.data import Sequence
+    from rnnkit.schedule.schedule import Schedule
+    from rnnkit.train.history import History
+
+INITIAL, CARRIED, UNSCORED, PADDING = "#D55E00", "#0072B2", "#BBBBBB", "#F2F2F2"
+"""Okabe and Ito's colours, which the colour-blind can tell apart."""
+
+TRUTH, MODEL, NAIVE = "#222222", "#0072B2", "#E69F00"
+
+LANES = 32
+"""Lanes that a timeline shows at most."""
+
+POINTS = 400
+"""Rows that a forecast plot shows unless asked otherwise."""
+
+
+def plot_schedule(schedule: Schedule, steps: int = 12) -> Figure:
+    """The first steps of a schedule: a row a lane, a bar a window, coloured by where its state comes from.
+
+    Args:
+        schedule: any schedule.
+        steps: how many of its first steps.
+    """
+    figure, (axes,) = _figure(11, 1.7 + 0.42 * min(schedule.lanes, LANES))
+    batches = []
+    for batch in schedule.batches():
+        batches.append(batch)
+        if len(batches) == steps:
+            break
+    lanes = min(schedule.lanes, LANES)
+    length = len(batches[0].x)
+    roomy = len(batches) * length <= 24 * length and lanes <= 16
+    for step, batch in enumerate(batches):
+        for lane in range(lanes):
+            left = step * length * 1.06
+            axes.broken_barh([(left, length)], (lane - 0.4, 0.8), color=PADDING)
+            colour = CARRIED if batch.origin[lane] >= 0 else INITIAL
+            for start, stop, source, scored in _stretches(batch.valid, batch.reset, batch.weight, lane, colour):
+                shade = source if scored else UNSCORED
+                axes.broken_barh([(left + start, stop - start)], (lane - 0.4, 0.8), color=shade)
+                axes.plot([left + start] * 2, [lane - 0.4, lane + 0.4], color=source, linewidth=2.5)
+            read = batch.rows[:, lane][batch.valid[:, lane]]
+            if roomy and len(read):
+                axes.text(
+                    left + length / 2,
+                    lane,
+                    f"{read[0]}-{read[-1]}",
+                    ha="center",
+                    va="center",
+                    fontsize=7,
+                    color="white",
+                )
+    axes.set_yticks(range(lanes), [f"lane {lane}" for lane in range(lanes)])
+    axes.invert_yaxis()
+    axes.set_xticks(
+        [(step + 0.5) * length * 1.06 for step in range(len(batches))], [str(s) for s in range(len(batches))]
+    )
+    axes.set_xlabel(f"step (windows of {length} rows; {len(schedule):,} steps in all)")
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(length=0)
+    names = {
+        "from the initial state": INITIAL,
+        "carried from the window before": CARRIED,
+        "read again, not scored": UNSCORED,
+        "padding": PADDING,
+    }
+    axes.set_title(f"{schedule.splitter!r} with {schedule.policy!r}", loc="left", fontsize=10, pad=26)
+    handles = [_patch(colour, label) for label, colour in names.items()]
+    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, frameon=False, fontsize=8)
+    return figure
+
+
+def plot_history(history: History) -> Figure:
+    """Loss by step and by epoch, on a logarithmic scale where it is positive."""
+    figure, (axes,) = _figure(9, 4.2)
+    losses = np.array(history.steps["loss"])
+    scored = np.array(history.steps["weight"]) > 0
+    epochs = len(history.epochs["loss"])
+    place = np.arange(len(losses)) / (len(losses) / epochs if epochs else 1)
+    axes.plot(place[scored], losses[scored], color=MODEL, alpha=0.25, linewidth=0.7, label="training, each step")
+    ends = np.arange(1, epochs + 1)
+    axes.plot(
+        ends,
+        history.epochs["loss"],
+        color=MODEL,
+        marker="o",
+        markersize=3,
+        label="training, mean of the epoch",
+    )
+    if "validation_loss" in history.epochs:
+        validation = history.epochs["validation_loss"]
+        axes.plot(ends[: len(validation)], validation, color=INITIAL, marker="o", markersize=3, label="validation")
+    if len(losses[scored]) and (losses[scored] > 0).all():
+        axes.set_yscale("log")
+    axes.set_xlabel("epoch" if epochs else "step")
+    axes.set_ylabel("loss (scaled units)")
+    axes.set_title("Loss", loc="left")
+    _tidy(axes)
+    return figure
+
+
+def plot_forecast(series: Sequence, predicted: np.ndarray, rows: int = POINTS) -> Figure:
+    """The last rows of a series that have a target, and what was predicted for them; a panel a target.
+
+    Args:
+        series: in the data's own units.
+        predicted: `(N, O)` as `predict` returns it.
+        rows: how many of the last rows.
+    """
+    last = np.concatenate([np.arange(s.start, s.stop) for s in series.segments[-rows:]])[-rows:]
+    target = series.with_scaler(None).take(last, np.dtype("float64"))[1].reshape(len(last), -1)
+    outputs = target.shape[1]
+    figure, panels = _figure(11, 1.4 + 2.6 * outputs, outputs)
+    broken = np.flatnonzero(np.diff(last) > 1) + 1  # no line is drawn across a boundary between segments
+    place = np.insert((last + series.horizon).astype(float), broken, np.nan)
+    for column, axes in enumerate(panels):
+        truth, model = (np.insert(values[:, column], broken, np.nan) for values in (target, predicted[last]))
+        axes.plot(place, truth, color=TRUTH, linewidth=1.1, label="observed")
+        axes.plot(
+            place,
+            model,
+            color=MODEL,
+            linewidth=1.1,
+            alpha=0.9,
+            label=f"predicted {series.horizon} rows ahead",
+        )
+        _tidy(axes)
+    panels[0].set_title(f"{series.name}: the last {len(last)} rows with a target", loc="left")
+    panels[-1].set_xlabel("row")
+    return figure
+
+
+def plot_continuation(series: Sequence, ahead: np.ndarray, rows: int = 200) -> Figure:
+    """The last rows of a series and a closed-loop forecast after them; a panel a column.
+
+    Args:
+        series: in the data's own units.
+        ahead: `(steps, F)` as `forecast` returns it.
+        rows: how many rows of the series.
+    """
+    first, stop = int(series.runs[-1, 0]), int(series.runs[-1, 2])
+    start = max(first, stop - rows)
+    known = series.with_scaler(None).read_x(start, stop, np.dtype("float64"))
+    figure, panels = _figure(11, 1.4 + 2.6 * known.shape[1], known.shape[1])
+    for column, axes in enumerate(panels):
+        axes.plot(np.arange(start, stop), known[:, column], color=TRUTH, linewidth=1.1, label="observed")
+        joint = np.concatenate([known[-1:, column], ahead[:, column]])
+        axes.plot(np.arange(stop - 1, stop + len(ahead)), joint, color=MODEL, linewidth=1.3, label="forecast")
+        _tidy(axes)
+    panels[0].set_title(f"{series.name}: {len(ahead)} rows ahead, predictions fed back in", loc="left")
+    panels[-1].set_xlabel("row")
+    return figure
+
+
+def _stretches(
+    valid: np.ndarray, reset: np.ndarray, weight: np.ndarray, lane: int, colour: str
+) -> list[tuple[int, int, str, bool]]:
+    """Maximal runs of rows of a lane that share state source and score: start, stop, colour, scored."""
+    found: list[tuple[int, int, str, bool]] = []
+    for t in range(len(valid)):
+        colour = INITIAL if reset[t, lane] else colour
+        scored = bool(weight[t, lane] > 0)
+        if not valid[t, lane]:
+            continue
+        if found and not reset[t, lane] and found[-1][1] == t and found[-1][3] == scored:
+            found[-1] = (found[-1][0], t + 1, colour, scored)
+        else:
+            found.append((t, t + 1, colour, scored))
+    return found
+
+
+def _figure(width: float, height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=110)
+    return figure, list(figure.subplots(panels, squeeze=False, sharex=True)[:, 0])
+
+
+def _patch(colour: str, label: str) -> Patch:
+    from matplotlib.patches import Patch
+
+    return Patch(color=colour, label=label)
+
+
+def _tidy(axes: Axes) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.grid(axis="y", color="#E5E5E5", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, fontsize=8, loc="upper right")
