@@ -1,0 +1,31 @@
+"""The fold, and what comes after it."""
+
+from rnnkit.train.block import block_trainer, train_block
+from rnnkit.train.fit import EarlyStopping, Progress, fit
+from rnnkit.train.history import History
+from rnnkit.train.learning_rates import Constant, Cosine, LearningRate, OneCycle, Plateau, StepDecay
+from rnnkit.train.predict import Errors, Evaluation, Stream, evaluate, forecast, predict
+from rnnkit.train.run import Run, load
+
+__all__ = [
+    "Constant",
+    "Cosine",
+    "EarlyStopping",
+    "Errors",
+    "Evaluation",
+    "History",
+    "LearningRate",
+    "OneCycle",
+    "Plateau",
+    "Progress",
+    "Run",
+    "StepDecay",
+    "Stream",
+    "block_trainer",
+    "evaluate",
+    "fit",
+    "forecast",
+    "load",
+    "predict",
+    "train_block",
+]

@@ -1,0 +1,275 @@
+"""The fold: parameters, state and optimizer go through the blocks of a schedule, epoch after epoch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Values1D
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnkit.backend import Backend, BlockResult, check_parameters
+from rnnkit.backend import backend as find_backend
+from rnnkit.data import Sequence
+from rnnkit.errors import Interrupted, ModelError, NonFiniteError, ScheduleError
+from rnnkit.model.initialisers import initial_state, setup
+from rnnkit.model.layers import Chain
+from rnnkit.model.losses import Loss, as_loss, row_loss
+from rnnkit.model.rules import Adam, Clip, Rule, RuleState, initial_rule_state
+from rnnkit.model.state import State
+from rnnkit.schedule import Block, Schedule
+from rnnkit.train.block import block_trainer, where_lanes
+from rnnkit.train.history import History
+from rnnkit.train.learning_rates import Constant, LearningRate
+from rnnkit.train.passes import WARM_ROWS, scored_outputs
+from rnnkit.train.run import Run
+from rnnkit.train.targets import check_fit, targets_for
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Stop when the monitored loss has not fallen by more than `minimum` for `patience` epochs; keep the best.
+
+    The monitored loss is that of the validation part where there is one, else that of the training part.
+    """
+
+    patience: int = 10
+    minimum: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.patience < 1:
+            raise ModelError(f"EarlyStopping expects patience >= 1, got {self.patience!r}")
+
+    def improved(self, losses: Values1D[float], best_epoch: int) -> bool:
+        """Whether the last of the epochs' losses is better than that of the best epoch before."""
+        return losses[-1] < losses[best_epoch] - self.minimum
+
+
+class Progress(NamedTuple):
+    """Where training stands, told after every block.
+
+    Attributes:
+        epoch, epochs: the epoch, from 0, and how many there are.
+        step, steps: steps of the epoch done, of how many.
+        loss: mean loss of the epoch so far.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+
+
+class Values(NamedTuple):
+    """What the fold carries from block to block: the backend's arrays."""
+
+    params: dict[str, Any]
+    state: State
+    rule_state: RuleState
+
+
+@dataclass
+class Tally:
+    """Sums over the epoch so far."""
+
+    step: int = 0
+    rows: int = 0
+    weight: float = 0.0
+    loss_sum: float = 0.0
+
+    @property
+    def loss(self) -> float:
+        """Mean loss over the scored rows."""
+        return self.loss_sum / self.weight if self.weight else 0.0
+
+
+def fit(
+    model: Chain,
+    schedule: Schedule,
+    *,
+    backend: str | Backend = "numba",
+    rule: Rule = Adam(1e-3),  # noqa: B008 - frozen
+    loss: str | Loss = "mse",
+    epochs: int = 10,
+    seed: int = 0,
+    dtype: str = "float32",
+    params: Mapping[str, np.ndarray] | None = None,
+    clip: Clip | None = None,
+    learning_rate: LearningRate = Constant(),  # noqa: B008 - frozen
+    validation: Sequence | None = None,
+    warm: int = WARM_ROWS,
+    early_stopping: EarlyStopping | None = None,
+    on_block: Callable[[Progress], None] | None = None,
+    on_epoch: Callable[[History], None] | None = None,
+) -> Run:
+    """Train a model on a schedule.
+
+    Args:
+        model: a `Chain` whose sizes fit the series.
+        schedule: what each step reads and where its state comes from.
+        backend: name of a backend, or what `rk.backend(...)` returned.
+        rule: the optimizer.
+        loss: `"mse"`, `"mae"`, `"huber"`, `"cross_entropy"`, `"binary_cross_entropy"`, or a loss with settings.
+        epochs: passes over the schedule.
+        seed: from which the parameters are drawn; the order of shuffled windows is the schedule's to draw.
+        dtype: `"float32"` or `"float64"`, of everything.
+        params: start from these NumPy parameters (copied) instead of drawing them.
+        clip: `ClipNorm(...)`, `ClipValue(...)` or None.
+        learning_rate: how the rule's rate moves over training.
+        validation: a `Sequence` whose loss is taken after every epoch.
+        warm: rows before the validation part that its state is warmed over; 0 is cold.
+        early_stopping: when to stop before the last epoch.
+        on_block: called after every block with a `Progress`.
+        on_epoch: called after every epoch with the `History`.
+
+    Returns:
+        A `Run`. Its parameters are NumPy arrays: the best ones under `early_stopping`, else the last.
+
+    Raises:
+        ModelError: a model, loss, rule or target that does not fit.
+        BackendError: no such backend.
+        NonFiniteError: a loss or gradient that is not finite, before the update; its `run` has the last good
+            parameters.
+        Interrupted: Ctrl-C; its `run` has everything up to the last finished block.
+
+    Example:
+        >>> import numpy as np, rnnkit as rk
+        >>> series = rk.Sequence(np.sin(np.arange(200) / 5))
+        >>> schedule = rk.Schedule(series, rk.Continuation(length=16), rk.Carry())
+        >>> run = rk.fit(rk.Chain(rk.LSTM(1, 8), rk.Dense(8, 1)), schedule, backend="numpy", epochs=2)
+        >>> len(run.history.steps["loss"]), run.history.epochs["loss"][1] < run.history.epochs["loss"][0]
+        (26, True)
+    """
+    engine, loss, kind = find_backend(backend), as_loss(loss), np.dtype(dtype)
+    _check(model, schedule, validation, loss, epochs, params)
+    series, steps, train = schedule.series, len(schedule), block_trainer(engine)
+    drawn, state = setup(model, seed, schedule.lanes, dtype)
+    start = drawn if params is None else {key: np.array(params[key], kind) for key in drawn}
+    values = Values(*engine.from_numpy(Values(start, state, initial_rule_state(rule, start))))
+    history, best, best_epoch = History(), values.params, None
+
+    def so_far() -> Run:
+        kept = values._replace(params=best) if early_stopping else values
+        params, state, rule_state = engine.to_numpy(kept)
+        return Run(model, params, state, rule_state, history, series.scaler, loss, engine, best_epoch)
+
+    try:
+        for epoch in range(epochs):
+            began, tally = time.perf_counter(), Tally()
+            rates = rule.learning_rate * learning_rate.factors(epoch, epochs, steps, history.monitored)
+            for block in schedule.blocks(epoch, dtype):
+                block = block._replace(y=targets_for(loss, block.y, series.labels, model.outputs, kind))
+                here = rates[tally.step : tally.step + len(block.x)]
+                result = train(model, *values, block, rule=rule, loss=loss, clip=clip, learning_rates=here)
+                values = Values(result.params, result.state, result.rule_state)
+                _record(history, tally, block, result, here)
+                if result.done < len(block.x):
+                    raise _not_finite(engine, model, loss, block, result, series, epoch, tally.step)
+                if on_block is not None:
+                    on_block(Progress(epoch, epochs, tally.step, steps, tally.loss))
+            history.add_epoch(loss=tally.loss, seconds=time.perf_counter() - began, rows=tally.rows)
+            if validation is not None:
+                value = mean_loss(engine, model, values.params, validation, loss, warm)
+                history.add_epoch(validation_loss=value)
+            if best_epoch is None or not early_stopping or early_stopping.improved(history.monitored, best_epoch):
+                best, best_epoch = values.params, epoch
+            if on_epoch is not None:
+                on_epoch(history)
+            if early_stopping and epoch - best_epoch >= early_stopping.patience:
+                break
+    except KeyboardInterrupt as interrupt:
+        stopped = Interrupted("fit was interrupted; the exception's run holds everything up to the last finished block")
+        stopped.run = so_far()
+        raise stopped from interrupt
+    except NonFiniteError as error:
+        error.run = so_far()
+        raise
+    return so_far()
+
+
+def mean_loss(
+    engine: Backend,
+    model: Chain,
+    params: Mapping[str, Any],
+    series: Sequence,
+    loss: Loss,
+    warm: int = WARM_ROWS,
+) -> float:
+    """Mean loss over the rows of a series that have a target, state carried, parameters the backend's arrays."""
+    total, count = 0.0, 0
+    for _, y, target in scored_outputs(engine, model, params, series, warm):
+        target = targets_for(loss, target, series.labels, model.outputs, y.dtype)
+        total += float(row_loss(loss, y, target).sum(dtype=np.float64))
+        count += len(y)
+    return total / count
+
+
+def _check(
+    model: Chain,
+    schedule: Schedule,
+    validation: Sequence | None,
+    loss: Loss,
+    epochs: int,
+    params: Mapping[str, np.ndarray] | None,
+) -> None:
+    if not isinstance(schedule, Schedule):
+        raise ScheduleError(
+            f"fit expects a Schedule, got {type(schedule).__name__}; write "
+            f"rk.Schedule(series, rk.Continuation(length=64), rk.Carry())"
+        )
+    if epochs < 1:
+        raise ModelError(f"fit expects epochs >= 1, got {epochs!r}")
+    for series in (schedule.series, validation):
+        if series is not None:
+            check_fit(model, series, loss)
+    if validation is not None and validation.scaler != schedule.series.scaler:
+        raise ModelError(
+            "fit expects the validation part to be scaled like the training part, got another scaler; "
+            "write validation.with_scaler(training.scaler)"
+        )
+    if params is not None:
+        check_parameters(model, params)
+
+
+def _record(history: History, tally: Tally, block: Block, result: BlockResult, rates: np.ndarray) -> None:
+    done = result.done
+    weight = block.weight[:done].sum((1, 2), dtype=np.float64)
+    loss = result.loss[:done]
+    history.add_steps(loss=loss, weight=weight, norm=result.norm[:done], learning_rate=rates[:done])
+    tally.step += done
+    tally.rows += int(block.valid[:done].sum())
+    tally.weight += float(weight.sum())
+    tally.loss_sum += float((loss * weight).sum())
+
+
+def _not_finite(
+    engine: Backend,
+    model: Chain,
+    loss: Loss,
+    block: Block,
+    result: BlockResult,
+    series: Sequence,
+    epoch: int,
+    step: int,
+) -> NonFiniteError:
+    """The error that names the step, the lane and the rows: the window is run once more to find them."""
+    batch = block.batch(result.done)
+    what = "loss" if not np.isfinite(result.loss[result.done]) else "gradient"
+    cold = tuple(initial_state(layer, batch.x.shape[1], batch.x.dtype) for layer in model.layers)
+    carried = engine.to_numpy(result.state)
+    state = where_lanes(batch.origin >= 0, carried, cold)
+    with np.errstate(all="ignore"):
+        x, state = engine.from_numpy((batch.x, state))
+        y, _, _ = engine.forward(model, result.params, x, state, batch.reset, batch.valid)
+        losses = np.where(batch.weight > 0, row_loss(loss, engine.to_numpy(y), batch.y), 0)
+    bad = ~np.isfinite(losses)
+    lane = int(np.argmax(bad.any(0))) if bad.any() else int(np.argmax(np.abs(losses).max(0)))
+    rows = batch.rows[bad[:, lane] if bad.any() else batch.valid[:, lane], lane]
+    return NonFiniteError(
+        f"fit: the {what} of epoch {epoch}, step {step} is not finite; lane {lane}, rows {rows.min()} to {rows.max()} "
+        f"of {series.name!r}. The step was not made, the exception's run holds the last good parameters; "
+        f"lower the learning rate, clip the gradient (clip=ClipNorm(1.0)), or look at these rows"
+    )

@@ -1,0 +1,75 @@
+"""Passes over contiguous rows with carried state, in bounded memory: what prediction and validation share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from rnnkit.backend import Backend
+from rnnkit.data import Sequence
+from rnnkit.model.initialisers import initial_state
+from rnnkit.model.layers import Chain
+from rnnkit.schedule.splitters import Continuation
+
+PASS_ROWS = 4096
+"""Rows that a pass hands to the backend at a time."""
+
+WARM_ROWS = 1024
+"""Rows before a part that its state is warmed over unless asked otherwise."""
+
+
+def outputs(
+    backend: Backend,
+    model: Chain,
+    params: Mapping[str, Any],
+    series: Sequence,
+    warm: int = WARM_ROWS,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Run a model once over every row of a series, state carried within each run of rows.
+
+    Args:
+        backend: any backend.
+        model: the `Chain`.
+        params: the backend's arrays.
+        series: its `runs` are walked, in order; scaled by its own scaler.
+        warm: rows before each run, where the source has them, that warm the state; their outputs are left out.
+
+    Yields:
+        `(rows, y)`: rows of the sequence `(n,)`, increasing, and the outputs there `(n, O)`.
+    """
+    first = np.maximum(series.runs[:, 0], series.runs[:, 1] - warm)
+    grid_of = Continuation(length=PASS_ROWS).grid
+    grid = grid_of(series.runs[:, 2] - first, np.random.default_rng(0), series.name)
+    dtype = next(iter(backend.to_numpy(params).values())).dtype
+    state = backend.from_numpy(tuple(initial_state(layer, 1, dtype) for layer in model.layers))
+    for step in range(grid.steps):
+        pieces = grid.pieces(step, step + 1)
+        starts = first[pieces.segment] + pieces.offset
+        spans = list(zip(starts, starts + pieces.rows, strict=True))
+        x = np.concatenate([series.read_x(int(a), int(b), dtype) for a, b in spans])
+        rows = np.concatenate([np.arange(a, b) for a, b in spans])
+        reset = np.zeros((len(rows), 1), bool)
+        reset[pieces.at[pieces.offset == 0]] = True
+        y, state, _ = backend.forward(model, params, backend.from_numpy(x[:, None]), state, reset, None)
+        kept = rows >= np.repeat(series.runs[pieces.segment, 1], pieces.rows)
+        yield rows[kept], backend.to_numpy(y)[kept, 0]
+
+
+def scored_outputs(
+    backend: Backend,
+    model: Chain,
+    params: Mapping[str, Any],
+    series: Sequence,
+    warm: int = WARM_ROWS,
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Like `outputs`, for the rows that have a target alone.
+
+    Yields:
+        `(rows, y, target)`, the target as `Sequence.take` gives it.
+    """
+    for rows, y in outputs(backend, model, params, series, warm):
+        segment = np.searchsorted(series.starts, rows, side="right") - 1
+        scored = (segment >= 0) & (rows < (series.starts + series.lengths)[segment])
+        yield rows[scored], y[scored], series.take(rows[scored], y.dtype)[1]

@@ -1,0 +1,160 @@
+"""A finished (or interrupted) training run, as a value, and the folder that keeps it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnkit.backend import Backend, backend
+from rnnkit.data import Standard
+from rnnkit.errors import SourceError
+from rnnkit.model.initialisers import initial_state
+from rnnkit.model.layers import Chain
+from rnnkit.model.losses import LOSSES, Loss
+from rnnkit.model.plain import chain_from_plain, chain_to_plain, from_plain, to_plain
+from rnnkit.model.rules import RuleState
+from rnnkit.model.state import State
+from rnnkit.train.history import History
+
+DESCRIPTION, PARAMETERS, STATE = "run.json", "params.safetensors", "state.safetensors"
+"""The files of a run folder: JSON, the parameters by their keys, and the state of lanes and optimizer."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `fit` returns: everything that prediction needs, and what happened.
+
+    Attributes:
+        model: the `Chain`.
+        params: NumPy arrays; the best ones of an early-stopped run, else the last.
+        state: of each lane after the last row of the last epoch, NumPy arrays `(B, H)`.
+        rule_state: what the optimizer remembers after the last step, NumPy arrays.
+        history: measures by step and by epoch.
+        scaler: how inputs and targets were scaled, or None.
+        loss: the loss trained on.
+        backend: the backend that trained it, which prediction uses too.
+        best_epoch: the epoch, from 0, that `params` are from; None before the first epoch ended.
+    """
+
+    model: Chain
+    params: dict[str, np.ndarray]
+    state: State
+    rule_state: RuleState
+    history: History
+    scaler: Standard | None
+    loss: Loss
+    backend: Backend
+    best_epoch: int | None
+
+    @property
+    def dtype(self) -> str:
+        """`"float32"` or `"float64"`."""
+        return str(next(iter(self.params.values())).dtype)
+
+    def __repr__(self) -> str:
+        loss = f", loss {self.history.epochs['loss'][-1]:.6g}" if self.history.epochs["loss"] else ""
+        return f"Run({self.model!r}, {type(self.loss).__name__}{loss}, {self.history!r}, backend {self.backend.name!r})"
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the run into a folder, which is made if need be; each file appears whole or not at all.
+
+        Parameters go to `params.safetensors`, the state of the lanes and of the optimizer to `state.safetensors`,
+        everything else to `run.json`.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        states = {
+            f"state.{index}.{name}": array
+            for index, entry in enumerate(self.state)
+            for name, array in zip(getattr(entry, "_fields", ()), entry, strict=True)
+        }
+        slots = {
+            f"rule.{slot}.{key}": array
+            for slot, arrays in self.rule_state.slots.items()
+            for key, array in arrays.items()
+        }
+        description = {
+            "model": chain_to_plain(self.model),
+            "loss": to_plain(self.loss),
+            "backend": self.backend.name,
+            "scaler": None if self.scaler is None else self.scaler.to_dict(),
+            "best_epoch": self.best_epoch,
+            "updates": self.rule_state.step,
+            "history": {"steps": self.history.steps, "epochs": self.history.epochs},
+        }
+        _write_tensors(folder / PARAMETERS, self.params)
+        _write_tensors(folder / STATE, states | slots)
+        write_whole(folder / DESCRIPTION, json.dumps(description).encode())
+        return folder
+
+
+def load(folder: str | Path, backend_name: str | Backend | None = None) -> Run:
+    """Read a run that `Run.save` wrote.
+
+    Args:
+        folder: the run folder.
+        backend_name: another backend to predict with; by default the one that trained it.
+
+    Raises:
+        SourceError: the folder or one of its files is not there, or cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    folder = Path(folder)
+    missing = [name for name in (DESCRIPTION, PARAMETERS, STATE) if not (folder / name).is_file()]
+    if missing:
+        raise SourceError(
+            f"load expects a folder with {DESCRIPTION}, {PARAMETERS} and {STATE}, but {folder} has no "
+            f"{' and no '.join(missing)}; give the folder of a run that has ended"
+        )
+    try:
+        plain = json.loads((folder / DESCRIPTION).read_text())
+        params, states = load_file(folder / PARAMETERS), load_file(folder / STATE)
+    except (ValueError, SafetensorError) as error:
+        raise SourceError(f"load cannot read the run in {folder}: {error}; the files are damaged") from error
+    model = chain_from_plain(plain["model"])
+    slots: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in states.items():
+        if name.startswith("rule."):
+            _, slot, key = name.split(".", 2)
+            slots.setdefault(slot, {})[key] = array
+    history = History(**plain["history"])
+    return Run(
+        model=model,
+        params=params,
+        state=tuple(_read_state(model, states)),
+        rule_state=RuleState(plain["updates"], slots),
+        history=history,
+        scaler=None if plain["scaler"] is None else Standard.from_dict(plain["scaler"]),
+        loss=from_plain(plain["loss"], LOSSES.values()),
+        backend=backend(plain["backend"] if backend_name is None else backend_name),
+        best_epoch=plain["best_epoch"],
+    )
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it appears whole or not at all: beside it first, then moved into place."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_bytes(content)
+    os.replace(beside, path)
+
+
+def _write_tensors(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    from safetensors.numpy import save
+
+    # safetensors writes the bytes of an array as they lie in memory, whatever its strides
+    write_whole(path, save({key: np.ascontiguousarray(array) for key, array in arrays.items()}))
+
+
+def _read_state(model: Chain, states: dict[str, np.ndarray]) -> Iterator[Any]:
+    for index, layer in enumerate(model.layers):
+        empty = initial_state(layer, 1, np.dtype("float32"))
+        names = getattr(empty, "_fields", ())
+        yield type(empty)(*(states[f"state.{index}.{name}"] for name in names)) if names else ()

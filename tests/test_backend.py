@@ -1,0 +1,116 @@
+"""Finding, loading and checking backends; what an import loads."""
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import rnnkit as rk
+from rnnkit.backend import check_parameters
+
+
+def test_import_loads_no_backend_and_nothing_heavy():
+    code = (
+        "import sys, rnnkit; "
+        "heavy = ('numba', 'torch', 'pydantic', 'matplotlib', 'pyarrow', 'rich', 'safetensors'); "
+        "print([m for m in heavy if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_numba_backend_does_not_need_torch():
+    code = "import sys; sys.modules['torch'] = None; import rnnkit as rk; print(rk.backend('numba').name)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "numba"
+
+
+def test_public_names_are_there_and_sorted_out():
+    for name in rk.__all__:
+        assert getattr(rk, name) is not None
+    wanted = "Sequence Chain LSTM Dense Schedule Sliding Chunked Continuation Reset Carry Adam fit predict evaluate"
+    assert set(wanted.split()) | {"forecast", "Stream", "setup", "backend", "RnnkitError"} <= set(rk.__all__)
+
+
+def points(*declared):
+    return lambda group: [EntryPoint(name, value, group) for name, value in declared]
+
+
+def test_unknown_backend_lists_the_installed_ones():
+    with pytest.raises(
+        rk.BackendError,
+        match=r"installed backends \(numba, numpy, torch\), got 'nunba'; did you mean 'numba'\?",
+    ) as e:
+        rk.backend("nunba")
+    assert isinstance(e.value, LookupError)
+
+
+def test_backend_declared_twice(monkeypatch):
+    monkeypatch.setattr("importlib.metadata.entry_points", points(("numpy", "rnnkit_numpy"), ("numpy", "other.module")))
+    with pytest.raises(
+        rk.BackendError, match=r"'numpy' is declared more than once: other.module, rnnkit_numpy; uninstall"
+    ):
+        rk.backend("numpy")
+
+
+def test_the_same_declaration_found_twice_is_one(monkeypatch):
+    monkeypatch.setattr("importlib.metadata.entry_points", points(("numpy", "rnnkit_numpy"), ("numpy", "rnnkit_numpy")))
+    assert rk.backend("numpy").name == "numpy"
+
+
+def test_backend_whose_library_is_missing(monkeypatch):
+    code = (
+        "import sys; sys.modules['torch'] = None; import rnnkit as rk\n"
+        "try: rk.backend('torch')\n"
+        "except rk.BackendError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "backend 'torch' needs 'torch', which is not installed; pip install 'rnnkit[torch]'"
+
+
+def test_what_is_no_backend_is_refused():
+    with pytest.raises(rk.BackendError, match="expects a module with name, forward"):
+        rk.backend(SimpleNamespace(name="half"))
+
+
+def test_options_of_a_backend_without_options():
+    with pytest.raises(rk.BackendError, match="'numpy' takes no options, got device; leave them out"):
+        rk.backend("numpy", device="cuda")
+
+
+def forward(**changes):
+    model = rk.Chain(rk.LSTM(2, 3), rk.Dense(3, 1))
+    params, state = rk.setup(model, lanes=4, dtype="float64")
+    arguments = {"params": params, "x": np.zeros((5, 4, 2)), "state": state, "reset": None, "valid": None}
+    return rk.backend("numpy").forward(model, **arguments | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"x": np.zeros((5, 4, 3))},
+            r"expects x of shape \(T, B, 2\) .*, got \(5, 4, 3\); arrays are time-major",
+        ),
+        ({"x": np.zeros((5, 4))}, r"got \(5, 4\)"),
+        ({"state": ((),)}, r"expects a state of shapes .* for 4 lanes, got"),
+        ({"reset": np.zeros((4, 5), bool)}, r"expects reset to be bool of shape \(5, 4\), got bool \(4, 5\)"),
+        ({"valid": np.ones((5, 4))}, r"expects valid to be bool of shape \(5, 4\), got float64"),
+        ({"params": {}}, r"expects a parameter '0.weight_ih' of shape \(12, 2\), got none"),
+    ],
+)
+def test_arguments_that_do_not_fit(changes, message):
+    with pytest.raises(rk.ModelError, match=message):
+        forward(**changes)
+
+
+def test_parameters_that_do_not_fit():
+    model = rk.Chain(rk.Dense(2, 1))
+    params, _ = rk.setup(model)
+    with pytest.raises(rk.ModelError, match=r"expects no parameter '1.bias'"):
+        check_parameters(model, params | {"1.bias": np.zeros(1)})
+    with pytest.raises(rk.ModelError, match=r"parameter '0.bias' of shape \(1,\), got \(2,\)"):
+        check_parameters(model, params | {"0.bias": np.zeros(2)})

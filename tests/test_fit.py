@@ -1,0 +1,294 @@
+"""Training: equal on every backend and to a hand-written PyTorch loop; seeds, stopping, learning rates, errors."""
+
+import numpy as np
+import pytest
+import torch
+
+import rnnkit as rk
+
+BACKENDS = ["numpy", "numba", "torch"]
+MODEL = rk.Chain(rk.LSTM(1, 10), rk.Dense(10, 5, "tanh"), rk.Dense(5, 1, "tanh"))
+"""The model of the question about one long series."""
+
+
+def wave(rows=400, seed=0):
+    rng = np.random.default_rng(seed)
+    return 0.5 * np.sin(np.arange(rows) / 7) + 0.1 * rng.standard_normal(rows)
+
+
+def hand_written_losses(values, params, length, epochs, rule):
+    """What someone writes who knows PyTorch: windows in order, the state detached between them."""
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = torch.nn.LSTM(1, 10)
+            self.first, self.second = torch.nn.Linear(10, 5), torch.nn.Linear(5, 1)
+
+        def forward(self, x, state):
+            h, state = self.lstm(x, state)
+            return torch.tanh(self.second(torch.tanh(self.first(h)))), state
+
+    net = Net().double()
+    names = {
+        "0.weight_ih": "lstm.weight_ih_l0",
+        "0.weight_hh": "lstm.weight_hh_l0",
+        "0.bias_ih": "lstm.bias_ih_l0",
+    }
+    names |= {"0.bias_hh": "lstm.bias_hh_l0", "1.weight": "first.weight", "1.bias": "first.bias"}
+    names |= {"2.weight": "second.weight", "2.bias": "second.bias"}
+    net.load_state_dict({names[key]: torch.from_numpy(value.copy()) for key, value in params.items()})
+    optimizer = rule(net.parameters())
+    series = torch.from_numpy(values).reshape(-1, 1, 1)
+    x, y = series[:-1], series[1:]
+    losses = []
+    for _ in range(epochs):
+        state = None
+        for start in range(0, len(x), length):
+            prediction, state = net(x[start : start + length], state)
+            state = tuple(s.detach() for s in state)
+            loss = torch.nn.functional.mse_loss(prediction, y[start : start + length])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    return losses
+
+
+@pytest.fixture(scope="module")
+def long_series():
+    """47,249 observations, as in the question, and what a hand-written loop makes of them."""
+    values = wave(47_249)
+    params, _ = rk.setup(MODEL, seed=5, dtype="float64")
+    return values, params, hand_written_losses(values, params, 64, 1, lambda p: torch.optim.Adam(p, 1e-3))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_epoch_equals_a_hand_written_pytorch_loop(long_series, backend):
+    values, params, expected = long_series
+    schedule = rk.Schedule(rk.Sequence(values), rk.Continuation(length=64), rk.Carry())
+    run = rk.fit(MODEL, schedule, backend=backend, rule=rk.Adam(1e-3), epochs=1, params=params, dtype="float64")
+    assert len(expected) == len(run.history.steps["loss"]) == 739
+    assert len(values[:-1]) % 64, "the last window is short"
+    np.testing.assert_allclose(run.history.steps["loss"], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_several_epochs_with_momentum_equal_the_loop_too(backend):
+    values = wave(150)
+    params, _ = rk.setup(MODEL, seed=6, dtype="float64")
+    expected = hand_written_losses(
+        values, params, 16, 3, lambda p: torch.optim.SGD(p, 0.05, momentum=0.9, nesterov=True)
+    )
+    schedule = rk.Schedule(rk.Sequence(values), rk.Chunked(length=16), rk.Carry())
+    rule = rk.SGD(0.05, momentum=0.9, nesterov=True)
+    run = rk.fit(MODEL, schedule, backend=backend, rule=rule, epochs=3, params=params, dtype="float64")
+    np.testing.assert_allclose(run.history.steps["loss"], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("splitter", "policy"),
+    [
+        (rk.Continuation(9, lanes=3, lookback=5), rk.Carry()),
+        (rk.Sliding(12, 5), rk.Carry()),
+        (rk.Sliding(12, 5, lanes=4, shuffle=True), rk.Reset()),
+    ],
+)
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+def test_backends_train_alike_with_packed_segments(backend, splitter, policy):
+    series = rk.Sequence(wave(200), segments=[(0, 50), (50, 57), (60, 130), (140, 200)])
+    model = rk.Chain(rk.LSTM(1, 4), rk.LSTM(4, 3), rk.Dense(3, 1))
+    schedule = rk.Schedule(series, splitter, policy)
+    settings = {"dtype": "float64", "epochs": 2, "clip": rk.ClipNorm(0.3), "loss": rk.Huber(0.2)}
+    reference = rk.fit(model, schedule, backend="numpy", **settings)
+    run = rk.fit(model, schedule, backend=backend, **settings)
+    for measure in ("loss", "norm"):
+        np.testing.assert_allclose(run.history.steps[measure], reference.history.steps[measure], rtol=1e-8)
+    for key, value in reference.params.items():
+        np.testing.assert_allclose(run.params[key], value, rtol=1e-8, atol=1e-12)
+    for got, expected in zip(run.state[:2], reference.state[:2], strict=True):
+        np.testing.assert_allclose(got.c, expected.c, rtol=1e-8, atol=1e-12)
+
+
+def test_the_carried_state_is_used():
+    schedule = rk.Schedule(rk.Sequence(wave()), rk.Chunked(16), rk.Carry())
+    cold = rk.Schedule(schedule.series, schedule.splitter, rk.Reset())
+    carried, reset = (rk.fit(MODEL, s, backend="numpy", epochs=1).history.steps["loss"] for s in (schedule, cold))
+    assert carried[0] == reset[0]
+    assert carried[1] != reset[1]
+
+
+def test_forward_in_carried_windows_equals_the_pass_over_the_whole_segment():
+    series = rk.Sequence(wave(130))
+    params, state = rk.setup(MODEL, dtype="float64")
+    be = rk.backend("numpy")
+    whole, _, _ = be.forward(MODEL, params, series.read_x(0, 129, "float64")[:, None], state)
+    for splitter in (rk.Sliding(20, 7), rk.Chunked(20), rk.Continuation(11, lookback=9)):
+        states = []
+        for batch in rk.Schedule(series, splitter, rk.Carry()).batches(dtype="float64"):
+            start = state if batch.origin[0] < 0 else states[batch.origin[0]]
+            now, states = start, [start]
+            for t in range(len(batch.x)):
+                y, now, _ = be.forward(
+                    MODEL, params, batch.x[t : t + 1], now, batch.reset[t : t + 1], batch.valid[t : t + 1]
+                )
+                states.append(now)
+                if batch.valid[t, 0]:
+                    np.testing.assert_allclose(y[0], whole[batch.rows[t, 0]], rtol=1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_same_seed_gives_the_same_bits(backend):
+    schedule = rk.Schedule(rk.Sequence(wave()), rk.Chunked(16, lanes=2, shuffle=True), seed=1)
+    runs = [rk.fit(MODEL, schedule, backend=backend, epochs=2, seed=3) for _ in range(2)]
+    assert runs[0].history.steps["loss"] == runs[1].history.steps["loss"]
+    assert all(np.array_equal(runs[0].params[key], runs[1].params[key]) for key in runs[0].params)
+    other = rk.fit(MODEL, schedule, backend=backend, epochs=2, seed=4)
+    assert other.history.steps["loss"] != runs[0].history.steps["loss"]
+
+
+def test_epoch_loss_is_the_mean_over_all_scored_rows():
+    schedule = rk.Schedule(rk.Sequence(wave(60)), rk.Chunked(16), rk.Carry())
+    history = rk.fit(MODEL, schedule, backend="numpy", epochs=1).history
+    assert history.steps["weight"] == [16, 16, 16, 11]
+    expected = np.average(history.steps["loss"], weights=[16, 16, 16, 11])
+    assert history.epochs["loss"][0] == pytest.approx(expected)
+    assert history.epochs["rows"] == [59]
+
+
+def test_validation_is_warmed_over_the_rows_before_it():
+    train, validation, _ = rk.Sequence(wave()).split(0.5, 0.25)
+    schedule = rk.Schedule(train, rk.Chunked(16), rk.Carry())
+    warm, cold = (
+        rk.fit(MODEL, schedule, backend="numpy", epochs=1, dtype="float64", validation=validation, warm=w)
+        for w in (500, 0)
+    )
+    assert all(np.array_equal(warm.params[key], cold.params[key]) for key in warm.params)
+    be = rk.backend("numpy")
+    for run, first in ((warm, 0), (cold, 200)):
+        x = validation.read_x(first, 299, "float64")[:, None]
+        y, _, _ = be.forward(MODEL, run.params, x, rk.setup(MODEL, dtype="float64")[1])
+        error = y[200 - first :, 0] - validation.read_y(200, 299, "float64")
+        assert run.history.epochs["validation_loss"][0] == pytest.approx((error**2).mean(), rel=1e-12)
+
+
+def test_early_stopping_keeps_the_best_parameters():
+    train, validation, _ = rk.Sequence(wave(300)).split(0.6, 0.2)
+    schedule = rk.Schedule(train, rk.Chunked(16), rk.Carry())
+    settings = {
+        "backend": "numpy",
+        "rule": rk.SGD(2.0, momentum=0.9),
+        "validation": validation,
+        "dtype": "float64",
+    }
+    run = rk.fit(MODEL, schedule, epochs=40, early_stopping=rk.EarlyStopping(patience=3), **settings)
+    losses = run.history.epochs["validation_loss"]
+    best = int(np.argmin(losses))
+    assert run.best_epoch == best
+    assert len(losses) == best + 4 < 40
+    again = rk.fit(MODEL, schedule, epochs=best + 1, **settings)
+    assert all(np.array_equal(run.params[key], again.params[key]) for key in run.params)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_loss_that_is_not_finite_stops_before_the_update(backend):
+    values = wave(200)
+    series = rk.Sequence(values)
+    schedule = rk.Schedule(series, rk.Continuation(8, lanes=2), rk.Carry())
+    values[151] = np.inf  # after the check at the door
+    with pytest.raises(
+        rk.NonFiniteError, match=r"loss of epoch 0, step 6 is not finite; lane 1, rows 150 to 150 of 'series'"
+    ) as e:
+        rk.fit(MODEL, schedule, backend=backend, epochs=1, dtype="float64")
+    run = e.value.run
+    assert len(run.history.steps["loss"]) == run.rule_state.step == 6
+    values[151] = 0.0
+    stop = rk.fit(MODEL, schedule, backend="numpy", epochs=1, dtype="float64", on_block=None)
+    np.testing.assert_allclose(run.history.steps["loss"], stop.history.steps["loss"][:6], rtol=1e-9)
+    assert all(np.isfinite(p).all() for p in run.params.values())
+
+
+def test_interruption_keeps_what_was_trained():
+    schedule = rk.Schedule(rk.Sequence(wave()), rk.Chunked(16), rk.Carry())
+
+    def interrupt(progress):
+        if progress.epoch == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(rk.Interrupted, match="holds everything up to the last finished block") as e:
+        rk.fit(MODEL, schedule, backend="numpy", epochs=5, on_block=interrupt)
+    assert isinstance(e.value, KeyboardInterrupt)
+    assert len(e.value.run.history.steps["loss"]) == 2 * len(schedule)
+    two = rk.fit(MODEL, schedule, backend="numpy", epochs=2)
+    assert all(np.array_equal(e.value.run.params[key], two.params[key]) for key in two.params)
+
+
+def test_labels_and_classes():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(600)
+    labels = (np.convolve(x, [1, 1, 1])[:600] > 0).astype(int)  # needs the two rows before
+    series = rk.Sequence(x, labels)
+    model = rk.Chain(rk.LSTM(1, 8), rk.Dense(8, 2))
+    schedule = rk.Schedule(series, rk.Continuation(20, lanes=5), rk.Carry())
+    run = rk.fit(model, schedule, backend="numpy", loss="cross_entropy", rule=rk.Adam(0.03), epochs=30)
+    assert rk.evaluate(run, series).model.mae < 0.1
+    binary = rk.fit(
+        rk.Chain(rk.LSTM(1, 8), rk.Dense(8, 1)),
+        schedule,
+        backend="numpy",
+        loss="binary_cross_entropy",
+        epochs=2,
+    )
+    assert binary.history.epochs["loss"][1] < binary.history.epochs["loss"][0]
+
+
+def bad_fit(**changes):
+    series = changes.pop("series", rk.Sequence(wave(60)))
+    model = changes.pop("model", MODEL)
+    schedule = changes.pop("schedule", rk.Schedule(series, rk.Chunked(16)))
+    return rk.fit(model, schedule, **{"backend": "numpy", "epochs": 1} | changes)
+
+
+LABELLED = rk.Sequence(np.zeros(20), np.arange(20) % 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"model": rk.Chain(rk.LSTM(2, 3), rk.Dense(3, 1))},
+            "expects 2 features, but 'series' has 1; let its first layer have inputs=1",
+        ),
+        (
+            {"model": rk.Chain(rk.LSTM(1, 3))},
+            "gives 3 outputs, but 'series' has 1 targets a row; let its last layer have outputs=1",
+        ),
+        ({"loss": "cross_entropy"}, "cross_entropy expects whole-number labels"),
+        ({"loss": "mean"}, "expected a loss among"),
+        ({"epochs": 0}, "expects epochs >= 1, got 0"),
+        ({"dtype": "float16"}, "expects dtype"),
+        ({"params": {}}, "expects a parameter '0.weight_ih'"),
+        (
+            {"series": LABELLED, "loss": "cross_entropy", "model": rk.Chain(rk.LSTM(1, 3))},
+            "expects labels 0 to 2 for a model with 3 outputs, got 3",
+        ),
+        ({"loss": "binary_cross_entropy"}, "expects targets between 0 and 1, got -"),
+        (
+            {"validation": rk.Sequence(np.zeros((9, 2)), np.zeros(9))},
+            "expects 1 features, but 'series' has 2",
+        ),
+        (
+            {"validation": rk.Sequence(wave(9)).with_scaler(rk.Standard((0,), (2,), (0,), (2,)))},
+            "validation part to be scaled like",
+        ),
+        ({"schedule": "Chunked"}, "fit expects a Schedule, got str"),
+    ],
+)
+def test_what_does_not_fit_says_what_to_do(changes, message):
+    with pytest.raises((rk.ModelError, rk.ScheduleError), match=message):
+        bad_fit(**changes)
+
+
+def test_early_stopping_needs_patience():
+    with pytest.raises(rk.ModelError, match="patience >= 1, got 0"):
+        rk.EarlyStopping(0)

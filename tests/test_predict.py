@@ -1,0 +1,237 @@
+"""Prediction, evaluation, forecast, streams, and the folder that keeps a run."""
+
+import dataclasses
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import rnnkit as rk
+
+MODEL = rk.Chain(rk.LSTM(1, 6), rk.Dense(6, 1))
+DAY = 24
+
+
+def season(rows=600, seed=0):
+    rng = np.random.default_rng(seed)
+    return 50 + 10 * np.sin(2 * np.pi * np.arange(rows) / DAY) + rng.standard_normal(rows)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A scaled run in float64, its series, and its parts."""
+    series = rk.Sequence(season(), name="season")
+    train, validation, test = series.split(0.7, 0.15)
+    scaled = train.with_scaler(rk.Standard.fit(train))
+    schedule = rk.Schedule(scaled, rk.Continuation(24), rk.Carry())
+    run = rk.fit(MODEL, schedule, backend="numpy", rule=rk.Adam(0.01), epochs=10, dtype="float64")
+    return run, series, (train, validation, test)
+
+
+def by_hand(run, series, first, stop):
+    """One pass over rows first to stop from the initial state, in the data's own units."""
+    seen = series.with_scaler(run.scaler)
+    be = rk.backend("numpy")
+    y, _, _ = be.forward(
+        MODEL, run.params, seen.read_x(first, stop, "float64")[:, None], rk.setup(MODEL, dtype="float64")[1]
+    )
+    return run.scaler.unscale_y(y[:, 0])
+
+
+def test_predict_gives_every_row_of_the_part_in_its_own_units(trained):
+    run, series, (_, _, test) = trained
+    predicted = rk.predict(run, test)
+    first = int(test.runs[0, 1])
+    assert predicted.shape == (600, 1)
+    assert np.isnan(predicted[:first]).all()
+    np.testing.assert_allclose(predicted[first:], by_hand(run, series, 0, 600)[first:], rtol=1e-12)
+    cold = rk.predict(run, test, warm=0)
+    np.testing.assert_allclose(cold[first:], by_hand(run, series, first, 600), rtol=1e-12)
+    warm = rk.predict(run, test, warm=30)
+    np.testing.assert_allclose(warm[first:], by_hand(run, series, first - 30, 600)[30:], rtol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+def test_every_backend_predicts_the_same(trained, backend):
+    run, series, _ = trained
+    other = dataclasses.replace(run, backend=rk.backend(backend))
+    np.testing.assert_allclose(rk.predict(other, series), rk.predict(run, series), rtol=1e-10)
+
+
+def test_predict_walks_segments_apart_and_in_bounded_pieces(trained, monkeypatch):
+    run, _, _ = trained
+    values = season(500)
+    series = rk.Sequence(values, segments=[(0, 100), (100, 130), (140, 500)])
+    expected = np.full((500, 1), np.nan)
+    for first, stop in ((0, 100), (100, 130), (140, 500)):
+        expected[first:stop] = by_hand(run, series, first, stop)
+    for rows in (4096, 37, 1):
+        monkeypatch.setattr("rnnkit.train.passes.PASS_ROWS", rows)
+        np.testing.assert_allclose(rk.predict(run, series), expected, rtol=1e-12)
+
+
+def test_evaluate_beside_persistence_and_seasonal_naive(trained):
+    run, _series, (_, _, test) = trained
+    values, predicted = season(), rk.predict(run, test)
+    report = rk.evaluate(run, test, period=DAY)
+    rows = np.arange(test.starts[0], test.starts[0] + len(test))
+    target = values[rows + 1]
+    for errors, guess in (
+        (report.model, predicted[rows, 0]),
+        (report.persistence, values[rows]),
+        (report.seasonal_naive, values[rows + 1 - DAY]),
+    ):
+        assert errors.rows == len(test)
+        assert errors.mae == pytest.approx(np.abs(guess - target).mean())
+        assert errors.rmse == pytest.approx(np.sqrt(((guess - target) ** 2).mean()))
+    assert report.model.mae < 0.8 * report.persistence.mae
+    assert "MAE / persistence" in str(report)
+    assert f"{report.model.mae / report.persistence.mae:.3f}" in str(report)
+    scaled = (predicted[rows, 0] - target) / run.scaler.y_std[0]
+    assert report.loss == pytest.approx((scaled**2).mean())
+
+
+@pytest.mark.parametrize(("horizon", "period"), [(3, 24), (30, 24)])
+def test_baselines_know_nothing_of_the_future(trained, horizon, period):
+    run, _, _ = trained
+    values = season(200)
+    report = rk.evaluate(run, rk.Sequence(values, horizon=horizon), period=period)
+    rows = np.arange(200 - horizon)
+    assert report.persistence.mae == pytest.approx(np.abs(values[rows] - values[rows + horizon]).mean())
+    lag = period * int(np.ceil(horizon / period))
+    rows = rows[rows + horizon - lag >= 0]
+    assert report.seasonal_naive.rows == len(rows)
+    assert report.seasonal_naive.mae == pytest.approx(
+        np.abs(values[rows + horizon - lag] - values[rows + horizon]).mean()
+    )
+
+
+def test_baselines_of_targets_that_are_not_inputs():
+    x, y = season(100), season(100, seed=1)
+    series = rk.Sequence(x, y)
+    run = rk.fit(MODEL, rk.Schedule(series, rk.Chunked(10)), backend="numpy", epochs=1)
+    report = rk.evaluate(run, series)
+    assert report.persistence.rows == 99
+    assert report.persistence.mae == pytest.approx(np.abs(np.diff(y)).mean())
+    assert report.seasonal_naive is None
+
+
+def test_labels_are_scored_by_the_share_that_is_wrong():
+    labels = np.array([0, 1, 1, 0, 1] * 8)
+    series = rk.Sequence(season(40), labels)
+    model = rk.Chain(rk.LSTM(1, 3), rk.Dense(3, 2))
+    run = rk.fit(model, rk.Schedule(series, rk.Chunked(10)), backend="numpy", loss="cross_entropy", epochs=1)
+    report = rk.evaluate(run, series)
+    assert report.model.mae == pytest.approx((rk.predict(run, series).argmax(-1) != labels).mean())
+    assert report.persistence.mae == pytest.approx((np.diff(labels) != 0).mean())
+    assert np.isnan(report.model.rmse)
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_forecast_feeds_predictions_back(trained, horizon):
+    run, _, _ = trained
+    values = season(120)
+    ahead = rk.forecast(run, rk.Sequence(values, horizon=horizon), 7, warm=1000)
+    known = list(values)
+    for _ in range(7):
+        grown = rk.Sequence(np.array([*known, *[0.0] * horizon]), horizon=horizon)
+        known.append(by_hand(run, grown, 0, len(known) - horizon + 1)[-1, 0])
+    np.testing.assert_allclose(ahead[:, 0], known[120:], rtol=1e-10)
+
+
+def test_forecast_needs_a_model_of_its_own_inputs(trained):
+    run, _, _ = trained
+    with pytest.raises(rk.ModelError, match=r"predicts all 1 input columns at least one row ahead, but .* given apart"):
+        rk.forecast(run, rk.Sequence(season(50), season(50)), 3)
+    with pytest.raises(rk.DataError, match="steps >= 1, got 0"):
+        rk.forecast(run, rk.Sequence(season(50)), 0)
+
+
+def test_stream_predicts_row_by_row_what_predict_predicts(trained):
+    run, series, _ = trained
+    expected = rk.predict(run, series, warm=0)
+    stream = rk.Stream(run)
+    rows = [stream.step([[value]])[0] for value in season()[:50]]
+    np.testing.assert_allclose(rows, expected[:50], rtol=1e-12)
+    stream.reset()
+    np.testing.assert_allclose(stream.step([[season()[0]]])[0], expected[0], rtol=1e-12)
+
+
+def test_stream_does_not_grow(trained):
+    run, _, _ = trained
+    stream = rk.Stream(dataclasses.replace(run, backend=rk.backend("numba")), lanes=2)
+    row = np.ones((2, 1))
+    for _ in range(100):
+        stream.step(row)
+    tracemalloc.start()
+    before = tracemalloc.take_snapshot()
+    for _ in range(2000):
+        stream.step(row)
+    grown = sum(entry.size_diff for entry in tracemalloc.take_snapshot().compare_to(before, "filename"))
+    tracemalloc.stop()
+    assert grown < 20_000
+
+
+def test_stream_says_what_it_wants(trained):
+    run, _, _ = trained
+    with pytest.raises(rk.ModelError, match=r"row of shape \(1, 1\) \(lanes, features\), got \(1,\)"):
+        rk.Stream(run).step([1.0])
+    with pytest.raises(rk.ModelError, match="at least one lane, got lanes=0"):
+        rk.Stream(run, lanes=0)
+
+
+def test_predict_refuses_a_series_that_does_not_fit(trained):
+    run, _, _ = trained
+    with pytest.raises(rk.ModelError, match="expects 1 features, but 'pair' has 2; open it with the columns"):
+        rk.predict(run, rk.Sequence(np.zeros((9, 2)), np.zeros(9), name="pair"))
+    with pytest.raises(rk.DataError, match="period of at least 1 row, got 0"):
+        rk.evaluate(run, rk.Sequence(season(50)), period=0)
+
+
+def test_a_saved_run_comes_back_whole(trained, tmp_path):
+    run, series, _ = trained
+    again = rk.load(run.save(tmp_path / "run"))
+    assert (again.model, again.loss, again.scaler, again.best_epoch) == (
+        run.model,
+        run.loss,
+        run.scaler,
+        run.best_epoch,
+    )
+    assert again.history == run.history
+    assert again.rule_state.step == run.rule_state.step
+    for got, expected in (
+        (again.params, run.params),
+        (again.rule_state.slots["m"], run.rule_state.slots["m"]),
+    ):
+        assert all(np.array_equal(got[key], expected[key]) for key in expected)
+    assert np.array_equal(again.state[0].c, run.state[0].c)
+    assert again.state[1] == ()
+    assert np.array_equal(rk.predict(again, series), rk.predict(run, series))
+    assert rk.load(tmp_path / "run", "torch").backend.name == "torch"
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
+        "params.safetensors",
+        "run.json",
+        "state.safetensors",
+    ]
+
+
+def test_parameters_that_are_not_contiguous_are_saved_right(trained, tmp_path):
+    run, _, _ = trained
+    turned = {key: np.asfortranarray(p) for key, p in run.params.items()}
+    again = rk.load(dataclasses.replace(run, params=turned).save(tmp_path))
+    assert all(np.array_equal(again.params[key], run.params[key]) for key in run.params)
+
+
+def test_a_folder_that_is_no_run(trained, tmp_path):
+    run, _, _ = trained
+    with pytest.raises(rk.SourceError, match=r"has no run.json and no params.safetensors and no state.safetensors"):
+        rk.load(tmp_path)
+    run.save(tmp_path)
+    (tmp_path / "params.safetensors").write_bytes(b"short")
+    with pytest.raises(rk.SourceError, match=r"cannot read the run .* the files are damaged"):
+        rk.load(tmp_path)
+    run.save(tmp_path)
+    (tmp_path / "run.json").write_text(json.dumps({})[:-1])
+    with pytest.raises(rk.SourceError, match="cannot read the run"):
+        rk.load(tmp_path)
