@@ -307,6 +307,10 @@ def _check_update(tested: Backend, textbook: Backend, rule: Rule, rng: np.random
         values = tested.update(rule, values[0], tested.from_numpy(grads), values[1])
         expected = textbook.update(rule, expected[0], grads, expected[1])
     got = tested.to_numpy(values)
+    single = map_arrays(lambda a: a.astype(np.float32), (params, params, initial_rule_state(rule, params)))
+    single = tested.to_numpy(tested.update(rule, *tested.from_numpy(single)))
+    if any(a.dtype != np.float32 for a in leaves(single)):
+        return float("inf")
     if got[1].step != expected[1].step or set(got[1].slots) != set(expected[1].slots):
         return float("inf")
     slots = {slot: got[1].slots[slot] for slot in expected[1].slots}
@@ -364,7 +368,8 @@ def random_block(rng: np.random.Generator, case: Case, loss: Loss, steps: int = 
 def _train(tested: Backend, case: Case, block: Block, settings: Mapping[str, Any], own: bool) -> Any:
     rule_state = initial_rule_state(settings["rule"], case.params)
     train = block_trainer(tested) if own else partial(train_block, tested)
-    result = train(case.model, *tested.from_numpy((case.params, case.state, rule_state)), block, **settings)
+    params, state, rule_state = tested.from_numpy((case.params, case.state, rule_state))
+    result = train(case.model, params, state, rule_state, block, **settings)
     return tested.to_numpy((result.params, result.rule_state.slots, result.state)), result
 
 

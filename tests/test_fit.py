@@ -289,6 +289,17 @@ def test_what_does_not_fit_says_what_to_do(changes, message):
         bad_fit(**changes)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_run_goes_on_where_another_ended(backend):
+    schedule = rk.Schedule(rk.Sequence(wave(100)), rk.Chunked(16), rk.Carry())
+    whole = rk.fit(MODEL, schedule, backend=backend, epochs=4)
+    half = rk.fit(MODEL, schedule, backend=backend, epochs=2)
+    rest = rk.fit(MODEL, schedule, backend=backend, epochs=2, params=half.params, rule_state=half.rule_state)
+    assert rest.history.steps["loss"] == whole.history.steps["loss"][2 * len(schedule) :]
+    with pytest.raises(rk.ModelError, match=r"rule_state of SGD\(.*with the moments \[\], got \['m', 'v'\]"):
+        rk.fit(MODEL, schedule, rule=rk.SGD(0.1), rule_state=half.rule_state)
+
+
 def test_early_stopping_needs_patience():
     with pytest.raises(rk.ModelError, match="patience >= 1, got 0"):
         rk.EarlyStopping(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import singledispatch
 
 import numpy as np
@@ -71,4 +72,4 @@ def _adam(rule: Adam | AdamW, p, g, slots, n):
     m = rule.beta1 * slots["m"] + (1 - rule.beta1) * g
     v = rule.beta2 * slots["v"] + (1 - rule.beta2) * g**2
     scale = rule.learning_rate / (1 - rule.beta1**n)
-    return p - scale * m / (np.sqrt(v) / np.sqrt(1 - rule.beta2**n) + rule.epsilon), {"m": m, "v": v}
+    return p - scale * m / (np.sqrt(v) / math.sqrt(1 - rule.beta2**n) + rule.epsilon), {"m": m, "v": v}

@@ -17,7 +17,7 @@ from rnnkit.errors import Interrupted, ModelError, NonFiniteError, ScheduleError
 from rnnkit.model.initialisers import initial_state, setup
 from rnnkit.model.layers import Chain
 from rnnkit.model.losses import Loss, as_loss, row_loss
-from rnnkit.model.rules import Adam, Clip, Rule, RuleState, initial_rule_state
+from rnnkit.model.rules import Adam, Clip, Rule, RuleState, initial_rule_state, slot_names
 from rnnkit.model.state import State
 from rnnkit.schedule import Block, Schedule
 from rnnkit.train.block import block_trainer, where_lanes
@@ -97,6 +97,7 @@ def fit(
     seed: int = 0,
     dtype: str = "float32",
     params: Mapping[str, np.ndarray] | None = None,
+    rule_state: RuleState | None = None,
     clip: Clip | None = None,
     learning_rate: LearningRate = Constant(),  # noqa: B008 - frozen
     validation: Sequence | None = None,
@@ -116,7 +117,8 @@ def fit(
         epochs: passes over the schedule.
         seed: from which the parameters are drawn; the order of shuffled windows is the schedule's to draw.
         dtype: `"float32"` or `"float64"`, of everything.
-        params: start from these NumPy parameters (copied) instead of drawing them.
+        params: start from these NumPy parameters (copied) instead of drawing them, such as `run.params`.
+        rule_state: let the optimizer go on from here, such as `run.rule_state`, instead of starting anew.
         clip: `ClipNorm(...)`, `ClipValue(...)` or None.
         learning_rate: how the rule's rate moves over training.
         validation: a `Sequence` whose loss is taken after every epoch.
@@ -144,11 +146,12 @@ def fit(
         (26, True)
     """
     engine, loss, kind = find_backend(backend), as_loss(loss), np.dtype(dtype)
-    _check(model, schedule, validation, loss, epochs, params)
+    _check(model, schedule, validation, loss, epochs, params, rule, rule_state)
     series, steps, train = schedule.series, len(schedule), block_trainer(engine)
     drawn, state = setup(model, seed, schedule.lanes, dtype)
     start = drawn if params is None else {key: np.array(params[key], kind) for key in drawn}
-    values = Values(*engine.from_numpy(Values(start, state, initial_rule_state(rule, start))))
+    moments = initial_rule_state(rule, start) if rule_state is None else rule_state
+    values = Values(*engine.from_numpy(Values(start, state, moments)))
     history, best, best_epoch = History(), values.params, None
 
     def so_far() -> Run:
@@ -214,6 +217,8 @@ def _check(
     loss: Loss,
     epochs: int,
     params: Mapping[str, np.ndarray] | None,
+    rule: Rule,
+    rule_state: RuleState | None,
 ) -> None:
     if not isinstance(schedule, Schedule):
         raise ScheduleError(
@@ -232,6 +237,14 @@ def _check(
         )
     if params is not None:
         check_parameters(model, params)
+    slots = set(slot_names(rule))
+    if rule_state is not None and set(rule_state.slots) != slots:
+        raise ModelError(
+            f"fit expects a rule_state of {rule!r} with the moments {sorted(slots)}, got {sorted(rule_state.slots)}; "
+            f"go on with the rule that made it, or leave rule_state out"
+        )
+    for moments in rule_state.slots.values() if rule_state is not None else ():
+        check_parameters(model, moments)
 
 
 def _record(history: History, tally: Tally, block: Block, result: BlockResult, rates: np.ndarray) -> None:
