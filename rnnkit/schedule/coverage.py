@@ -109,7 +109,7 @@ def _times_scored(pieces: Pieces, skipped: np.ndarray, lengths: np.ndarray) -> n
     change = np.zeros(int(lengths.sum()) + 1, np.int32)
     np.add.at(change, start + skipped, 1)
     np.add.at(change, start + pieces.rows, -1)
-    return np.cumsum(change[:-1])
+    return np.cumsum(change[:-1], out=change[:-1])
 
 
 def _reach(low: np.ndarray, high: np.ndarray) -> Reach:

@@ -110,7 +110,7 @@ def _forward(
         outputs.append(backend.to_numpy(y))
         tapes.append(tape)
         # origin -1 hands nothing on; what stands there then is the state after the whole window
-        here = (next_origin == stop) | ((next_origin < 0) & (stop == window))
+        here = (next_origin == stop) | (next_origin < 0)
         handed_on = where_lanes(here, backend.to_numpy(state), handed_on)
 
     def backward(d_y: np.ndarray) -> dict[str, Any]:

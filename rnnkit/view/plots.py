@@ -122,7 +122,7 @@ def plot_forecast(series: Sequence, predicted: np.ndarray, rows: int = POINTS) -
         rows: how many of the last rows.
     """
     last = np.concatenate([np.arange(s.start, s.stop) for s in series.segments[-rows:]])[-rows:]
-    target = series.with_scaler(None).take(last, np.dtype("float64"))[1].reshape(len(last), -1)
+    target = series.with_scaler(None).take(last, np.dtype("float64"))[1].reshape(len(last), -1).astype(float)
     outputs = target.shape[1]
     figure, panels = _figure(11, 1.4 + 2.6 * outputs, outputs)
     broken = np.flatnonzero(np.diff(last) > 1) + 1  # no line is drawn across a boundary between segments

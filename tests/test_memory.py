@@ -1,0 +1,33 @@
+"""A series that is much larger than what training it takes."""
+
+import subprocess
+import sys
+
+TRAIN = """
+import resource, sys
+import numpy as np
+import rnnkit as rk
+
+rows = 10_000_000
+values = np.lib.format.open_memmap(sys.argv[1], "w+", np.float64, (rows,))
+for start in range(0, rows, 1_000_000):
+    values[start : start + 1_000_000] = np.sin(np.arange(start, start + 1_000_000) / 50)
+values.flush()
+del values
+train, validation, _ = rk.Sequence.open(sys.argv[1]).split(0.9, 0.05)
+scaler = rk.Standard.fit(train)
+schedule = rk.Schedule(train.with_scaler(scaler), rk.Continuation(length=64, lanes=16), rk.Carry())
+model = rk.Chain(rk.LSTM(1, 4), rk.Dense(4, 1))
+run = rk.fit(model, schedule, epochs=1, validation=validation.with_scaler(scaler))
+assert run.history.epochs["rows"] == [9_000_000 - 1]
+assert schedule.coverage().scored_once == 9_000_000 - 1
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def test_ten_million_memmapped_rows_are_trained_under_500_megabytes(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN, str(tmp_path / "long.npy")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 500
