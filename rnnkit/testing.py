@@ -292,9 +292,13 @@ def _check_errors(tested: Backend, case: Case) -> float:
     for make in wrong:
         try:
             run_case(tested, make())
+            refused = False
         except ModelError:
-            continue
-        return float("inf")
+            refused = True
+        except Exception:  # an error, but not one that helps
+            refused = False
+        if not refused:
+            return float("inf")
     return 0.0
 
 
