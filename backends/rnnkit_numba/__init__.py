@@ -1,0 +1,13 @@
+"""The compiled backend: the mathematics of `rnnkit_numpy` in Numba; a whole block of windows is one call.
+
+A model is data to the kernels: its parameters stand in one flat buffer, its layers in a table of whole
+numbers (`layout.py`). One compilation for each of float32 and float64 therefore serves every architecture.
+"""
+
+from rnnkit_numba.arrays import from_numpy, to_numpy
+from rnnkit_numba.protocol import backward, forward, update
+from rnnkit_numba.train import train_block
+
+name = "numba"
+
+__all__ = ["backward", "forward", "from_numpy", "name", "to_numpy", "train_block", "update"]

@@ -1,0 +1,43 @@
+"""The boundary: every array that enters a compiled function passes through `plain`.
+
+Numba compiles anew for an array that is read-only, strided, Fortran-ordered or of a subclass; none gets in.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rnnkit.backend import map_arrays
+from rnnkit.errors import ModelError
+from rnnkit.model import DTYPES
+
+
+def from_numpy(tree: Any) -> Any:
+    """A tree of NumPy arrays as contiguous ones; what is contiguous already is not copied."""
+    return map_arrays(np.ascontiguousarray, tree)
+
+
+def to_numpy(tree: Any) -> Any:
+    """The same tree; nothing is copied."""
+    return map_arrays(np.asarray, tree)
+
+
+def plain(array: Any, dtype: Any) -> np.ndarray:
+    """A C-contiguous, aligned, writeable `ndarray` of a dtype; a copy only where the array is none of it."""
+    return np.require(array, dtype, ["C", "A", "W", "E"])
+
+
+def common_dtype(params: dict[str, np.ndarray]) -> np.dtype:
+    """The dtype of the parameters, which is the dtype of everything.
+
+    Raises:
+        ModelError: parameters of several dtypes, or of one other than float32 and float64.
+    """
+    dtypes = sorted({np.dtype(p.dtype).name for p in params.values()})
+    if len(dtypes) != 1 or dtypes[0] not in DTYPES:
+        raise ModelError(
+            f"backend 'numba' cannot run parameters of dtype {', '.join(dtypes)}; make them all float32 or all float64"
+        )
+    return np.dtype(dtypes[0])

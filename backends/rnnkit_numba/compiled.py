@@ -1,0 +1,103 @@
+"""How functions are compiled (`kernel`) and which of them are kept on disk (`entry`).
+
+Numba's own cache looks at the file of the cached function alone, and would run yesterday's code after an edit
+in any other file of this package. Here the name of an entry's cache file carries a digest of all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+from numba import types
+from numba.core import config as untyped_config
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.extending import intrinsic
+
+config: Any = untyped_config
+
+# Strict IEEE arithmetic: no fastmath, and a fused multiply-add only where `fma` is written. A kernel is
+# compiled once for each entry that calls it, and the linker may pick any of the copies: strictness makes all of
+# them give the same bits, compiled now or read from disk, and keeps NaN and infinity what they are.
+# With NumPy's error model a division by zero gives infinity, not a branch that keeps the loop scalar.
+OPTIONS: dict[str, Any] = {"fastmath": False, "error_model": "numpy"}
+
+# Without the wrappers through which Python and C would call; a seventh of the compile time goes with them.
+INTERNAL: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def _fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+    if not (isinstance(a, types.Float) and a == b == c):
+        return None
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return a(a, b, c), lower
+
+
+fma: Any = intrinsic(_fma)
+"""`fma(a, b, c)`: a b + c, rounded once; all three of one floating type."""
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile a function that other compiled functions call."""
+    return numba.njit(**OPTIONS, **INTERNAL)(function)
+
+
+def entry(function: Callable[..., Any]) -> Any:
+    """Compile a function that Python calls and that releases its lock; the machine code is kept on disk."""
+    dispatcher: Any = numba.njit(nogil=True, **OPTIONS)(function)
+    if config.DISABLE_JIT:
+        return dispatcher
+    try:
+        dispatcher._cache = PackageCache(dispatcher.py_func)
+    except RuntimeError:  # no folder that can be written: compile in every process
+        return dispatcher
+    return dispatcher
+
+
+class PackageCache(FunctionCache):
+    """Numba's cache of one function, valid for exactly these sources; a damaged file is compiled anew."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        digest = source_digest(Path(__file__).parent)
+        self._cache_file = IndexDataCacheFile(
+            cache_path=self.cache_path,
+            filename_base=f"{self._impl.filename_base}-{digest}",
+            source_stamp=(self._impl.locator.get_source_stamp(), digest),
+        )
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The compiled function for a signature, or None: not there, or not readable."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # a truncated pickle or object file may raise anything
+            self._discard()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep a compiled function; where the disk is full or read-only the next process compiles again."""
+        try:
+            super().save_overload(sig, data)
+        except OSError:
+            self._discard()
+
+    def _discard(self) -> None:
+        Path(self._cache_file._index_path).unlink(missing_ok=True)
+
+
+@cache
+def source_digest(folder: Path) -> str:
+    """Sixteen hexadecimal digits for a folder's sources and whatever else shapes their machine code."""
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
+    digest.update(f"{config.BOUNDSCHECK} {config.OPT}".encode())
+    for source in sorted(folder.glob("*.py")):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]

@@ -1,0 +1,208 @@
+"""A model as the kernels see it: a table of layers, and flat buffers for parameters, state and tape.
+
+Every row of the table is one layer; its columns say what the layer is and where its numbers stand:
+
+    KIND, INPUTS, OUTPUTS, ACTIVATION    what it computes; OUTPUTS are the hidden units of an LSTM
+    PARAMETERS, PACKED                   its first parameter in the flat buffers
+    STATE                                its first number in a lane's row of the state `(B, S)`
+    GATES, CELLS, HIDDEN, OUTPUT         its arrays on the tape, in numbers a lane
+
+A tape holds one block of lanes after the other. Within a block of B lanes every array is `(rows, B, width)`,
+so that an array which starts at n numbers a lane starts at n B.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, singledispatch
+from typing import Any
+
+import numpy as np
+
+from rnnkit.errors import ModelError
+from rnnkit.model import (
+    ACTIVATIONS,
+    LSTM,
+    Chain,
+    Dense,
+    LSTMState,
+    Rule,
+    RuleState,
+    State,
+    parameter_shapes,
+    slot_names,
+)
+
+KIND, INPUTS, OUTPUTS, ACTIVATION, PARAMETERS, PACKED, STATE, GATES, CELLS, HIDDEN, OUTPUT = range(11)
+COLUMNS = 11
+
+KIND_LSTM, KIND_DENSE = 0, 1
+
+BLOCK_LANES = 16
+"""Lanes that go through a window together; a constant, so that no sum depends on the number of threads."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where everything stands.
+
+    Attributes:
+        table: `(layers, COLUMNS)` int64, read-only.
+        parameters: numbers of all parameters, P.
+        packed: numbers of the parameters as the forward pass reads them.
+        state: numbers of one lane's state, S.
+        tape: numbers of one lane's tape.
+        work: numbers of one lane's scratch space.
+    """
+
+    table: np.ndarray
+    parameters: int
+    packed: int
+    state: int
+    tape: int
+    work: int
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What one layer takes: lengths, and where its arrays on the tape start, counted from its own start."""
+
+    kind: int
+    activation: int
+    packed: int
+    state: int
+    tape: int
+    arrays: dict[int, int]
+
+
+@singledispatch
+def extent(layer: Any, steps: int) -> Extent:
+    """What a layer takes for a window of `steps` rows."""
+    raise ModelError(f"backend 'numba' cannot run the layer {layer!r}; it knows LSTM and Dense")
+
+
+@extent.register
+def _(layer: LSTM, steps: int) -> Extent:
+    hidden = layer.hidden
+    cells = 4 * hidden * steps
+    state = cells + hidden * (steps + 1)
+    return Extent(
+        kind=KIND_LSTM,
+        activation=0,
+        packed=4 * hidden * (layer.inputs + hidden + 1),
+        state=2 * hidden,
+        tape=state + hidden * (steps + 1),
+        arrays={GATES: 0, CELLS: cells, HIDDEN: state, OUTPUT: state + hidden},
+    )
+
+
+@extent.register
+def _(layer: Dense, steps: int) -> Extent:
+    return Extent(
+        kind=KIND_DENSE,
+        activation=ACTIVATIONS.index(layer.activation),
+        packed=layer.outputs * (layer.inputs + 1),
+        state=0,
+        tape=layer.outputs * steps,
+        arrays={GATES: 0, CELLS: 0, HIDDEN: 0, OUTPUT: 0},
+    )
+
+
+@lru_cache(maxsize=64)
+def layout(model: Chain, steps: int) -> Layout:
+    """The layout of a model for windows of `steps` rows.
+
+    Raises:
+        ModelError: a layer that this backend does not know.
+    """
+    table = np.zeros((len(model.layers), COLUMNS), np.int64)
+    parameters = packed = state = 0
+    tape = steps * model.inputs  # the inputs stand first
+    for row, layer in zip(table, model.layers, strict=True):
+        taken = extent(layer, steps)
+        row[[KIND, INPUTS, OUTPUTS, ACTIVATION]] = taken.kind, layer.inputs, layer.outputs, taken.activation
+        row[[PARAMETERS, PACKED, STATE]] = parameters, packed, state
+        for column, offset in taken.arrays.items():
+            row[column] = tape + offset
+        parameters += sum(int(np.prod(shape)) for shape in parameter_shapes(layer).values())
+        packed += taken.packed
+        state += taken.state
+        tape += taken.tape
+    table.flags.writeable = False
+    widest = int(table[:, [INPUTS, OUTPUTS]].max())
+    work = (2 * steps + 3) * widest  # two gradients of a layer's rows; d_h, d_c and h⁻
+    return Layout(table, parameters, packed, state, tape, work)
+
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def flatten(shapes: Shapes, values: Mapping[str, Any], dtype: np.dtype) -> np.ndarray:
+    """Parameters, or anything shaped like them, as one new buffer `(P,)`.
+
+    Raises:
+        ModelError: names or shapes other than those expected.
+    """
+    got = {key: tuple(value.shape) for key, value in values.items()}
+    if got != shapes:
+        raise ModelError(f"backend 'numba' expects arrays like the parameters, {shapes}, got {got}")
+    return np.concatenate([np.ravel(values[key]) for key in shapes]).astype(dtype, copy=False)
+
+
+def unflatten(shapes: Shapes, flat: np.ndarray, keys: Iterable[str]) -> dict[str, np.ndarray]:
+    """Views of a flat buffer, in the order of `keys`."""
+    views, offset = {}, 0
+    for key, shape in shapes.items():
+        size = int(np.prod(shape))
+        views[key] = flat[offset : offset + size].reshape(shape)
+        offset += size
+    return {key: views[key] for key in keys}
+
+
+def flatten_slots(shapes: Shapes, rule: Rule, rule_state: RuleState, dtype: np.dtype) -> np.ndarray:
+    """What a rule remembers as one new array, a row of P numbers for each moment.
+
+    Raises:
+        ModelError: moments other than the rule's.
+    """
+    names = slot_names(rule)
+    if tuple(rule_state.slots) != names:
+        raise ModelError(
+            f"update expects a rule state with the moments {names} for {rule}, "
+            f"got {tuple(rule_state.slots)}; make one with initial_rule_state(rule, params)"
+        )
+    size = sum(int(np.prod(shape)) for shape in shapes.values())
+    slots = np.empty((len(names), size), dtype)
+    for row, name in zip(slots, names, strict=True):
+        row[:] = flatten(shapes, rule_state.slots[name], dtype)
+    return slots
+
+
+def flatten_state(model: Chain, state: State, lanes: int, dtype: np.dtype) -> np.ndarray:
+    """A state, or its gradient, as one new array `(B, S)`, a row for each lane.
+
+    Raises:
+        ModelError: shapes that are not those of the model's state.
+    """
+    expected = [(lanes, layer.hidden) for layer in model.layers if isinstance(layer, LSTM) for _ in range(2)]
+    arrays = [np.asarray(array, dtype) for entry in state for array in entry]
+    if len(state) != len(model.layers) or [array.shape for array in arrays] != expected:
+        raise ModelError(
+            f"backend 'numba' expects a state of arrays {expected} for {model}, got {[array.shape for array in arrays]}"
+        )
+    return np.concatenate([np.empty((lanes, 0), dtype), *arrays], axis=1)
+
+
+def unflatten_state(model: Chain, flat_BS: np.ndarray) -> State:
+    """New arrays: the state of each layer."""
+    entries: list[Any] = []
+    offset = 0
+    for layer in model.layers:
+        if not isinstance(layer, LSTM):
+            entries.append(())
+            continue
+        h, c = (flat_BS[:, offset + k * layer.hidden :][:, : layer.hidden].copy() for k in range(2))
+        entries.append(LSTMState(h, c))
+        offset += 2 * layer.hidden
+    return tuple(entries)

@@ -1,0 +1,177 @@
+"""`forward`, `backward` and `update`: arrays are made plain and flat, one compiled function runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnkit.backend import Gradients, check_arguments
+from rnnkit.errors import ModelError
+from rnnkit.model import Chain, Rule, RuleState, State, parameter_shapes
+from rnnkit_numba.arrays import common_dtype, plain
+from rnnkit_numba.compiled import entry
+from rnnkit_numba.layout import (
+    BLOCK_LANES,
+    flatten,
+    flatten_slots,
+    flatten_state,
+    layout,
+    unflatten,
+    unflatten_state,
+)
+from rnnkit_numba.rules import rule_code, step
+from rnnkit_numba.views import clear_padding, copy_rows, cube, fill, vector
+from rnnkit_numba.window import backward as window_backward
+from rnnkit_numba.window import forward as window_forward
+from rnnkit_numba.window import pack, read_outputs, read_state, start, unpack
+
+
+class Tape(NamedTuple):
+    """What `backward` needs of a forward pass: for every layer the numbers that its module counts.
+
+    Attributes:
+        model: the chain.
+        reset, valid: `(T, B)` bool.
+        values: one block of lanes after the other, see `layout.py`.
+    """
+
+    model: Chain
+    reset: np.ndarray
+    valid: np.ndarray
+    values: np.ndarray
+
+
+def forward(
+    model: Chain,
+    params: Mapping[str, Any],
+    x: Any,
+    state: State,
+    reset: np.ndarray | None = None,
+    valid: np.ndarray | None = None,
+) -> tuple[np.ndarray, State, Tape]:
+    """See `rnnkit.backend.Backend.forward`."""
+    reset, valid = check_arguments(model, params, x, state, reset, valid)
+    reset, valid = plain(reset, np.bool_), plain(valid, np.bool_)
+    dtype = common_dtype(dict(params))
+    steps, lanes = reset.shape
+    plan = layout(model, steps)
+    flat_state = flatten_state(model, state, lanes, dtype)
+    y = np.empty((steps, lanes, model.outputs), dtype)
+    tape = np.empty(lanes * plan.tape, dtype)
+    run_forward(
+        plan.table,
+        flatten(parameter_shapes(model), params, dtype),
+        np.empty(plan.packed, dtype),
+        tape,
+        np.empty(lanes * plan.work, dtype),
+        plain(x, dtype),
+        reset,
+        valid,
+        flat_state,
+        y,
+        BLOCK_LANES,
+    )
+    return y, unflatten_state(model, flat_state), Tape(model, reset, valid, tape)
+
+
+def backward(
+    model: Chain,
+    params: Mapping[str, Any],
+    tape: Tape,
+    d_y: Any,
+    d_state: State | None = None,
+) -> Gradients:
+    """See `rnnkit.backend.Backend.backward`."""
+    dtype = common_dtype(dict(params))
+    steps, lanes = tape.reset.shape
+    if tape.model != model or tape.values.dtype != dtype:
+        raise ModelError(
+            f"backward expects a tape of {model} in {dtype}, got one of {tape.model} in {tape.values.dtype}"
+        )
+    if tuple(d_y.shape) != (steps, lanes, model.outputs):
+        raise ModelError(f"backward expects d_y of shape {(steps, lanes, model.outputs)}, got {tuple(d_y.shape)}")
+    plan = layout(model, steps)
+    d_flat = np.zeros((lanes, plan.state), dtype)
+    if d_state is not None:
+        d_flat = flatten_state(model, d_state, lanes, dtype)
+    grad = np.zeros(plan.parameters, dtype)
+    d_x = np.empty((steps, lanes, model.inputs), dtype)
+    run_backward(
+        plan.table,
+        flatten(parameter_shapes(model), params, dtype),
+        tape.values.copy(),  # the kernel uses its tape up
+        np.empty(lanes * plan.work, dtype),
+        tape.reset,
+        tape.valid,
+        plain(d_y, dtype),
+        d_flat,
+        np.empty(plan.packed, dtype),
+        grad,
+        d_x,
+        BLOCK_LANES,
+    )
+    return Gradients(unflatten(parameter_shapes(model), grad, params), unflatten_state(model, d_flat), d_x)
+
+
+def update(
+    rule: Rule, params: Mapping[str, Any], grads: Mapping[str, Any], rule_state: RuleState
+) -> tuple[dict[str, np.ndarray], RuleState]:
+    """See `rnnkit.backend.Backend.update`."""
+    code, settings = rule_code(rule)
+    dtype = common_dtype(dict(params))
+    shapes = {key: tuple(p.shape) for key, p in params.items()}
+    flat, grad = flatten(shapes, params, dtype), flatten(shapes, grads, dtype)
+    slots = flatten_slots(shapes, rule, rule_state, dtype)
+    count = rule_state.step + 1
+    run_update(code, settings, float(rule.learning_rate), count, flat, grad, slots)
+    return unflatten(shapes, flat, params), RuleState(
+        count,
+        {name: unflatten(shapes, row, params) for name, row in zip(rule_state.slots, slots, strict=True)},
+    )
+
+
+run_update = entry(step.py_func)
+
+
+@entry
+def run_forward(table, params, packed, tape, work, x_TBI, reset_TB, valid_TB, state_BS, y_TBO, block_lanes):
+    """A window of all lanes; `state` is what stands before row 0 and leaves as that after row T-1."""
+    steps, lanes = reset_TB.shape
+    tape_lane, work_lane = tape.size // lanes, work.size // lanes
+    pack(table, params, packed)
+    for first in range(0, lanes, block_lanes):
+        last = min(first + block_lanes, lanes)
+        here = last - first
+        block_tape = vector(tape, first * tape_lane, here * tape_lane)
+        reset, valid = reset_TB[:, first:last], valid_TB[:, first:last]
+        start(table, block_tape, x_TBI[:, first:last], state_BS[first:last], valid)
+        window_forward(table, packed, block_tape, vector(work, first * work_lane, here * work_lane), reset, valid)
+        read_outputs(table, block_tape, valid, y_TBO[:, first:last])
+        for b in range(first, last):
+            read_state(table, block_tape, steps, here, b - first, steps, state_BS[b])
+
+
+@entry
+def run_backward(
+    table, params, tape, work, reset_TB, valid_TB, d_y_TBO, d_state_BS, d_packed, grad, d_x_TBI, block_lanes
+):
+    """A window of all lanes, back; `grad` is added to, `tape` used up, `d_state` becomes that before row 0."""
+    steps, lanes = reset_TB.shape
+    tape_lane, work_lane = tape.size // lanes, work.size // lanes
+    for first in range(0, lanes, block_lanes):
+        last = min(first + block_lanes, lanes)
+        here = last - first
+        block_work = vector(work, first * work_lane, here * work_lane)
+        reset, valid = reset_TB[:, first:last], valid_TB[:, first:last]
+        d_y = cube(block_work, 0, steps, here, d_y_TBO.shape[2])
+        copy_rows(d_y_TBO[:, first:last], d_y)
+        clear_padding(valid, d_y)
+        fill(d_packed, 0)
+        block_tape = vector(tape, first * tape_lane, here * tape_lane)
+        offset = window_backward(
+            table, params, block_tape, block_work, reset, valid, d_state_BS[first:last], d_packed, True
+        )
+        unpack(table, d_packed, grad)
+        copy_rows(cube(block_work, offset, steps, here, d_x_TBI.shape[2]), d_x_TBI[:, first:last])

@@ -1,0 +1,604 @@
+"""The compiled backend against the textbook: every number, every option, every flavour of array."""
+
+import inspect
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import rnnkit_numba as compiled
+import rnnkit_numpy as textbook
+from numba.core import config
+from rnnkit_numba.compiled import entry, source_digest
+from rnnkit_numba.layout import BLOCK_LANES, extent
+from rnnkit_numba.protocol import run_backward, run_forward, run_update
+from rnnkit_numba.train import run_block
+
+from rnnkit.backend import Backend
+from rnnkit.errors import ModelError
+from rnnkit.model import (
+    LSTM,
+    MAE,
+    MSE,
+    SGD,
+    Adam,
+    AdamW,
+    BinaryCrossEntropy,
+    Chain,
+    ClipNorm,
+    ClipValue,
+    CrossEntropy,
+    Dense,
+    Huber,
+    LSTMState,
+    RMSProp,
+    RuleState,
+    initial_rule_state,
+    setup,
+)
+from rnnkit.schedule.batch import Block
+from rnnkit.train.block import train_block as composed
+
+CHAINS = {
+    "lstm": Chain(LSTM(3, 4)),
+    "dense": Chain(Dense(3, 4, "relu")),
+    "lstm, dense": Chain(LSTM(3, 7), Dense(7, 2)),
+    "B equals H": Chain(LSTM(2, 5), Dense(5, 3, "tanh")),
+    "dense, lstm": Chain(Dense(2, 3, "sigmoid"), LSTM(3, 6)),
+    "two": Chain(LSTM(1, 6), LSTM(6, 3), Dense(3, 2, "relu"), Dense(2, 4, "tanh")),
+    "three": Chain(LSTM(2, 9), Dense(9, 8, "tanh"), LSTM(8, 3), Dense(3, 4, "sigmoid"), LSTM(4, 7)),
+}
+RULES = [
+    SGD(0.1),
+    SGD(0.1, weight_decay=0.02),
+    SGD(0.1, momentum=0.9),
+    SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.02),
+    Adam(0.03),
+    Adam(0.03, beta1=0.8, beta2=0.95, epsilon=1e-3, weight_decay=0.02),
+    AdamW(0.03),
+    AdamW(0.03, beta1=0.8, beta2=0.95, epsilon=1e-3, weight_decay=0.2),
+    RMSProp(0.02),
+    RMSProp(0.02, alpha=0.9, epsilon=1e-3, momentum=0.7, weight_decay=0.02),
+    RMSProp(0.02, centered=True),
+    RMSProp(0.02, alpha=0.9, momentum=0.7, centered=True),
+]
+STEPS, LANES = 11, 5
+RATES = np.linspace(0.02, 0.01, 6)
+
+
+def like(rng, state):
+    """A state of random numbers."""
+    return tuple(type(e)(*(rng.normal(size=a.shape).astype(a.dtype) for a in e)) if e else () for e in state)
+
+
+def leaves(tree):
+    """Every array of a tree, in order."""
+    if isinstance(tree, dict):
+        return [leaf for value in tree.values() for leaf in leaves(value)]
+    if isinstance(tree, tuple):
+        return [leaf for value in tree for leaf in leaves(value)]
+    return [np.asarray(tree)]
+
+
+def assert_close(got, expected, tolerance=1e-10):
+    """Same tree, each array equal relative to its largest entry."""
+    if isinstance(expected, dict):
+        assert list(got) == list(expected)
+    got, expected = leaves(got), leaves(expected)
+    assert [a.shape for a in got] == [a.shape for a in expected]
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1e-300, np.abs(b).max(initial=0)))
+
+
+def assert_same_bits(got, expected):
+    """Same tree, bit by bit."""
+    for a, b in zip(leaves(got), leaves(expected), strict=True):
+        assert a.dtype == b.dtype
+        assert a.tobytes() == b.tobytes()
+
+
+@dataclass
+class Case:
+    """Everything that goes into one forward and one backward pass."""
+
+    model: Chain
+    params: dict
+    x: np.ndarray
+    state: tuple
+    reset: np.ndarray
+    valid: np.ndarray
+    d_y: np.ndarray
+    d_state: tuple
+
+    def run(self, backend):
+        y, state, tape = backend.forward(self.model, self.params, self.x, self.state, self.reset, self.valid)
+        return y, state, backend.backward(self.model, self.params, tape, self.d_y, self.d_state)
+
+
+def case(model, seed=0, steps=STEPS, lanes=LANES, dtype="float64"):
+    """Random numbers, resets, and padding: row 0, the end, a whole lane, and a row with a reset."""
+    rng = np.random.default_rng(seed)
+    params, state = setup(model, seed, lanes, dtype)
+    reset, valid = rng.random((steps, lanes)) < 0.2, np.ones((steps, lanes), bool)
+    valid[0, 0] = valid[steps // 2 :, 1 % lanes] = valid[:, 2 % lanes] = False
+    valid[4 % steps, 3 % lanes] = False
+    reset[4 % steps, 3 % lanes] = reset[0, 0] = True
+    return Case(
+        model,
+        {key: (3 * p).astype(dtype) for key, p in params.items()},
+        rng.normal(size=(steps, lanes, model.inputs)).astype(dtype),
+        like(rng, state),
+        reset,
+        valid,
+        rng.normal(size=(steps, lanes, model.outputs)).astype(dtype),
+        like(rng, state),
+    )
+
+
+def test_the_module_is_a_backend():
+    assert isinstance(compiled, Backend)
+    assert compiled.name == "numba"
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_outputs_state_and_every_gradient_are_the_textbooks(chain, seed):
+    c = case(CHAINS[chain], seed)
+    assert_close(c.run(compiled), c.run(textbook))
+
+
+@pytest.mark.parametrize(("steps", "lanes"), [(1, 1), (1, 5), (9, 1), (4, 2 * BLOCK_LANES + 3)])
+def test_windows_and_lanes_of_any_number(steps, lanes):
+    c = case(CHAINS["two"], 2, steps, lanes)
+    if lanes == 1:
+        c.valid[:] = True
+    assert_close(c.run(compiled), c.run(textbook))
+
+
+def test_without_masks_and_without_a_gradient_of_the_state():
+    c = case(CHAINS["three"])
+    got, expected = (
+        (y, state, backend.backward(c.model, c.params, tape, c.d_y))
+        for backend in (compiled, textbook)
+        for y, state, tape in [backend.forward(c.model, c.params, c.x, c.state)]
+    )
+    assert_close(got, expected)
+
+
+def test_whole_equals_chunked_with_the_gradient_through_the_state():
+    c = case(CHAINS["three"])
+    y, state, gradients = c.run(compiled)
+    first, second = slice(0, 4), slice(4, None)
+    y1, middle, tape1 = compiled.forward(c.model, c.params, c.x[first], c.state, c.reset[first], c.valid[first])
+    y2, end, tape2 = compiled.forward(c.model, c.params, c.x[second], middle, c.reset[second], c.valid[second])
+    g2 = compiled.backward(c.model, c.params, tape2, c.d_y[second], c.d_state)
+    g1 = compiled.backward(c.model, c.params, tape1, c.d_y[first], g2.state)
+    assert_same_bits((np.concatenate([y1, y2]), end), (y, state))
+    assert_close(np.concatenate([g1.x, g2.x]), gradients.x, 1e-13)
+    assert_close(g1.state, gradients.state, 1e-13)
+    assert_close({key: g1.params[key] + g2.params[key] for key in c.params}, gradients.params, 1e-13)
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_float32_is_float64_rounded(chain):
+    got = case(CHAINS[chain], dtype="float32").run(compiled)
+    assert {a.dtype for a in leaves(got)} == {np.dtype(np.float32)}
+    assert_close(got, case(CHAINS[chain]).run(compiled), 2e-5)
+
+
+@pytest.mark.parametrize("chain", ["dense", "lstm, dense", "three"])
+def test_what_stands_at_padding_has_no_influence(chain):
+    c = case(CHAINS[chain])
+    expected = c.run(compiled)
+    c.x[~c.valid] = np.nan
+    c.d_y[~c.valid] = np.inf
+    assert_same_bits(c.run(compiled), expected)
+    assert not expected[0][~c.valid].any()
+    assert not expected[2].x[~c.valid].any()
+
+
+@pytest.mark.parametrize("activation", ["identity", "tanh", "relu", "sigmoid"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_and_infinity_are_not_swallowed(activation, bad):
+    c = case(Chain(LSTM(2, 3), Dense(3, 2, activation)))
+    c.valid[:], c.reset[:] = True, False
+    c.params["1.weight"][0, 0] = bad
+    y, _, gradients = c.run(compiled)
+    assert not np.isfinite(gradients.x).any()
+    if np.isnan(bad):
+        assert np.isnan(y[..., 0]).all()
+
+
+def test_saturated_gates_stay_finite():
+    c = case(CHAINS["lstm, dense"])
+    c.x *= 1e6
+    for a in leaves(c.run(compiled)):
+        assert np.isfinite(a).all()
+    assert_close(c.run(compiled)[0], c.run(textbook)[0])
+
+
+def test_same_bits_every_time_and_arguments_unchanged():
+    c = case(CHAINS["three"])
+    before = [a.copy() for a in leaves((c.params, c.x, c.state, c.reset, c.valid, c.d_y, c.d_state))]
+    first = c.run(compiled)
+    y, state, tape = compiled.forward(c.model, c.params, c.x, c.state, c.reset, c.valid)
+    for _ in range(2):  # a tape may be used again
+        gradients = compiled.backward(c.model, c.params, tape, c.d_y, c.d_state)
+        assert_same_bits((y, state, gradients), first)
+    assert_same_bits(tuple(leaves((c.params, c.x, c.state, c.reset, c.valid, c.d_y, c.d_state))), tuple(before))
+
+
+def strided(a):
+    wide = np.zeros((*a.shape[:-1], 2 * a.shape[-1]), a.dtype)
+    wide[..., ::2] = a
+    return wide[..., ::2]
+
+
+def read_only(a):
+    a = a.copy()
+    a.flags.writeable = False
+    return a
+
+
+@pytest.mark.parametrize("flavour", [np.asfortranarray, strided, read_only])
+def test_the_flavour_of_an_array_changes_nothing_and_compiles_nothing(flavour):
+    c, (run, train) = case(CHAINS["three"]), flavours()
+    expected = c.run(compiled), run(), train()
+    compilations = [len(f.signatures) for f in (run_forward, run_backward, run_update, run_block)]
+    c.params = {key: flavour(p) for key, p in c.params.items()}
+    c.x, c.reset, c.valid, c.d_y = (flavour(a) for a in (c.x, c.reset, c.valid, c.d_y))
+    c.state, c.d_state = (tuple(LSTMState(*map(flavour, e)) if e else () for e in s) for s in (c.state, c.d_state))
+    assert_same_bits((c.run(compiled), run(flavour), train(flavour)), expected)
+    assert [len(f.signatures) for f in (run_forward, run_backward, run_update, run_block)] == compilations
+
+
+def flavours():
+    """An update and a training run, as functions of what is done to every array that goes in."""
+    model = CHAINS["two"]
+    params, state = setup(model, 0, LANES, "float64")
+    rule, block = Adam(0.01), block_of(model)
+    slots = initial_rule_state(rule, params).slots
+
+    def tree(change, values):
+        return {key: change(p) for key, p in values.items()}
+
+    def update(change=np.array):
+        remembered = RuleState(3, {name: tree(change, slot) for name, slot in slots.items()})
+        return compiled.update(rule, tree(change, params), tree(change, params), remembered)
+
+    def train(change=np.array):
+        remembered = RuleState(3, {name: tree(change, slot) for name, slot in slots.items()})
+        changed = Block(*map(change, block))
+        cold = tuple(LSTMState(*map(change, e)) if e else () for e in state)
+        rates = change(np.full(len(block.x), 0.01))
+        return compiled.train_block(
+            model,
+            tree(change, params),
+            cold,
+            remembered,
+            changed,
+            rule=rule,
+            loss=MSE(),
+            clip=None,
+            learning_rates=rates,
+        )
+
+    return update, train
+
+
+def test_one_compilation_serves_every_architecture():
+    for chain in CHAINS.values():
+        for dtype in ("float32", "float64"):
+            case(chain, dtype=dtype).run(compiled)
+            train(compiled.train_block, chain, block_of(chain), dtype=dtype)
+    for function in (run_forward, run_backward, run_block):
+        assert sorted(str(s[1].dtype) for s in function.signatures) == ["float32", "float64"]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_update_is_the_textbooks(rule):
+    rng = np.random.default_rng(0)
+    params, _ = setup(CHAINS["two"], dtype="float64")
+    ours = theirs = (params, initial_rule_state(rule, params))
+    for _ in range(4):
+        grads = {key: rng.normal(size=p.shape) for key, p in params.items()}
+        before = [a.copy() for a in leaves((ours, grads))]
+        new = compiled.update(rule, ours[0], grads, ours[1])
+        assert_same_bits(tuple(leaves((ours, grads))), tuple(before))
+        ours, theirs = new, textbook.update(rule, theirs[0], grads, theirs[1])
+    assert ours[1].step == 4
+    assert list(ours[1].slots) == list(theirs[1].slots)
+    assert_close(ours, theirs)
+
+
+def block_of(model, windows=6, steps=8, lanes=LANES, seed=0, loss=None):
+    """A block whose lanes hand on at the end, in the middle, at row 0 or not at all, with padding."""
+    rng = np.random.default_rng(seed)
+    shape = (windows, steps, lanes)
+    valid = np.ones(shape, bool)
+    valid[-1, 5:] = False  # the last window is short
+    valid[:, :, 2 % lanes] = False
+    valid[1, 3, 0] = False
+    weight = rng.random(shape) * (rng.random(shape) < 0.7) * valid
+    weight[2] = 0  # only advances the state
+    if isinstance(loss, CrossEntropy):
+        y = rng.integers(0, model.outputs, shape)
+    elif isinstance(loss, BinaryCrossEntropy):
+        y = rng.random((*shape, model.outputs))
+    else:
+        y = rng.normal(size=(*shape, model.outputs))
+    y[~valid] = 0
+    return Block(
+        x=rng.normal(size=(*shape, model.inputs)) * valid[..., None],
+        y=y,
+        reset=rng.random(shape) < 0.1,
+        valid=valid,
+        weight=weight,
+        origin=rng.choice([-1, 0, 3, steps], (windows + 1, lanes)),
+        rows=np.zeros(shape, int),
+        segment=np.zeros((windows, lanes), int),
+        row=np.zeros((windows, lanes), int),
+    )
+
+
+def reference(*arguments, **settings):
+    return composed(textbook, *arguments, **settings)
+
+
+def train(trainer, model, block, *, rule=None, loss=None, clip=None, dtype="float64", params=None, rates=RATES):
+    rule = rule or Adam(0.01)
+    drawn, state = setup(model, 0, block.x.shape[2], dtype)
+    params = drawn if params is None else params
+    block = block._replace(x=block.x.astype(dtype), weight=block.weight.astype(dtype))
+    state = like(np.random.default_rng(1), state)
+    remembered = initial_rule_state(rule, params)
+    return trainer(
+        model,
+        params,
+        state,
+        remembered,
+        block,
+        rule=rule,
+        loss=loss or MSE(),
+        clip=clip,
+        learning_rates=rates,
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("chain", CHAINS)
+def test_a_block_is_the_composed_block_whatever_the_origins(chain, seed):
+    block = block_of(CHAINS[chain], seed=seed)
+    expected = train(reference, CHAINS[chain], block)
+    got = train(compiled.train_block, CHAINS[chain], block)
+    assert got.done == expected.done == 6
+    assert got.rule_state.step == expected.rule_state.step == 5  # one window has no scored row
+    assert got.loss[2] == got.norm[2] == 0
+    assert_close(got, expected, 1e-9)
+
+
+@pytest.mark.parametrize("clip", [None, ClipNorm(0.05), ClipNorm(1e6), ClipValue(0.01)], ids=repr)
+@pytest.mark.parametrize("loss", [MSE(), MAE(), Huber(0.6), CrossEntropy(), BinaryCrossEntropy()], ids=repr)
+def test_a_block_with_every_loss_and_clip(loss, clip):
+    model = CHAINS["two"]
+    block = block_of(model, loss=loss)
+    expected = train(reference, model, block, loss=loss, clip=clip)
+    assert_close(train(compiled.train_block, model, block, loss=loss, clip=clip), expected, 1e-9)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_a_block_with_every_rule(rule):
+    model = CHAINS["B equals H"]
+    block = block_of(model)
+    expected = train(reference, model, block, rule=rule)
+    assert_close(train(compiled.train_block, model, block, rule=rule), expected, 1e-8)
+
+
+def test_a_block_of_more_lanes_than_go_together():
+    model, block = CHAINS["two"], block_of(CHAINS["two"], lanes=2 * BLOCK_LANES + 3)
+    assert_close(train(compiled.train_block, model, block), train(reference, model, block), 1e-9)
+
+
+def test_a_block_in_float32_is_close_and_has_one_dtype():
+    model, block = CHAINS["two"], block_of(CHAINS["two"])
+    got = train(compiled.train_block, model, block, rule=SGD(0.01), dtype="float32")
+    assert {a.dtype for a in leaves((got.params, got.rule_state.slots, got.state))} == {np.dtype(np.float32)}
+    assert got.loss.dtype == got.norm.dtype == np.float64
+    expected = train(compiled.train_block, model, block, rule=SGD(0.01))
+    assert_close(got, expected, 1e-4)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_training_stops_before_the_update_of_a_window_that_is_not_finite(bad):
+    model, block = CHAINS["B equals H"], block_of(CHAINS["B equals H"])
+    t, b = np.argwhere(block.weight[4] > 0)[0]
+    block.y[4, t, b, 0] = bad
+    got = train(compiled.train_block, model, block)
+    with np.errstate(invalid="ignore", over="ignore"):
+        expected = train(reference, model, block)
+    assert got.done == expected.done == 4
+    assert got.rule_state.step == 3
+    assert not np.isfinite(got.loss[4])
+    np.testing.assert_array_equal(np.isfinite(got.norm), np.isfinite(expected.norm))
+    assert not got.loss[5:].any()
+    assert_close((got.params, got.rule_state, got.state), (expected.params, expected.rule_state, expected.state), 1e-9)
+    good = Block(*(a[:4] for a in block))._replace(origin=block.origin[:5])
+    whole = train(compiled.train_block, model, good, rates=RATES[:4])
+    assert_same_bits((got.params, got.rule_state, got.state), (whole.params, whole.rule_state, whole.state))
+
+
+def test_a_parameter_that_is_not_finite_stops_the_first_window():
+    model, block = CHAINS["B equals H"], block_of(CHAINS["B equals H"])
+    params, _ = setup(model, dtype="float64")
+    params["0.weight_hh"][1, 1] = np.nan
+    got = train(compiled.train_block, model, block, params=params)
+    assert got.done == 0
+    assert got.rule_state.step == 0
+    assert np.isnan(got.loss[0])
+    assert_same_bits(got.params, params)
+
+
+def test_targets_and_inputs_at_unscored_rows_may_be_anything():
+    model, block = CHAINS["two"], block_of(CHAINS["two"])
+    expected = train(compiled.train_block, model, block)
+    block.y[~(block.weight > 0)] = np.nan
+    block.x[~block.valid] = np.nan
+    assert_same_bits(train(compiled.train_block, model, block), expected)
+
+
+def test_a_weight_at_padding_scores_a_zero_that_teaches_nothing():
+    model, block = CHAINS["two"], block_of(CHAINS["two"])
+    block.weight[:] = 0.5
+    block.y[~block.valid] = 3
+    assert_close(train(compiled.train_block, model, block), train(reference, model, block), 1e-9)
+
+
+def test_a_block_changes_no_argument_and_repeats_its_bits():
+    model, block, rule = CHAINS["two"], block_of(CHAINS["two"]), RMSProp(momentum=0.5, centered=True)
+    params, state = setup(model, 0, LANES, "float64")
+    arguments = (
+        model,
+        params,
+        like(np.random.default_rng(0), state),
+        initial_rule_state(rule, params),
+        block,
+    )
+    rates = np.full(6, 0.01)
+    before = [a.copy() for a in leaves((*arguments[1:], rates))]
+    settings = {"rule": rule, "loss": MSE(), "clip": ClipValue(0.01), "learning_rates": rates}
+    first = compiled.train_block(*arguments, **settings)
+    assert_same_bits(compiled.train_block(*arguments, **settings), first)
+    assert_same_bits(tuple(leaves((*arguments[1:], rates))), tuple(before))
+
+
+def test_from_numpy_makes_arrays_contiguous_and_keeps_the_tree():
+    tree = {
+        "a": np.zeros((4, 6), np.float32).T,
+        "b": (LSTMState(np.ones((2, 3))[:, ::2], np.ones(2)), (), None),
+    }
+    plain = compiled.from_numpy(tree)
+    assert all(a.flags.c_contiguous for a in (plain["a"], *plain["b"][0]))
+    assert isinstance(plain["b"][0], LSTMState)
+    assert plain["b"][1:] == ((), None)
+    assert_same_bits(compiled.to_numpy(plain)["a"], tree["a"])
+
+
+@dataclass(frozen=True)
+class Unknown:
+    learning_rate: float = 0.1
+
+
+def test_unknown_descriptions_are_refused():
+    model, block = CHAINS["two"], block_of(CHAINS["two"])
+    params, state = setup(model, 0, LANES, "float64")
+    nothing = RuleState(0, {})
+    with pytest.raises(ModelError, match="backend 'numba' cannot run the rule Unknown"):
+        compiled.update(Unknown(), params, params, nothing)
+
+    def go(**settings):
+        settings = {"rule": SGD(), "loss": MSE(), "clip": None, "learning_rates": np.ones(6), **settings}
+        compiled.train_block(model, params, state, nothing, block, **settings)
+
+    with pytest.raises(ModelError, match="backend 'numba' cannot run the loss Unknown"):
+        go(loss=Unknown())
+    with pytest.raises(ModelError, match="backend 'numba' cannot run the clipping Unknown"):
+        go(clip=Unknown())
+    with pytest.raises(ModelError, match=r"learning_rates of shape \(6,\), got \(5,\)"):
+        go(learning_rates=np.ones(5))
+    with pytest.raises(ModelError, match=r"moments \('m', 'v'\) for Adam"):
+        go(rule=Adam())
+    with pytest.raises(ModelError, match="backend 'numba' cannot run the layer Unknown"):
+        extent(Unknown(), 3)
+
+
+def test_arrays_that_do_not_fit_are_refused():
+    c = case(CHAINS["two"])
+    _, _, tape = compiled.forward(c.model, c.params, c.x, c.state)
+    with pytest.raises(ModelError, match=r"d_y of shape \(11, 5, 4\), got \(11, 5, 3\)"):
+        compiled.backward(c.model, c.params, tape, c.d_y[..., :3])
+    with pytest.raises(ModelError, match=r"expects a state of arrays \[\(5, 6\)"):
+        compiled.backward(c.model, c.params, tape, c.d_y, c.d_state[1:])
+    with pytest.raises(ModelError, match="backward expects a tape of Chain"):
+        compiled.backward(CHAINS["lstm"], setup(CHAINS["lstm"], dtype="float64")[0], tape, c.d_y)
+    half = {key: p.astype(np.float16) for key, p in c.params.items()}
+    with pytest.raises(ModelError, match="cannot run parameters of dtype float16"):
+        compiled.forward(c.model, half, c.x, c.state)
+    with pytest.raises(ModelError, match="expects arrays like the parameters"):
+        compiled.update(SGD(), c.params, {}, RuleState(0, {}))
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "message"),
+    [
+        ("x", lambda a: a[0], r"block.x of shape \(K, T, B, 1\)"),
+        ("y", lambda a: a[..., :1], r"block.y of shape \(6, 8, 5, 4\), got \(6, 8, 5, 1\)"),
+        ("weight", lambda a: a[:5], r"block.weight of shape \(6, 8, 5\)"),
+        ("origin", lambda a: a[:6], r"block.origin of shape \(7, 5\)"),
+        ("origin", lambda a: a + 6, "block.origin between -1 and 8"),
+    ],
+)
+def test_blocks_that_do_not_fit_are_refused(field, change, message):
+    block = block_of(CHAINS["two"])
+    block = block._replace(**{field: change(getattr(block, field))})
+    with pytest.raises(ModelError, match=message):
+        train(compiled.train_block, CHAINS["two"], block)
+
+
+def test_labels_that_are_no_class_are_refused():
+    loss = CrossEntropy()
+    block = block_of(CHAINS["two"], loss=loss)
+    t, b = np.argwhere(block.weight[0] > 0)[0]
+    block.y[0, t, b] = 4
+    with pytest.raises(ModelError, match="integer labels from 0 to 3, got int64"):
+        train(compiled.train_block, CHAINS["two"], block, loss=loss)
+
+
+def double(a):
+    return a + a
+
+
+@pytest.fixture
+def cached(monkeypatch, tmp_path):
+    """A function that compiles `double` as a fresh process would, with its cache in an empty folder."""
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    return lambda: entry(double)
+
+
+def test_compiled_code_is_read_from_disk(cached):
+    first, second = cached(), cached()
+    assert first(2.0) == second(2.0) == 4.0
+    assert sum(first.stats.cache_hits.values()) == 0
+    assert sum(second.stats.cache_hits.values()) == 1
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("keep", [0, 0.5])
+def test_a_damaged_cache_is_compiled_anew(cached, tmp_path, suffix, keep):
+    assert cached()(2.0) == 4.0
+    (damaged,) = tmp_path.rglob(f"*.{suffix}")
+    damaged.write_bytes(damaged.read_bytes()[: int(keep * damaged.stat().st_size)])
+    assert cached()(2.0) == 4.0
+    third = cached()
+    assert third(2.0) == 4.0
+    assert sum(third.stats.cache_hits.values()) == 1  # the second has repaired it
+
+
+def test_an_edit_in_any_source_asks_for_a_new_compilation(tmp_path):
+    def digest():
+        source_digest.cache_clear()
+        return source_digest(tmp_path)
+
+    (tmp_path / "a.py").write_text("x = 1\n")
+    (tmp_path / "b.py").write_text("y = 1\n")
+    first = digest()
+    assert digest() == first
+    (tmp_path / "b.py").write_text("y = 2\n")
+    assert digest() != first
+
+
+def test_the_public_functions_have_the_protocols_signatures():
+    ours, theirs = inspect.signature(compiled.train_block), inspect.signature(composed)
+    assert list(ours.parameters) == list(theirs.parameters)[1:]
+    for name in ("forward", "backward", "update"):
+        assert list(inspect.signature(getattr(compiled, name)).parameters) == list(
+            inspect.signature(getattr(textbook, name)).parameters
+        )
