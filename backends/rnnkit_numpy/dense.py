@@ -24,7 +24,7 @@ class Tape(NamedTuple):
 ACTIVATE = {
     "identity": lambda a: a,
     "tanh": np.tanh,
-    "relu": lambda a: np.where(np.real(a) > 0, a, 0),
+    "relu": lambda a: np.where(np.real(a) <= 0, 0, a),  # NaN passes
     "sigmoid": sigmoid,
 }
 

@@ -42,27 +42,22 @@ def plot_schedule(schedule: Schedule, steps: int = 12) -> Figure:
             break
     lanes = min(schedule.lanes, LANES)
     length = len(batches[0].x)
-    roomy = len(batches) * length <= 24 * length and lanes <= 16
+    roomy = len(batches) <= 16 and lanes <= 16
     for step, batch in enumerate(batches):
         for lane in range(lanes):
             left = step * length * 1.06
             axes.broken_barh([(left, length)], (lane - 0.4, 0.8), color=PADDING)
             colour = CARRIED if batch.origin[lane] >= 0 else INITIAL
-            for start, stop, source, scored in _stretches(batch.valid, batch.reset, batch.weight, lane, colour):
+            stretches = _stretches(batch.valid, batch.reset, batch.weight, lane, colour)
+            for start, stop, source, scored in stretches:
                 shade = source if scored else UNSCORED
                 axes.broken_barh([(left + start, stop - start)], (lane - 0.4, 0.8), color=shade)
                 axes.plot([left + start] * 2, [lane - 0.4, lane + 0.4], color=source, linewidth=2.5)
-            read = batch.rows[:, lane][batch.valid[:, lane]]
-            if roomy and len(read):
-                axes.text(
-                    left + length / 2,
-                    lane,
-                    f"{read[0]}-{read[-1]}",
-                    ha="center",
-                    va="center",
-                    fontsize=7,
-                    color="white",
-                )
+            widest = max(stretches, key=lambda s: s[1] - s[0], default=(0, 0, colour, False))
+            if roomy and widest[1] - widest[0] >= 0.45 * length:
+                read = batch.rows[:, lane][batch.valid[:, lane]]
+                middle, label = left + (widest[0] + widest[1]) / 2, f"{read[0]}-{read[-1]}"
+                axes.text(middle, lane, label, ha="center", va="center", fontsize=7, color="white")
     axes.set_yticks(range(lanes), [f"lane {lane}" for lane in range(lanes)])
     axes.invert_yaxis()
     axes.set_xticks(
@@ -126,6 +121,7 @@ def plot_forecast(series: Sequence, predicted: np.ndarray, rows: int = POINTS) -
     outputs = target.shape[1]
     figure, panels = _figure(11, 1.4 + 2.6 * outputs, outputs)
     broken = np.flatnonzero(np.diff(last) > 1) + 1  # no line is drawn across a boundary between segments
+    ahead = "1 row" if series.horizon == 1 else f"{series.horizon} rows"
     place = np.insert((last + series.horizon).astype(float), broken, np.nan)
     for column, axes in enumerate(panels):
         truth, model = (np.insert(values[:, column], broken, np.nan) for values in (target, predicted[last]))
@@ -136,7 +132,7 @@ def plot_forecast(series: Sequence, predicted: np.ndarray, rows: int = POINTS) -
             color=MODEL,
             linewidth=1.1,
             alpha=0.9,
-            label=f"predicted {series.horizon} rows ahead",
+            label=f"predicted {ahead} ahead",
         )
         _tidy(axes)
     panels[0].set_title(f"{series.name}: the last {len(last)} rows with a target", loc="left")
@@ -201,4 +197,4 @@ def _tidy(axes: Axes) -> None:
         axes.spines[side].set_visible(False)
     axes.grid(axis="y", color="#E5E5E5", linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.legend(frameon=False, fontsize=8, loc="upper right")
+    axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=3)
