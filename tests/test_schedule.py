@@ -227,6 +227,60 @@ def test_a_splitter_of_ones_own_is_proven_too():
 
 
 @dataclass(frozen=True)
+class Given:
+    """Windows of 8 rows in one lane, each piece as `(step, at, segment, offset, rows)`."""
+
+    pieces: tuple[tuple[int, int, int, int, int], ...]
+
+    def grid(self, lengths, rng, name):
+        step, at, segment, offset, rows = np.array(self.pieces).T
+
+        def pieces(first, stop):
+            here = (step >= first) & (step < stop)
+            return Pieces._make(f[here] for f in (step, np.zeros_like(step), at, segment, offset, rows))
+
+        return Grid(8, 0, 1, int(step.max()) + 1, pieces)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "origin"),
+    [
+        (((0, 0, 0, 0, 8), (1, 0, 1, 8, 8)), 8),  # the next row, but of another segment
+        (((0, 4, 0, 3, 4), (1, 0, 1, 3, 8)), 2),  # nothing but padding before, and another segment
+        (((0, 4, 0, 3, 4), (1, 0, 0, 4, 4)), 2),  # nothing but padding before, and another row
+        (((0, 0, 0, 0, 4), (0, 4, 1, 5, 4), (1, 0, 1, 5, 8)), 4),  # the row before was never read
+        (((0, 0, 0, 0, 8), (1, 0, 0, 8, 8)), 7),  # one row too early
+    ],
+)
+def test_the_proof_compares_segments_and_rows(pieces, origin):
+    @dataclass(frozen=True)
+    class SecondFrom:
+        origin: int
+
+        def origins(self, grid, first, stop):
+            return np.where(np.arange(first, stop) == 1, self.origin, -1)[:, None]
+
+    with pytest.raises(rk.ContinuityError, match="step 1, lane 0"):
+        rk.Schedule(series_of([20, 20]), Given(pieces), SecondFrom(origin))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "origin"),
+    [
+        (((0, 0, 0, 0, 8), (1, 0, 0, 8, 8)), 8),
+        (((0, 0, 0, 0, 8), (1, 0, 0, 3, 8)), 3),
+        (((0, 0, 0, 0, 4), (1, 0, 0, 4, 8)), 4),  # before the padding, which holds the state
+        (((0, 4, 0, 3, 4), (1, 2, 0, 3, 6)), 4),  # padding before does
+        (((0, 0, 0, 0, 4), (0, 4, 1, 0, 4), (1, 0, 1, 4, 8)), 8),
+    ],
+)
+def test_carry_finds_the_row_to_go_on_from(pieces, origin):
+    schedule = rk.Schedule(series_of([20, 20]), Given(pieces), rk.Carry())
+    assert schedule.policy.origins(schedule.grid(), 1, 2).tolist() == [[origin]]
+    check_state_is_contiguous(schedule)
+
+
+@dataclass(frozen=True)
 class Always:
     """A policy of one's own that answers the same origin for every window."""
 
