@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, get_args
 
 from rnnkit.errors import ModelError, did_you_mean
-from rnnkit.model.layers import LSTM, Chain, Dense
+from rnnkit.model.layers import Chain, Layer
 
 
 def to_plain(description: Any) -> dict[str, Any]:
@@ -48,4 +48,4 @@ def chain_to_plain(model: Chain) -> list[dict[str, Any]]:
 
 def chain_from_plain(layers: Iterable[Mapping[str, Any]]) -> Chain:
     """The chain that `chain_to_plain` wrote."""
-    return Chain(*(from_plain(layer, (LSTM, Dense)) for layer in layers))
+    return Chain(*(from_plain(layer, get_args(Layer)) for layer in layers))

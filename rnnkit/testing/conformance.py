@@ -1,11 +1,4 @@
-"""The conformance check for backends, and the gradient checks it is made of.
-
-    import rnnkit.testing
-    print(rnnkit.testing.check_backend("torch"))
-
-compares a backend with the textbook one on everything that the protocol promises, in float64. The textbook backend
-itself is held to account by the complex step (`complex_step_gradients`), which needs no backward pass at all.
-"""
+"""The conformance check: everything that the protocol promises, against the textbook backend in float64."""
 
 from __future__ import annotations
 
@@ -16,13 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from rnnkit.backend import Backend, Gradients, map_arrays
+from rnnkit.backend import Backend, map_arrays
 from rnnkit.backend import backend as find_backend
 from rnnkit.errors import ModelError, RnnkitError
 from rnnkit.model import (
-    ACTIVATIONS,
     LOSSES,
-    LSTM,
     SGD,
     Adam,
     AdamW,
@@ -30,18 +21,17 @@ from rnnkit.model import (
     Clip,
     ClipNorm,
     ClipValue,
-    CrossEntropy,
     Dense,
     Huber,
     Loss,
     LSTMState,
     RMSProp,
     Rule,
-    State,
     initial_rule_state,
     setup,
 )
 from rnnkit.schedule.batch import Block
+from rnnkit.testing.cases import Case, leaves, random_block, random_case, relative_difference, run_case
 from rnnkit.train.block import block_trainer, train_block
 
 TOLERANCE = 1e-10
@@ -50,20 +40,6 @@ TOLERANCE = 1e-10
 
 class ConformanceError(RnnkitError, AssertionError):
     """A backend that does not keep the protocol; the message lists every check that failed."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """One random window: a model with parameters, inputs, a state, masks, and gradients to send back."""
-
-    model: Chain
-    params: dict[str, np.ndarray]
-    x: np.ndarray
-    state: State
-    reset: np.ndarray
-    valid: np.ndarray
-    d_y: np.ndarray
-    d_state: State
 
 
 @dataclass(frozen=True)
@@ -109,93 +85,6 @@ def check_backend(backend: str | Backend, cases: int = 24, seed: int = 0) -> Con
     return Conformance(tested.name, differences, cases)
 
 
-def random_case(rng: np.random.Generator, index: int) -> Case:
-    """A random window; `index` walks through depths, activations and, every fourth time, as many lanes as units."""
-    depth = index % 3 + 1
-    sizes = [int(s) for s in rng.permutation(np.arange(2, 9))]
-    inputs, hidden, lanes, steps = sizes[0], sizes[1 : 1 + depth], sizes[5], sizes[6] + 4
-    lanes = hidden[-1] if index % 4 == 3 else lanes
-    recurrent = [LSTM(a, b) for a, b in zip([inputs, *hidden], hidden, strict=False)]
-    activation = ACTIVATIONS[index % len(ACTIVATIONS)]
-    dense = Dense(hidden[-1], 4, activation)  # type: ignore[arg-type]
-    model = Chain(*recurrent, dense, Dense(4, 3)) if index % 2 else Chain(*recurrent, dense)
-    params, zeros = setup(model, seed=int(rng.integers(1 << 31)), lanes=lanes, dtype="float64")
-    draw = lambda a: rng.standard_normal(a.shape)  # noqa: E731
-    reset, valid = rng.random((steps, lanes)) < 0.2, rng.random((steps, lanes)) < 0.75
-    if index % 5 == 4:
-        valid[:, 0] = False  # a lane of padding
-    if index % 6 == 5:
-        reset[:], valid[:] = False, True
-    return Case(
-        model=model,
-        params=params,
-        x=rng.standard_normal((steps, lanes, inputs)),
-        state=map_arrays(draw, zeros),
-        reset=reset,
-        valid=valid,
-        d_y=rng.standard_normal((steps, lanes, model.outputs)),
-        d_state=map_arrays(draw, zeros),
-    )
-
-
-def complex_step_gradients(case: Case, backend: str | Backend = "numpy", step: float = 1e-200) -> Gradients:
-    """Gradients of `Σ d_y ⊙ y + Σ d_state ⊙ state` by the complex step: exact to rounding, and no backward pass.
-
-        dL/dv = Im L(v + i ε) / ε,    ε = 1e-200
-
-    Args:
-        case: a window; every number of its parameters, x and state is stepped in turn.
-        backend: a backend whose forward pass runs on complex128.
-        step: ε.
-
-    Source: Squire and Trapp, "Using complex variables to estimate derivatives of real functions" (1998).
-    """
-    engine = find_backend(backend)
-
-    def objective(params: Any, x: np.ndarray, state: State) -> complex:
-        y, final, _ = engine.forward(case.model, params, x, state, case.reset, case.valid)
-        pairs = [(case.d_y, y), *zip(leaves(case.d_state), leaves(final), strict=True)]
-        return sum(complex((d * value).sum()) for d, value in pairs)
-
-    tree = map_arrays(lambda a: a.astype(complex), (case.params, case.x, case.state))
-    gradient = map_arrays(lambda a: np.zeros(a.shape), tree)
-    for values, slopes in zip(leaves(tree), leaves(gradient), strict=True):
-        for place in np.ndindex(values.shape):
-            values[place] += 1j * step
-            slopes[place] = objective(*tree).imag / step
-            values[place] = values[place].real
-    params, x, state = gradient
-    return Gradients(params, state, x)
-
-
-def leaves(tree: Any) -> list[Any]:
-    """The arrays of a tree, in order."""
-    found: list[Any] = []
-    map_arrays(found.append, tree)
-    return found
-
-
-def relative_difference(got: Any, expected: Any) -> float:
-    """Largest difference between two trees, each array's relative to the largest number of the expected one."""
-    worst = 0.0
-    for a, b in zip(leaves(got), leaves(expected), strict=True):
-        if a.shape != b.shape:
-            return float("inf")
-        if a.size:
-            scale = float(np.abs(b).max()) or 1.0
-            difference = float(np.abs(a - b).max()) / scale
-            worst = max(worst, difference if np.isfinite(difference) else float("inf"))
-    return worst
-
-
-def run_case(engine: Backend, case: Case) -> tuple[np.ndarray, State, Gradients]:
-    """Outputs, final state and gradients of a window as NumPy arrays."""
-    model, params, x, state = case.model, *engine.from_numpy((case.params, case.x, case.state))
-    y, final, tape = engine.forward(model, params, x, state, case.reset, case.valid)
-    grads = engine.backward(model, params, tape, *engine.from_numpy((case.d_y, case.d_state)))
-    return engine.to_numpy(y), engine.to_numpy(final), engine.to_numpy(grads)
-
-
 def _checks(tested: Backend, cases: int, rng: np.random.Generator) -> Iterator[tuple[str, float]]:
     textbook = find_backend("numpy")
     for index in range(cases):
@@ -212,6 +101,7 @@ def _checks(tested: Backend, cases: int, rng: np.random.Generator) -> Iterator[t
         difference = _check_training(tested, textbook, rng, index, loss, rule, clip)
         yield f"train_block: {type(loss).__name__}", difference
     yield "train_block: stops where not finite", _check_stop(tested, textbook, rng)
+    yield "train_block: stops where not finite", _check_stop_at_gradient(tested)
 
 
 def _check_window(tested: Backend, textbook: Backend, case: Case) -> Iterator[tuple[str, float]]:
@@ -341,34 +231,6 @@ def _training_settings() -> Iterator[tuple[Loss, Rule, Clip | None]]:
         yield losses[index % len(losses)], RULES[index % len(RULES)], clips[index % len(clips)]
 
 
-def random_block(rng: np.random.Generator, case: Case, loss: Loss, steps: int = 5) -> Block:
-    """A block of random windows like a case's: carried state from any row, padding, rows without weight."""
-    rows, lanes, inputs = case.x.shape
-    shape = (steps, rows, lanes)
-    y: np.ndarray = rng.random((*shape, case.model.outputs))
-    if isinstance(loss, CrossEntropy):
-        y = rng.integers(0, case.model.outputs, shape)
-    valid = rng.random(shape) < 0.85
-    weight = np.where(valid, rng.choice([0.0, 0.5, 1.0, 2.0], shape), 0.0)
-    weight[2] = 0  # a window that only advances the state
-    valid[3, rows // 2 :] = False  # a short window
-    weight[3, rows // 2 :] = 0
-    origin = rng.integers(-1, rows + 1, (steps + 1, lanes))
-    origin[steps // 2] = rows
-    filler = np.zeros((steps, lanes), int)
-    return Block(
-        x=rng.standard_normal((*shape, inputs)),
-        y=y,
-        reset=rng.random(shape) < 0.1,
-        valid=valid,
-        weight=weight,
-        origin=origin,
-        rows=np.broadcast_to(np.arange(rows)[:, None], shape),
-        segment=filler,
-        row=filler,
-    )
-
-
 def _train(tested: Backend, case: Case, block: Block, settings: Mapping[str, Any], own: bool) -> Any:
     rule_state = initial_rule_state(settings["rule"], case.params)
     train = block_trainer(tested) if own else partial(train_block, tested)
@@ -411,6 +273,23 @@ def _check_stop(tested: Backend, textbook: Backend, rng: np.random.Generator) ->
             _train(textbook, case, block, settings, own=False),
         )
     return relative_difference(got, expected) if result.done == 1 else float("inf")
+
+
+def _check_stop_at_gradient(tested: Backend) -> float:
+    """A gradient that overflows though the loss is finite stops training, too."""
+    model = Chain(Dense(1, 1), Dense(1, 1))
+    params, state = setup(model, lanes=2, dtype="float64")
+    for key, value in {"0.weight": 0.0, "0.bias": 1e-200, "1.weight": 1e200, "1.bias": 0.0}.items():
+        params[key][...] = value
+    ones = np.ones((1, 3, 2))
+    case = Case(model, params, 1e200 * ones[0, ..., None], state, ones[0] < 0, ones[0] > 0, ones[0, ..., None], state)
+    block = random_block(np.random.default_rng(0), case, LOSSES["mse"]())
+    block = block._replace(x=np.full_like(block.x, 1e200), weight=block.valid.astype(float))
+    settings = {"rule": SGD(0.1), "loss": LOSSES["mse"](), "clip": None, "learning_rates": np.full(5, 0.1)}
+    with np.errstate(all="ignore"):
+        (kept, *_), result = _train(tested, case, block, settings, own=True)
+    stopped = result.done == 0 and bool(np.isfinite(result.loss[0])) and not np.isfinite(result.norm[0])
+    return relative_difference(kept, params) if stopped else float("inf")
 
 
 def _same_bits(a: Any, b: Any) -> bool:

@@ -1,0 +1,212 @@
+"""From a config to the objects of the core: series, parts, model, schedule, backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from rnnkit.backend import Backend, backend
+from rnnkit.cli.config import Config, Data, Described
+from rnnkit.cli.locate import Keys
+from rnnkit.cli.problems import Problem, mentioned
+from rnnkit.cli.read import Draft
+from rnnkit.data import Sequence, Standard
+from rnnkit.errors import BackendError, ContinuityError, RnnkitError
+from rnnkit.model import BinaryCrossEntropy, Chain, CrossEntropy, Loss
+from rnnkit.schedule import Schedule
+from rnnkit.train.targets import check_fit, targets_for
+
+OPENED = ("time", "features", "target", "horizon", "gap", "missing", "short")
+"""Entries of `[data]` that `Sequence.open` takes under the same name."""
+
+SLICE = 65_536
+"""Targets that are looked at in one slice."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that a config describes.
+
+    Attributes:
+        config: the config.
+        data_path: the data file.
+        series: the whole series, in the data's own units.
+        training, validation, test: its parts, seen through the scaler; None for an empty part.
+        model: the chain, its sizes filled in.
+        loss: the loss.
+        schedule: over the training part.
+    """
+
+    config: Config
+    data_path: Path
+    series: Sequence
+    training: Sequence
+    validation: Sequence | None
+    test: Sequence | None
+    model: Chain
+    loss: Loss
+    schedule: Schedule
+
+    @property
+    def parts(self) -> dict[str, Sequence]:
+        """The parts that have rows, by name."""
+        named = {"train": self.training, "validation": self.validation, "test": self.test}
+        return {name: part for name, part in named.items() if part is not None}
+
+
+class Builder:
+    """Builds what it can of a draft and collects what the core refuses."""
+
+    def __init__(self, draft: Draft) -> None:
+        self.draft, self.config = draft, draft.config
+
+    def add(self, path: Keys, message: str) -> None:
+        """Note a problem."""
+        self.draft = replace(self.draft, problems=(*self.draft.problems, Problem(path, message)))
+
+    @contextmanager
+    def blaming(self, path: Keys, keys: tuple[str, ...] = ()) -> Iterator[None]:
+        """Turn an error of the core into a problem at `path`, or at one of its `keys` that the message names."""
+        try:
+            yield
+        except RnnkitError as error:
+            key = None if isinstance(error, ContinuityError) else mentioned(str(error), keys)
+            self.add(path if key is None else (*path, key), str(error))
+
+
+def build(draft: Draft) -> Experiment:
+    """Open the data and make the objects of the core; no backend is loaded.
+
+    Raises:
+        ConfigError: everything that is wrong, in the file and between the file and its data.
+    """
+    return _build(Builder(draft))
+
+
+def build_with_backend(draft: Draft) -> tuple[Experiment, Backend]:
+    """The same, and the backend.
+
+    Raises:
+        ConfigError: everything that is wrong, a backend that cannot be had included.
+    """
+    builder, engine = Builder(draft), None
+    if draft.usable(("backend",), ("device",)):
+        try:
+            engine = load_backend(draft.config)
+        except BackendError as error:
+            key = "device" if draft.config.device is not None and "device" in str(error) else "backend"
+            builder.add((key,), str(error))
+    experiment = _build(builder)
+    assert engine is not None  # else there was a problem
+    return experiment, engine
+
+
+def load_backend(config: Config) -> Backend:
+    """The backend that a config names, on the device that it names.
+
+    Raises:
+        BackendError: as `rnnkit.backend` does.
+    """
+    return backend(config.backend, **({} if config.device is None else {"device": config.device}))
+
+
+def _build(builder: Builder) -> Experiment:
+    draft, config, loss = builder.draft, builder.config, builder.config.train.loss.build()
+    parts = _open_parts(builder, draft.data_path, config.data) if draft.usable(("data",)) else None
+    model = schedule = None
+    if parts is not None:
+        if builder.draft.usable(("model",)):
+            model = _build_model(builder, parts[1], loss)
+        if draft.usable(("splitter",), ("policy",)):
+            schedule = _build_schedule(builder, parts[1])
+        if model is not None and builder.draft.usable(("train", "loss")):
+            _check_targets(builder, loss, model, parts[1:])
+    builder.draft.refuse()
+    assert parts is not None  # else there was a problem
+    assert model is not None
+    assert schedule is not None
+    return Experiment(config, draft.data_path, *parts, model, loss, schedule)
+
+
+def _open_parts(
+    builder: Builder, path: Path, data: Data
+) -> tuple[Sequence, Sequence, Sequence | None, Sequence | None] | None:
+    with builder.blaming(("data",), ("path", *OPENED)):
+        series = Sequence.open(path, **{key: getattr(data, key) for key in OPENED})
+        with builder.blaming(("data",), ("train", "validation")):
+            training, *others = series.split(data.train, data.validation)
+            scaler = Standard.fit(training) if data.scale else None
+            validation, test = (None if part is None else part.with_scaler(scaler) for part in others)
+            return series, training.with_scaler(scaler), validation, test
+    return None
+
+
+def _build_model(builder: Builder, series: Sequence, loss: Loss) -> Chain | None:
+    """The chain, sizes that were left out filled in from the data and from the layer before."""
+    tables, layers, width = builder.config.model.layers, [], series.features
+    for index, table in enumerate(tables):
+        path, names = ("model", "layers", index), {field.name for field in fields(table.kind)}
+        inputs, outputs = (_size(table, name) for name in ("inputs", "outputs"))
+        given = {}
+        if "inputs" in names:
+            given["inputs"] = width
+            if inputs not in (None, width):
+                giver = f"layer {index - 1}" if index else "the data"
+                message = f"{giver} gives {width} features, but this layer expects {inputs}; leave inputs out"
+                builder.add((*path, "inputs"), message)
+        if "outputs" in names and outputs is None:
+            if index < len(tables) - 1:
+                message = "is required, but missing: it follows from the data for the last layer alone"
+                builder.add((*path, "outputs"), message)
+                return None
+            if isinstance(loss, CrossEntropy):
+                message = "is required, but missing: cross_entropy wants an output for each class"
+                builder.add((*path, "outputs"), message)
+                return None
+            given["outputs"] = series.outputs
+        layers.append(table.build(**given))
+        width = layers[-1].outputs
+    if not builder.draft.usable(("model",)):
+        return None
+    model = Chain(*layers)
+    if builder.draft.usable(("train", "loss")):
+        last = ("model", "layers", len(layers) - 1)
+        blamed = (
+            (("train", "loss"), ()) if isinstance(loss, CrossEntropy) else (last, tuple(type(tables[-1]).model_fields))
+        )
+        with builder.blaming(*blamed):
+            check_fit(model, series, loss)
+    return model
+
+
+def _size(table: Described, name: str) -> int | None:
+    return getattr(table, name, None)
+
+
+def _build_schedule(builder: Builder, series: Sequence) -> Schedule | None:
+    config = builder.config
+    splitter, policy = config.splitter.build(), config.policy.build()
+    try:
+        return Schedule(series, splitter, policy, config.seed)
+    except ContinuityError as error:
+        builder.add(("policy",), str(error))
+    except RnnkitError as error:
+        key = mentioned(str(error), [field.name for field in fields(splitter)])
+        builder.add(("splitter",) if key is None else ("splitter", key), str(error))
+    return None
+
+
+def _check_targets(builder: Builder, loss: Loss, model: Chain, parts: tuple[Sequence | None, ...]) -> None:
+    """Whether the loss can be taken of every target, so that a class out of range shows before training."""
+    if not isinstance(loss, CrossEntropy | BinaryCrossEntropy):
+        return
+    with builder.blaming(("train", "loss")):
+        for part in filter(None, parts):
+            for segment in part.segments:
+                for start in range(segment.start, segment.stop, SLICE):
+                    y = part.read_y(start, min(start + SLICE, segment.stop))
+                    targets_for(loss, y, part.labels, model.outputs, np.dtype("float32"))

@@ -1,0 +1,195 @@
+"""The schema of a config: tables that are derived from the core's descriptions.
+
+A description joins a config by joining one of the tuples below; its fields, types and defaults are its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, cast, get_args, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import Field as field_of
+
+from rnnkit.cli.locate import Keys
+from rnnkit.data.sequence import Missing, Short
+from rnnkit.model.layers import Layer
+from rnnkit.model.losses import LOSSES, MSE
+from rnnkit.model.rules import Adam, Clip, Rule
+from rnnkit.schedule import Carry, Chunked, Continuation, Reset, Sliding
+from rnnkit.train import Constant, Cosine, EarlyStopping, OneCycle, Plateau, StepDecay
+from rnnkit.train.passes import WARM_ROWS
+
+LAYERS: tuple[type, ...] = get_args(Layer)
+SPLITTERS = (Continuation, Chunked, Sliding)
+POLICIES = (Carry, Reset)
+RULES: tuple[type, ...] = get_args(Rule)
+CLIPS: tuple[type, ...] = get_args(Clip)
+RATES = (Constant, StepDecay, Cosine, OneCycle, Plateau)
+
+LOSS_NAMES = {kind.__name__: name for name, kind in LOSSES.items()}
+"""What the classes of losses are called in a config."""
+
+INFERRED = ("inputs", "outputs")
+"""Sizes of a layer that may be left out: they follow from the data and from the layer before."""
+
+
+class Table(BaseModel):
+    """A table of a config: unknown keys are refused, and values are not converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Described(Table):
+    """A table that stands for a description of the core, `kind`."""
+
+    kind: ClassVar[type]
+
+    def build(self, **given: Any) -> Any:
+        """The description, with some of its fields given."""
+        values = {field.name: getattr(self, field.name) for field in fields(self.kind)}
+        return self.kind(**(values | given))
+
+
+def table_of(kind: type, optional: tuple[str, ...] = (), tagged: bool = True) -> type[Described]:
+    """The table of a frozen dataclass: its fields, types and defaults, and its name under `type`.
+
+    Args:
+        kind: the dataclass.
+        optional: fields that may be left out though the dataclass has no default for them.
+        tagged: whether the table says its `type`.
+    """
+    hints = get_type_hints(kind)
+    columns: dict[str, Any] = {"type": (cast(Any, Literal)[kind.__name__], ...)} if tagged else {}
+    for field in fields(kind):
+        hint, default = hints[field.name], default_of(field)
+        if default is MISSING and field.name in optional:
+            hint, default = hint | None, None
+        columns[field.name] = (hint, ... if default is MISSING else default)
+    made = create_model(kind.__name__, __base__=Described, __module__=__name__, __doc__=kind.__doc__, **columns)
+    made.kind = kind
+    return made
+
+
+def default_of(field: Field[Any]) -> Any:
+    """The default of a dataclass's field, or MISSING."""
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def one_of(kinds: tuple[type, ...], optional: tuple[str, ...] = ()) -> Any:
+    """The tables of some descriptions, told apart by `type`."""
+    return Annotated[
+        Union[tuple(table_of(kind, optional) for kind in kinds)],  # noqa: UP007 - made at run time
+        field_of(discriminator="type"),
+    ]
+
+
+if TYPE_CHECKING:
+    LayerTable = SplitterTable = PolicyTable = LossTable = RuleTable = ClipTable = RateTable = Described
+    StoppingTable = Described
+else:
+    LayerTable, SplitterTable, PolicyTable = one_of(LAYERS, INFERRED), one_of(SPLITTERS), one_of(POLICIES)
+    LossTable, RuleTable, ClipTable = one_of(tuple(LOSSES.values())), one_of(RULES), one_of(CLIPS)
+    RateTable, StoppingTable = one_of(RATES), table_of(EarlyStopping, tagged=False)
+
+
+def _default(kind: type, **values: Any) -> Any:
+    return field_of(default={"type": kind.__name__, **values}, validate_default=True)
+
+
+class Data(Table):
+    """`[data]`: the file, which columns are what, the parts. As `Sequence.open` and `Sequence.split` say."""
+
+    path: str
+    time: str | int | None = None
+    features: list[str] | list[int] | None = None
+    target: str | int | list[str] | list[int] | None = None
+    horizon: int = field_of(default=1, ge=0)
+    gap: str | float | None = None
+    missing: Missing = "refuse"
+    short: Short = "refuse"
+    train: float | int = 0.7
+    validation: float | int = 0.15
+    scale: bool = True
+    period: int | None = field_of(default=None, ge=1)
+    warm: int = field_of(default=WARM_ROWS, ge=0)
+
+
+class Model(Table):
+    """`[model]`: its layers, in order."""
+
+    layers: list[LayerTable] = field_of(min_length=1)
+
+
+class Train(Table):
+    """`[train]`: as `fit` says."""
+
+    epochs: int = field_of(default=20, ge=1)
+    loss: LossTable = _default(MSE)
+    rule: RuleTable = _default(Adam, learning_rate=1e-3)
+    clip: ClipTable | None = None
+    learning_rate: RateTable = _default(Constant)
+    early_stopping: StoppingTable | None = None
+
+
+class Config(Table):
+    """The whole file."""
+
+    name: str = field_of(min_length=1)
+    seed: int = field_of(default=0, ge=0)
+    backend: str = "numba"
+    device: str | None = None
+    dtype: Literal["float32", "float64"] = "float32"
+    out: str
+    data: Data
+    model: Model
+    splitter: SplitterTable = _default(Continuation, length=64)
+    policy: PolicyTable = _default(Carry)
+    train: Train = field_of(default_factory=lambda: Train())
+
+
+def tables_in(annotation: Any) -> tuple[type[Table], ...]:
+    """The tables that a field may hold."""
+    if isinstance(annotation, type) and issubclass(annotation, Table):
+        return (annotation,)
+    return tuple(table for inner in get_args(annotation) for table in tables_in(inner))
+
+
+def tables_at(table: type[Table], key: str) -> tuple[type[Table], ...]:
+    """The tables that may stand under a key of a table; none where the key is unknown or holds a value."""
+    field = table.model_fields.get(key)
+    return () if field is None else tables_in(field.annotation)
+
+
+def table_for(tables: tuple[type[Table], ...], raw: dict[str, Any]) -> type[Table] | None:
+    """Which of some tables a raw one means: the only one, or the one that its `type` names."""
+    if len(tables) == 1:
+        return tables[0]
+    return next((table for table in tables if table.__name__ == raw.get("type")), None)
+
+
+def walk(raw: dict[str, Any], table: type[Table] = Config, path: Keys = ()) -> Iterator[tuple[Keys, type[Table], Any]]:
+    """Every raw table whose schema is known: `(path, schema, raw)`, the outer before the inner."""
+    yield path, table, raw
+    for key, value in list(raw.items()):
+        held = [((key,), value)]
+        if isinstance(value, list):
+            held = [((key, index), entry) for index, entry in enumerate(value)]
+        for place, inner in held:
+            schema = table_for(tables_at(table, key), inner) if isinstance(inner, dict) else None
+            if schema is not None:
+                yield from walk(inner, schema, (*path, *place))
+
+
+def spell_out(raw: dict[str, Any]) -> None:
+    """Write every `policy = "Carry"` as `policy = {type = "Carry"}`, and `mse` as its class, in place."""
+    types = {name: kind.__name__ for name, kind in LOSSES.items()}
+    for _, table, found in walk(raw):
+        for key, value in found.items():
+            if len(tables_at(table, key)) < 2:
+                continue
+            if isinstance(value, str):
+                found[key] = {"type": types.get(value, value)}
+            elif isinstance(value, dict) and isinstance(value.get("type"), str):
+                found[key] = {**value, "type": types.get(value["type"], value["type"])}

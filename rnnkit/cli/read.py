@@ -1,0 +1,140 @@
+"""A config file and its overrides, read and checked; what is wrong is collected, each with its line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rnnkit.cli.config import Config, spell_out
+from rnnkit.cli.locate import Keys, line_of, locate
+from rnnkit.cli.overrides import Override, apply_override, parse_overrides
+from rnnkit.cli.problems import Problem, closest, find_problems
+from rnnkit.errors import ConfigError, SourceError, did_you_mean
+
+STAND_IN: dict[str, Any] = {"data": {"path": ""}, "model": {"layers": [{"type": "LSTM", "hidden": 1}]}}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A config as far as it can be understood.
+
+    Attributes:
+        file: where it stands.
+        config: its values; a top-level entry with a problem holds a stand-in, see `usable`.
+        problems: what is wrong so far.
+        lines: the line of every path in the file.
+        overrides: options given on the command line.
+    """
+
+    file: Path
+    config: Config
+    problems: tuple[Problem, ...]
+    lines: dict[Keys, int]
+    overrides: tuple[Override, ...]
+
+    @property
+    def data_path(self) -> Path:
+        """The data file: a relative path counts from the config file's folder."""
+        return self.file.parent / self.config.data.path
+
+    def usable(self, *paths: Keys) -> bool:
+        """Whether nothing at these paths, inside them or around them, has a problem."""
+        return not any(
+            all(a == b for a, b in zip(problem.path, path, strict=False)) for problem in self.problems for path in paths
+        )
+
+    def refuse(self) -> None:
+        """Raise one `ConfigError` for all problems, if there are any."""
+        every = sorted(self.problems, key=self._order)
+        texts = list(dict.fromkeys(self._text(problem) for problem in every))
+        if len(texts) == 1:
+            raise ConfigError(f"{self.file}, {texts[0]}")
+        if texts:
+            raise ConfigError("\n".join([f"{self.file} has {len(texts)} errors:", *(f"  {text}" for text in texts)]))
+
+    def _order(self, problem: Problem) -> tuple[bool, int]:
+        return self._option(problem.path) is not None, line_of(self.lines, problem.path) or 0
+
+    def _option(self, path: Keys) -> Override | None:
+        """The last option that set this path or something around it, or made the table that stands there."""
+        for override in reversed(self.overrides):
+            if path[: len(override.path)] == override.path:
+                return override
+            if override.path[: len(path)] == path and path not in self.lines:
+                return override
+        return None
+
+    def _text(self, problem: Problem) -> str:
+        override, path = self._option(problem.path), ".".join(map(str, problem.path))
+        if problem.known:
+            return self._unknown(problem, override, path)
+        if override is not None:
+            return f"option {override.option}: {problem.message}"
+        return f"{self._where(problem.path)}{path}: {problem.message}"
+
+    def _unknown(self, problem: Problem, override: Override | None, path: str) -> str:
+        meant = closest(str(problem.path[-1]), problem.known)
+        known = f"; known are {', '.join(problem.known)}"
+        if override is None:
+            return f"{self._where(problem.path)}{path}: unknown key" + (
+                f"; did you mean {meant!r}?" if meant else known
+            )
+        depth = len(problem.path) - 1
+        option = ".".join(map(str, (*override.path[:depth], meant, *override.path[depth + 1 :])))
+        return f"unknown option {override.option}" + (f"; did you mean --{option}?" if meant else known)
+
+    def _where(self, path: Keys) -> str:
+        line = line_of(self.lines, path)
+        return f"line {line}, " if line else ""
+
+
+def read(file: str | Path, tokens: Sequence[str] = ()) -> Draft:
+    """Read a config file and apply overrides to it.
+
+    Args:
+        file: a TOML file.
+        tokens: overrides, as in `["--train.epochs", "5"]`.
+
+    Raises:
+        SourceError: no such file, or one that cannot be read.
+        ConfigError: a file that is no TOML, or overrides that are no options.
+    """
+    file = Path(file)
+    overrides = parse_overrides(tokens)
+    text = _text_of(file)
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = re.sub(r"\s*\(at line (\d+), column (\d+)\)", "", str(error))
+        found = re.search(r"line (\d+), column (\d+)", str(error))
+        line = int(found[1]) if found else text.count("\n") + 1
+        raise ConfigError(f"{file}, line {line}: this is no TOML: {message[:1].lower()}{message[1:]}") from error
+    spell_out(raw)
+    in_the_way = [Problem(o.path, reason) for o in overrides if (reason := apply_override(raw, o))]
+    raw.setdefault("name", file.stem)
+    raw.setdefault("out", f"runs/{raw['name']}")
+    problems = [*in_the_way, *find_problems(raw)]
+    wrong = {problem.path[0] for problem in problems}
+    whole = {key: value for key, value in raw.items() if key not in wrong}
+    whole = STAND_IN | {"name": file.stem, "out": "runs"} | whole
+    draft = Draft(file, Config.model_construct(), tuple(problems), locate(text), tuple(overrides))
+    train = raw.get("train")
+    if "train" in wrong and draft.usable(("train", "loss")) and isinstance(train, dict) and "loss" in train:
+        whole["train"] = {"loss": train["loss"]}  # sizes can be checked against the loss still
+    return replace(draft, config=Config.model_validate(whole))
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = [path.name for path in file.parent.glob("*.toml")]
+        raise SourceError(f"found no config file {str(file)!r}{did_you_mean(file.name, near)}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: a config is UTF-8 text, this is not (byte {error.start})") from error
+    except OSError as error:
+        raise SourceError(f"cannot read the config file {str(file)!r}: {error.strerror or error}") from error

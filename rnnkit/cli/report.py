@@ -1,0 +1,101 @@
+"""What the commands print: tables, lines an epoch, a progress bar on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from rnnkit.cli.build import Experiment
+from rnnkit.model import summary
+from rnnkit.train import Evaluation, History
+from rnnkit.train import Progress as Place
+
+VERBS = {"train": "train on", "validation": "validate", "test": "test"}
+
+WIDTH = 100
+"""Columns that output to a file or pipe is laid out for."""
+
+
+def new_console() -> Console:
+    """Standard output; away from a terminal lines are laid out for a fixed width."""
+    console = Console(highlight=False, soft_wrap=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDTH)
+
+
+def say(console: Console, text: str) -> None:
+    """Print text as it is: no markup, no wrapping."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def describe(experiment: Experiment) -> str:
+    """Parts, model, schedule and backend, a line each."""
+    config, parts = experiment.config, experiment.parts
+    rows = ", ".join(f"{len(part):,} rows to {VERBS[name]}" for name, part in parts.items())
+    weights = summary(experiment.model, config.dtype).parameters
+    schedule = experiment.schedule
+    return "\n".join(
+        [
+            f"{config.name}: {rows}; {_count(len(experiment.series.segments), 'segment')}",
+            f"{experiment.model!r}: {weights:,} parameters",
+            f"{schedule.splitter!r} with {schedule.policy!r}: {len(schedule):,} steps an epoch",
+        ]
+    )
+
+
+def error_table(evaluations: Mapping[str, Evaluation], labels: bool) -> Table:
+    """Errors of the model beside the naive predictions, part by part."""
+    table = Table(title="errors in the data's own units", title_justify="left")
+    for column in ("part", "prediction"):
+        table.add_column(column)
+    for column in ("share wrong" if labels else "MAE", "RMSE", "MAE / persistence", "rows"):
+        table.add_column(column, justify="right")
+    for part, found in evaluations.items():
+        named = {
+            "model": found.model,
+            "persistence": found.persistence,
+            "seasonal naive": found.seasonal_naive,
+        }
+        for name, errors in named.items():
+            if errors is None:
+                continue
+            base = found.persistence.mae if found.persistence else 0
+            share = f"{errors.mae / base:.3f}" if base else ""
+            rmse = "" if labels else f"{errors.rmse:.5g}"
+            first = part if name == "model" else ""
+            table.add_row(first, name, f"{errors.mae:.5g}", rmse, share, f"{errors.rows:,}")
+        table.add_section()
+    return table
+
+
+def epoch_line(history: History, epochs: int) -> str:
+    """The last epoch in a line."""
+    done = len(history.epochs["loss"])
+    measures = [f"epoch {done:>{len(str(epochs))}}/{epochs}", f"loss {history.epochs['loss'][-1]:.6g}"]
+    if "validation_loss" in history.epochs:
+        measures.append(f"validation {history.epochs['validation_loss'][-1]:.6g}")
+    return "   ".join([*measures, f"{history.epochs['seconds'][-1]:.2f} s"])
+
+
+@contextmanager
+def live(console: Console, epochs: int) -> Iterator[Callable[[Place], None]]:
+    """A progress bar over all epochs on a terminal, nothing elsewhere; yields what `fit` tells its blocks to."""
+    if not console.is_terminal:
+        yield lambda place: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("training", total=1.0)
+
+        def advance(place: Place) -> None:
+            share = (place.epoch + place.step / place.steps) / epochs
+            bar.update(task, completed=share, description=f"epoch {place.epoch + 1}/{epochs}  loss {place.loss:.4g}")
+
+        yield advance
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

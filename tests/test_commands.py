@@ -1,0 +1,460 @@
+"""The command line, run in this process on small data; Ctrl-C in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from importlib import import_module
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import rnnkit as rk
+import rnnkit.cli.check as check_module
+from rnnkit.cli.build import build
+from rnnkit.cli.commands import main
+from rnnkit.cli.folder import begin
+from rnnkit.cli.read import read
+from rnnkit.cli.report import live
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+CONFIG = """\
+backend = "numpy"
+[data]
+path = "wave.csv"
+time = "time"
+target = "value"
+period = 31
+warm = 2
+[[model.layers]]
+type = "LSTM"
+hidden = 3
+[[model.layers]]
+type = "Dense"
+[splitter]
+type = "Continuation"
+length = 8
+lanes = 2
+[policy]
+type = "Carry"
+[train]
+epochs = 2
+rule = {type = "Adam", learning_rate = 0.02}
+clip = {type = "ClipNorm", maximum = 0.05}
+learning_rate = {type = "Cosine", floor = 0.1}
+"""
+
+RUN_FILES = {"config.toml", "metrics.jsonl", "run.json", "params.safetensors", "state.safetensors"}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a config and its data."""
+    rng = np.random.default_rng(0)
+    wave = 100 + 10 * np.sin(np.arange(300) / 5) + rng.standard_normal(300)
+    rows = [f"{t},{value:.6f}" for t, value in enumerate(wave)]
+    (tmp_path / "wave.csv").write_text("time,value\n" + "\n".join(rows) + "\n")
+    (tmp_path / "a.toml").write_text(CONFIG)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def trained(home: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """The folder of a finished run."""
+    assert main(["train", "a.toml"]) == 0
+    capsys.readouterr()
+    return home / "runs" / "a"
+
+
+def by_hand(home: Path, epochs: int = 2, seed: int = 0) -> tuple[rk.Run, rk.Sequence, rk.Sequence, rk.Sequence]:
+    """The run of the config, without the command line; and the three parts in the data's own units."""
+    series = rk.Sequence.open(home / "wave.csv", time="time", target="value")
+    training, validation, test = series.split(0.7, 0.15)
+    assert validation is not None
+    assert test is not None
+    scaler = rk.Standard.fit(training)
+    run = rk.fit(
+        rk.Chain(rk.LSTM(1, 3), rk.Dense(3, 1)),
+        rk.Schedule(training.with_scaler(scaler), rk.Continuation(8, lanes=2), rk.Carry()),
+        backend="numpy",
+        rule=rk.Adam(0.02),
+        clip=rk.ClipNorm(0.05),
+        learning_rate=rk.Cosine(floor=0.1),
+        epochs=epochs,
+        seed=seed,
+        validation=validation.with_scaler(scaler),
+        warm=2,
+    )
+    return run, training, validation, test
+
+
+def same(a: rk.Run, b: rk.Run) -> bool:
+    return all(np.array_equal(a.params[key], value) for key, value in b.params.items())
+
+
+def refused(capsys: pytest.CaptureFixture[str], *tokens: str) -> str:
+    """What a command says on standard error when it refuses, always with status 2 and never with a traceback."""
+    assert main(tokens) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("rnnkit: ")
+    assert "Traceback" not in said.err
+    return said.err
+
+
+def test_train_does_what_fit_does_and_keeps_everything_in_the_run_folder(home, capsys):
+    assert main(["train", "a.toml"]) == 0
+    said = capsys.readouterr().out
+    folder = home / "runs" / "a"
+    assert {file.name for file in folder.iterdir()} == RUN_FILES | {"loss.png", "forecast.png"}
+    run, _, validation, test = by_hand(home)
+    assert same(rk.load(folder), run)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [0, 1]
+    assert [line["loss"] for line in lines] == run.history.epochs["loss"]
+    assert [line["validation_loss"] for line in lines] == run.history.epochs["validation_loss"]
+    for part in (validation, test):
+        found = rk.evaluate(run, part, period=31, warm=2)
+        assert found.persistence is not None
+        assert found.seasonal_naive is not None
+        for errors in (found.model, found.persistence, found.seasonal_naive):
+            assert f"{errors.mae:.5g}" in said
+            assert f"{errors.rmse:.5g}" in said
+    assert "epoch 2/2   loss" in said
+    assert "rows a second" in said
+    assert f"the run is in {Path('runs/a')}" in said
+    for picture in ("loss.png", "forecast.png"):
+        assert (folder / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_config_of_a_run_has_the_overrides_and_trains_the_same_again(home, monkeypatch):
+    assert main(["train", "a.toml", "--train.epochs", "3", "--seed=4", "--out", "deep/er"]) == 0
+    kept = read(home / "deep" / "er" / "config.toml").config
+    assert (kept.train.epochs, kept.seed, kept.out, kept.name) == (3, 4, "deep/er", "a")
+    (home / "elsewhere").mkdir()
+    monkeypatch.chdir(home / "elsewhere")
+    assert main(["train", "../deep/er/config.toml", "--out", "again"]) == 0
+    first, second = rk.load(home / "deep" / "er"), rk.load("again")
+    assert same(first, second)
+    assert same(first, by_hand(home, epochs=3, seed=4)[0])
+    assert len(second.history.epochs["loss"]) == 3
+
+
+def test_early_stopping_keeps_the_best_epoch(home):
+    tokens = ["--train.early_stopping.patience", "2", "--train.epochs", "60", "--train.rule.learning_rate", "0.5"]
+    assert main(["train", "a.toml", *tokens, "--train.clip", "none", "--out", "2024"]) == 0
+    run = rk.load("2024")
+    losses = run.history.epochs["validation_loss"]
+    assert len(losses) < 60
+    assert run.best_epoch == int(np.argmin(losses)) == len(losses) - 3
+
+
+def test_the_backend_is_one_word(home):
+    assert main(["train", "a.toml", "--backend", "torch", "--dtype", "float64", "--out", "torch"]) == 0
+    assert main(["train", "a.toml", "--dtype", "float64", "--out", "numpy"]) == 0
+    one, other = rk.load("torch"), rk.load("numpy")
+    assert (one.backend.name, other.backend.name) == ("torch", "numpy")
+    for key, value in other.params.items():
+        np.testing.assert_allclose(one.params[key], value, rtol=1e-8)
+
+
+def test_a_run_folder_that_is_there_is_left_alone_unless_told(home, trained, capsys):
+    before = {file.name: file.read_bytes() for file in trained.iterdir()}
+    said = refused(capsys, "train", "a.toml")
+    assert "the run folder 'runs/a' is there already and not empty; name another with --out, or replace" in said
+    assert before == {file.name: file.read_bytes() for file in trained.iterdir()}
+    (trained / "notes.txt").write_text("mine")
+    (trained / "predicted_test.csv").write_text("row\n")
+    assert main(["train", "a.toml", "--overwrite", "--train.epochs", "1"]) == 0
+    assert len(rk.load(trained).history.epochs["loss"]) == 1
+    assert len((trained / "metrics.jsonl").read_text().splitlines()) == 1
+    assert (trained / "notes.txt").read_text() == "mine"
+
+
+def test_an_old_run_is_gone_once_the_new_one_has_begun(home, trained):
+    (trained / "notes.txt").write_text("mine")
+    begin(trained, build(read("a.toml", ["--seed", "9"])))
+    assert {file.name for file in trained.iterdir()} == {"config.toml", "notes.txt"}
+    assert read(trained / "config.toml").config.seed == 9
+
+
+def test_overwrite_replaces_nothing_but_a_run(home, capsys):
+    (home / "mine").mkdir()
+    (home / "mine" / "notes.txt").write_text("mine")
+    said = refused(capsys, "train", "a.toml", "--out", "mine", "--overwrite")
+    assert "--overwrite replaces a run, but 'mine' holds other files" in said
+    assert [file.name for file in (home / "mine").iterdir()] == ["notes.txt"]
+    assert "the run folder 'a.toml' is a file" in refused(capsys, "train", "a.toml", "--out", "a.toml")
+
+
+def test_a_run_that_is_refused_leaves_the_old_one(home, trained, capsys):
+    before = {file.name: file.read_bytes() for file in trained.iterdir()}
+    refused(capsys, "train", "a.toml", "--overwrite", "--train.epochs", "0")
+    refused(capsys, "train", "a.toml", "--overwrite", "--splitter.lanes", "9999")
+    assert before == {file.name: file.read_bytes() for file in trained.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        (["b.toml"], "found no config file 'b.toml'; did you mean 'a.toml'"),
+        (["wave.csv"], "wave.csv, line 1: this is no TOML"),
+        (["a.toml", "--data.path", "tide.csv"], "option --data.path: Sequence.open found no file"),
+        (["a.toml", "--data.target", "valeu"], "has no column 'valeu'"),
+        (["a.toml", "--backend", "nmba"], "got 'nmba'; did you mean 'numba'?"),
+        (["a.toml", "--model.layers.0.type", "LTSM"], "expects one of LSTM, Dense, got 'LTSM'; did you mean 'LSTM'?"),
+        (["a.toml", "--train.loss", "mze"], "got 'mze'; did you mean 'mse'?"),
+        (["a.toml", "--policy", "Cary"], "got 'Cary'; did you mean 'Carry'?"),
+        (["a.toml", "--splitter.type", "Slidng"], "got 'Slidng'; did you mean 'Sliding'?"),
+        (["a.toml", "--splitter.lanes", "500"], "'wave' has 209 rows, fewer than lanes; use lanes <= 209"),
+        (["a.toml", "--train.epohcs", "3"], "unknown option --train.epohcs; did you mean --train.epochs?"),
+        (["a.toml", "--train.epochs"], "--train.epochs expects a value, got none"),
+        (["a.toml", "--device", "cuda"], "backend 'numpy' takes no options, got device"),
+        (["--train.epochs", "3", "a.toml"], "options go after the config"),
+        ([], "CONFIG requires an argument"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(home, capsys, tokens, message):
+    before = sorted(home.iterdir())
+    assert message in refused(capsys, "train", *tokens)
+    assert sorted(home.iterdir()) == before
+
+
+def test_several_errors_are_all_shown(home, capsys):
+    tokens = ["--train.epochs", "0", "--splitter.length", "x", "--data.horizn", "2"]
+    lines = refused(capsys, "train", "a.toml", *tokens).splitlines()
+    assert lines[0] == "rnnkit: a.toml has 3 errors:"
+    assert len(lines) == 4
+    assert not (home / "runs").exists()
+
+
+def test_a_broken_continuity_is_shown_in_full(home, capsys):
+    (home / "a.toml").write_text(CONFIG.replace('"Continuation"', '"Chunked"'))
+    said = refused(capsys, "train", "a.toml")
+    assert "a.toml, line 17, policy: Carry() over Chunked(length=8, lanes=2" in said
+    assert "the window at step 1, lane 0 reads rows 16 to 23 of 'wave'" in said
+    assert "has seen row 7 last; use Continuation(length=8, lanes=2)" in said
+    assert len(said.splitlines()) <= 3
+    assert not (home / "runs").exists()
+
+
+def test_what_a_backend_refuses_leaves_nothing_behind(home, capsys, monkeypatch):
+    def picky(*arguments, **settings):
+        raise rk.ModelError("this backend runs no such loss")
+
+    monkeypatch.setattr(import_module("rnnkit.train.fit"), "block_trainer", lambda backend: picky)
+    assert "this backend runs no such loss" in refused(capsys, "train", "a.toml")
+    assert not (home / "runs").exists()
+
+
+def test_a_loss_that_is_not_finite_keeps_the_run_up_to_there(home, capsys):
+    tokens = ["--train.rule", '{type = "SGD", learning_rate = 1e30}', "--data.scale", "false"]
+    with np.errstate(all="ignore"):
+        said = refused(capsys, "train", "a.toml", *tokens)
+    assert "is not finite" in said
+    assert said.splitlines()[1] == f"The run up to there is in {Path('runs/a')}"
+    run = rk.load("runs/a")
+    assert all(np.isfinite(value).all() for value in run.params.values())
+    assert (home / "runs" / "a" / "config.toml").is_file()
+
+
+def test_ctrl_c_keeps_the_run_so_far(home):
+    command = [sys.executable, "-m", "rnnkit.cli.commands", "train", "a.toml", "--train.epochs", "100000"]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
+    metrics = home / "runs" / "a" / "metrics.jsonl"
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not (metrics.is_file() and metrics.read_text().count("\n") >= 2):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    run = rk.load(home / "runs" / "a")
+    done = len(run.history.epochs["loss"])
+    assert done >= 2
+    assert f"interrupted after {done} epochs; the run so far is in runs/a" in out
+    assert len(metrics.read_text().splitlines()) == done
+    assert main(["evaluate", "runs/a"]) == 0
+
+
+def test_ctrl_c_before_training_leaves_nothing(home, capsys, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rk.Sequence, "open", interrupted)
+    assert main(["train", "a.toml"]) == 130
+    assert capsys.readouterr().err == "rnnkit: interrupted\n"
+    assert not (home / "runs").exists()
+
+
+def test_plan_shows_schedule_and_model_and_loads_no_backend(home, capsys, monkeypatch):
+    def nothing(name):
+        raise AssertionError("a backend was loaded")
+
+    monkeypatch.setattr(import_module("rnnkit.backend"), "_load", nothing)
+    assert main(["plan", "a.toml", "--picture", "plan.png"]) == 0
+    said = capsys.readouterr().out
+    experiment = build(read("a.toml"))
+    assert experiment.schedule.describe() in said
+    assert str(rk.summary(experiment.model)) in said
+    assert "'wave': 209 rows in 1 segment" in said
+    assert (home / "plan.png").read_bytes().startswith(b"\x89PNG")
+    assert "'plan.png' is there already" in refused(capsys, "plan", "a.toml", "--picture", "plan.png")
+    assert "there is no folder 'gone'" in refused(capsys, "plan", "a.toml", "--picture", "gone/plan.png")
+    assert not (home / "runs").exists()
+
+
+def test_check_compares_every_backend_with_the_textbook(home, capsys):
+    assert main(["check", "a.toml"]) == 0
+    said = capsys.readouterr().out
+    for part in ("outputs", "gradient 0.weight_hh", "gradient 1.bias", "gradient x", "gradient 0.h0", "gradient 0.c0"):
+        assert part in said
+    assert "numba" in said
+    assert "torch" in said
+    assert "the backends agree" in said
+
+
+def test_check_finds_a_wrong_gradient_and_skips_what_is_not_installed(home, capsys, monkeypatch):
+    class Wrong:
+        name = "wrong"
+        textbook = rk.backend("numpy")
+        forward, update = textbook.forward, textbook.update
+        from_numpy, to_numpy = textbook.from_numpy, textbook.to_numpy
+
+        @classmethod
+        def backward(cls, *arguments):
+            grads = cls.textbook.backward(*arguments)
+            return grads._replace(params={**grads.params, "0.bias_hh": grads.params["0.bias_hh"] * (1 + 1e-9)})
+
+    def find(name):
+        if name == "absent":
+            raise rk.BackendError("backend 'absent' needs 'absent', which is not installed")
+        return Wrong if name == "wrong" else rk.backend(name)
+
+    monkeypatch.setattr(check_module, "installed_backends", lambda: ["absent", "numpy", "wrong"])
+    monkeypatch.setattr(check_module, "backend", find)
+    assert main(["check", "a.toml"]) == 1
+    said = capsys.readouterr().out
+    marked = [line for line in said.splitlines() if "!" in line]
+    assert len(marked) == 1
+    assert "gradient 0.bias_hh" in marked[0]
+    assert "1.0e-09" in marked[0]
+    assert "absent: skipped: backend 'absent' needs 'absent', which is not installed" in said
+    assert "the backends disagree: 1.0e-09 is more than 1e-10" in said
+
+
+def test_predict_writes_what_predict_gives(home, trained, capsys, monkeypatch):
+    monkeypatch.chdir(home / "runs")
+    assert main(["predict", "a"]) == 0
+    assert main(["predict", "a", "--part", "all", "--out", "all.csv", "--backend", "numpy"]) == 0
+    run, _, _, test = by_hand(home)
+    values = np.loadtxt(home / "wave.csv", delimiter=",", skiprows=1)[:, 1]
+    table = np.loadtxt(trained / "predicted_test.csv", delimiter=",", skiprows=1)
+    assert (trained / "predicted_test.csv").read_text().startswith("row,predicted,observed\n")
+    (segment,) = test.segments
+    assert np.array_equal(table[:, 0], np.arange(segment.start, segment.stop) + 1)
+    np.testing.assert_allclose(table[:, 1], rk.predict(run, test, warm=2)[segment.start : segment.stop, 0], rtol=1e-6)
+    np.testing.assert_allclose(table[:, 2], values[table[:, 0].astype(int)])
+    assert len(np.loadtxt("all.csv", delimiter=",", skiprows=1)) == 299
+    assert "is there already and is not overwritten" in refused(capsys, "predict", "a")
+
+
+def test_forecast_writes_what_forecast_gives(home, trained, capsys):
+    assert main(["forecast", "runs/a", "--steps", "7", "--picture", "ahead.png"]) == 0
+    table = np.loadtxt(trained / "forecast_7.csv", delimiter=",", skiprows=1)
+    run, *_ = by_hand(home)
+    series = rk.Sequence.open(home / "wave.csv", time="time", target="value")
+    assert np.array_equal(table[:, 0], np.arange(300, 307))
+    np.testing.assert_allclose(table[:, 1], rk.forecast(run, series, 7, warm=2)[:, 0], rtol=1e-6)
+    assert (home / "ahead.png").read_bytes().startswith(b"\x89PNG")
+    assert "is there already" in refused(capsys, "forecast", "runs/a", "--steps", "7")
+    assert "forecast expects steps >= 1, got 0" in refused(capsys, "forecast", "runs/a", "--steps", "0")
+    assert not (trained / "forecast_0.csv").exists()
+
+
+def test_evaluate_prints_the_table_again(home, trained, capsys):
+    assert main(["evaluate", "runs/a", "--backend", "torch"]) == 0
+    assert "persistence" in capsys.readouterr().out
+    assert main(["evaluate", "runs/a"]) == 0
+    said = capsys.readouterr().out
+    run, _, validation, test = by_hand(home)
+    for part in (validation, test):
+        assert f"{rk.evaluate(run, part, warm=2).model.mae:.5g}" in said
+
+
+def test_a_folder_without_a_run_is_refused(home, trained, capsys):
+    (home / "empty").mkdir()
+    for tokens in (["predict", "empty"], ["evaluate", "gone"], ["forecast", "empty", "--steps", "2"]):
+        assert "found no run in" in refused(capsys, *tokens)
+    (trained / "run.json").unlink()
+    assert "has no run.json" in refused(capsys, "evaluate", "runs/a")
+    assert "has no validation part" in _without_validation(home, capsys)
+
+
+def _without_validation(home: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(["train", "a.toml", "--data.validation", "0.0", "--out", "two", "--train.epochs", "1"]) == 0
+    capsys.readouterr()
+    return refused(capsys, "predict", "two", "--part", "validation")
+
+
+def test_classes_are_trained_predicted_and_drawn(home, capsys):
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal(300)
+    rows = [f"{value:.4f},{int(value > 0)}" for value in x]
+    (home / "wave.csv").write_text("value,kind\n" + "\n".join(rows) + "\n")
+    text = CONFIG.replace('time = "time"', 'features = ["value"]\nhorizon = 0').replace(
+        '"value"\nperiod', '"kind"\nperiod'
+    )
+    (home / "a.toml").write_text(text + 'loss = "cross_entropy"\n')
+    tokens = ["--model.layers.1.outputs", "2"]
+    assert "is required, but missing: cross_entropy wants an output" in refused(capsys, "train", "a.toml")
+    one_too_few = [*tokens[:1], "1"]
+    assert "expects labels 0 to 0" in refused(capsys, "train", "a.toml", *one_too_few)
+    assert not (home / "runs").exists()
+    assert main(["train", "a.toml", *tokens, "--train.epochs", "20"]) == 0
+    assert "share wrong" in capsys.readouterr().out
+    assert main(["predict", "runs/a"]) == 0
+    table = np.loadtxt(home / "runs" / "a" / "predicted_test.csv", delimiter=",", skiprows=1)
+    assert set(np.unique(table[:, 1])) <= {0.0, 1.0}
+    assert np.mean(table[:, 1] != table[:, 2]) < 0.2
+
+
+def test_a_terminal_has_a_progress_bar():
+    console = Console(file=StringIO(), force_terminal=True, width=100)
+    with live(console, 4) as show:
+        show(rk.Progress(epoch=1, epochs=4, step=5, steps=10, loss=0.25))
+    assert isinstance(console.file, StringIO)
+    assert "epoch 2/4  loss 0.25" in console.file.getvalue()
+    assert "38%" in console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "segments"), [("nyc_taxi", 1), ("machine_temperature", 2), ("ambient_temperature", 11)]
+)
+def test_the_examples_can_be_trained(name, segments):
+    experiment = build(read(EXAMPLES / f"{name}.toml"))
+    assert len(experiment.series.segments) == segments
+    assert experiment.schedule.coverage().scored_never == 0
+
+
+def test_the_taxi_example_beats_persistence_by_far(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", str(EXAMPLES / "nyc_taxi.toml"), "--train.epochs", "25"]) == 0
+    run = rk.load("runs/nyc_taxi")
+    series = rk.Sequence.open(EXAMPLES / "data" / "nyc_taxi.csv", time="timestamp", target="value")
+    found = rk.evaluate(run, series.split(0.7, 0.15)[2])
+    assert found.persistence is not None
+    assert found.model.mae < 0.65 * found.persistence.mae
