@@ -139,7 +139,7 @@ def test_forward_in_carried_windows_equals_the_pass_over_the_whole_segment():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_same_seed_gives_the_same_bits(backend):
-    schedule = rk.Schedule(rk.Sequence(wave()), rk.Chunked(16, lanes=2, shuffle=True), seed=1)
+    schedule = rk.Schedule(rk.Sequence(wave()), rk.Chunked(16, lanes=2, shuffle=True), rk.Reset(), seed=1)
     runs = [rk.fit(MODEL, schedule, backend=backend, epochs=2, seed=3) for _ in range(2)]
     assert runs[0].history.steps["loss"] == runs[1].history.steps["loss"]
     assert all(np.array_equal(runs[0].params[key], runs[1].params[key]) for key in runs[0].params)
@@ -184,7 +184,7 @@ def test_early_stopping_keeps_the_best_parameters():
     run = rk.fit(MODEL, schedule, epochs=40, early_stopping=rk.EarlyStopping(patience=3), **settings)
     losses = run.history.epochs["validation_loss"]
     best = int(np.argmin(losses))
-    assert run.best_epoch == best
+    assert run.epoch == best
     assert len(losses) == best + 4 < 40
     again = rk.fit(MODEL, schedule, epochs=best + 1, **settings)
     assert all(np.array_equal(run.params[key], again.params[key]) for key in run.params)
@@ -197,7 +197,8 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(backend):
     schedule = rk.Schedule(series, rk.Continuation(8, lanes=2), rk.Carry())
     values[151] = np.inf  # after the check at the door
     with pytest.raises(
-        rk.NonFiniteError, match=r"loss of epoch 0, step 6 is not finite; lane 1, rows 150 to 150 of 'series'"
+        rk.NonFiniteError,
+        match=r"loss of epoch 0, step 6 \(from 0\) is not finite; lane 1, rows 150 to 150 of 'series'",
     ) as e:
         rk.fit(MODEL, schedule, backend=backend, epochs=1, dtype="float64")
     run = e.value.run
@@ -245,7 +246,7 @@ def test_labels_and_classes():
 def bad_fit(**changes):
     series = changes.pop("series", rk.Sequence(wave(60)))
     model = changes.pop("model", MODEL)
-    schedule = changes.pop("schedule", rk.Schedule(series, rk.Chunked(16)))
+    schedule = changes.pop("schedule", rk.Schedule(series, rk.Chunked(16), rk.Reset()))
     return rk.fit(model, schedule, **{"backend": "numpy", "epochs": 1} | changes)
 
 

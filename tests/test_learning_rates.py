@@ -61,7 +61,7 @@ def test_plateau_equals_pytorchs():
 
 def test_fit_follows_the_schedule():
     series = rk.Sequence(np.sin(np.arange(50.0)))
-    schedule = rk.Schedule(series, rk.Chunked(8))
+    schedule = rk.Schedule(series, rk.Chunked(8), rk.Reset())
     run = rk.fit(
         rk.Chain(rk.LSTM(1, 2), rk.Dense(2, 1)),
         schedule,

@@ -96,7 +96,8 @@ def test_evaluate_beside_persistence_and_seasonal_naive(trained):
 def test_baselines_know_nothing_of_the_future(trained, horizon, period):
     run, _, _ = trained
     values = season(200)
-    report = rk.evaluate(run, rk.Sequence(values, horizon=horizon), period=period)
+    ahead = dataclasses.replace(run, horizon=horizon)
+    report = rk.evaluate(ahead, rk.Sequence(values, horizon=horizon), period=period)
     rows = np.arange(200 - horizon)
     assert report.persistence.mae == pytest.approx(np.abs(values[rows] - values[rows + horizon]).mean())
     lag = period * int(np.ceil(horizon / period))
@@ -110,7 +111,7 @@ def test_baselines_know_nothing_of_the_future(trained, horizon, period):
 def test_baselines_of_targets_that_are_not_inputs():
     x, y = season(100), season(100, seed=1)
     series = rk.Sequence(x, y)
-    run = rk.fit(MODEL, rk.Schedule(series, rk.Chunked(10)), backend="numpy", epochs=1)
+    run = rk.fit(MODEL, rk.Schedule(series, rk.Chunked(10), rk.Reset()), backend="numpy", epochs=1)
     report = rk.evaluate(run, series)
     assert report.persistence.rows == 99
     assert report.persistence.mae == pytest.approx(np.abs(np.diff(y)).mean())
@@ -121,7 +122,9 @@ def test_labels_are_scored_by_the_share_that_is_wrong():
     labels = np.array([0, 1, 1, 0, 1] * 8)
     series = rk.Sequence(season(40), labels)
     model = rk.Chain(rk.LSTM(1, 3), rk.Dense(3, 2))
-    run = rk.fit(model, rk.Schedule(series, rk.Chunked(10)), backend="numpy", loss="cross_entropy", epochs=1)
+    run = rk.fit(
+        model, rk.Schedule(series, rk.Chunked(10), rk.Reset()), backend="numpy", loss="cross_entropy", epochs=1
+    )
     report = rk.evaluate(run, series)
     assert report.model.mae == pytest.approx((rk.predict(run, series).argmax(-1) != labels).mean())
     assert report.persistence.mae == pytest.approx((np.diff(labels) != 0).mean())
@@ -130,7 +133,7 @@ def test_labels_are_scored_by_the_share_that_is_wrong():
 
 @pytest.mark.parametrize("horizon", [1, 3])
 def test_forecast_feeds_predictions_back(trained, horizon):
-    run, _, _ = trained
+    run = dataclasses.replace(trained[0], horizon=horizon)
     values = season(120)
     ahead = rk.forecast(run, rk.Sequence(values, horizon=horizon), 7, warm=1000)
     known = list(values)
@@ -143,7 +146,7 @@ def test_forecast_feeds_predictions_back(trained, horizon):
 def test_forecast_needs_a_model_of_its_own_inputs(trained):
     run, _, _ = trained
     with pytest.raises(rk.ModelError, match=r"predicts all 1 input columns at least one row ahead, but .* given apart"):
-        rk.forecast(run, rk.Sequence(season(50), season(50)), 3)
+        rk.forecast(run, rk.Sequence(season(50), season(50), horizon=1), 3)
     with pytest.raises(rk.DataError, match="steps >= 1, got 0"):
         rk.forecast(run, rk.Sequence(season(50)), 0)
 
@@ -177,8 +180,33 @@ def test_stream_says_what_it_wants(trained):
     run, _, _ = trained
     with pytest.raises(rk.ModelError, match=r"row of shape \(1, 1\) \(lanes, features\), got \(1,\)"):
         rk.Stream(run).step([1.0])
+    with pytest.raises(rk.ModelError, match=r"expects numbers, got \[\['a'\]\]"):
+        rk.Stream(run).step([["a"]])
     with pytest.raises(rk.ModelError, match="at least one lane, got lanes=0"):
         rk.Stream(run, lanes=0)
+
+
+def test_a_missing_value_does_not_spoil_a_stream(trained):
+    run, _, _ = trained
+    stream, untouched = rk.Stream(run), rk.Stream(run)
+    for value in (50.0, 51.0):
+        stream.step([[value]])
+        untouched.step([[value]])
+    with pytest.raises(rk.DataError, match=r"expects finite numbers, got \[\[nan\]\].*fill the value in, or reset"):
+        stream.step([[np.nan]])
+    assert np.array_equal(stream.step([[52.0]]), untouched.step([[52.0]]))
+
+
+def test_predict_wants_a_run_and_a_sequence(trained):
+    run, series, _ = trained
+    with pytest.raises(
+        rk.ModelError, match=r"expected a Run and a Sequence, got Run and ndarray; .*rk.Sequence\(values"
+    ):
+        rk.predict(run, season(50))
+    with pytest.raises(rk.ModelError, match="got Chain and Sequence"):
+        rk.evaluate(MODEL, series)
+    with pytest.raises(rk.DataError, match=r"Standard.fit expects a Sequence, got ndarray"):
+        rk.Standard.fit(season(50))
 
 
 def test_predict_refuses_a_series_that_does_not_fit(trained):
@@ -189,14 +217,54 @@ def test_predict_refuses_a_series_that_does_not_fit(trained):
         rk.evaluate(run, rk.Sequence(season(50)), period=0)
 
 
+def test_a_run_knows_its_horizon_and_columns(trained, tmp_path):
+    run, _, _ = trained
+    with pytest.raises(
+        rk.ModelError, match=r"predict 1 rows ahead, but 'series' has horizon=3; open it with horizon=1"
+    ):
+        rk.evaluate(run, rk.Sequence(season(50), horizon=3))
+    with pytest.raises(rk.ModelError, match="trained to predict 1 rows ahead"):
+        rk.forecast(run, rk.Sequence(season(50), horizon=3), 2)
+    rows = "\n".join(f"{a},{b}" for a, b in zip(season(60), season(60, 1), strict=True))
+    (tmp_path / "pair.csv").write_text(f"heat,wind\n{rows}\n")
+    opened = {
+        names: rk.Sequence.open(tmp_path / "pair.csv", features=list(names), target="heat")
+        for names in (("heat", "wind"), ("wind", "heat"))
+    }
+    series = opened["heat", "wind"]
+    model = rk.Chain(rk.LSTM(2, 3), rk.Dense(3, 1))
+    pair = rk.fit(model, rk.Schedule(series, rk.Chunked(8), rk.Carry()), backend="numpy", epochs=1)
+    again = rk.load(pair.save(tmp_path / "run"))
+    assert (again.horizon, again.features, again.targets) == (1, ("heat", "wind"), ("heat",))
+    assert np.isfinite(rk.predict(again, series)).all()
+    with pytest.raises(rk.ModelError, match="trained on the features heat, wind, but 'pair' has wind, heat; open it"):
+        rk.predict(again, opened["wind", "heat"])
+    unnamed = rk.Sequence(series.read_x(0, 60), target=0)
+    assert np.array_equal(rk.predict(again, unnamed), rk.predict(again, series))
+
+
+def test_a_run_is_not_saved_over_another_unasked(trained, tmp_path):
+    run, _, _ = trained
+    run.save(tmp_path)
+    before = (tmp_path / "run.json").read_bytes()
+    with pytest.raises(rk.SourceError, match=r"found a run in .*; name another folder, or say overwrite=True"):
+        dataclasses.replace(run, epoch=0).save(tmp_path)
+    assert (tmp_path / "run.json").read_bytes() == before
+    dataclasses.replace(run, epoch=0).save(tmp_path, overwrite=True)
+    assert rk.load(tmp_path).epoch == 0
+    (tmp_path / "file").write_text("")
+    with pytest.raises(rk.SourceError, match="expects a folder that can be made"):
+        run.save(tmp_path / "file" / "run")
+
+
 def test_a_saved_run_comes_back_whole(trained, tmp_path):
     run, series, _ = trained
     again = rk.load(run.save(tmp_path / "run"))
-    assert (again.model, again.loss, again.scaler, again.best_epoch) == (
+    assert (again.model, again.loss, again.scaler, again.epoch) == (
         run.model,
         run.loss,
         run.scaler,
-        run.best_epoch,
+        run.epoch,
     )
     assert again.history == run.history
     assert again.rule_state.step == run.rule_state.step
@@ -231,7 +299,7 @@ def test_a_folder_that_is_no_run(trained, tmp_path):
     (tmp_path / "params.safetensors").write_bytes(b"short")
     with pytest.raises(rk.SourceError, match=r"cannot read the run .* the files are damaged"):
         rk.load(tmp_path)
-    run.save(tmp_path)
+    run.save(tmp_path, overwrite=True)
     (tmp_path / "run.json").write_text(json.dumps({})[:-1])
     with pytest.raises(rk.SourceError, match="cannot read the run"):
         rk.load(tmp_path)

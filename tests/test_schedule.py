@@ -270,7 +270,7 @@ def test_the_proof_compares_segments_and_rows(pieces, origin):
         (((0, 0, 0, 0, 8), (1, 0, 0, 8, 8)), 8),
         (((0, 0, 0, 0, 8), (1, 0, 0, 3, 8)), 3),
         (((0, 0, 0, 0, 4), (1, 0, 0, 4, 8)), 4),  # before the padding, which holds the state
-        (((0, 4, 0, 3, 4), (1, 2, 0, 3, 6)), 4),  # padding before does
+        (((0, 4, 0, 3, 4), (1, 2, 0, 3, 6)), -1),  # starts where the one before started: from the initial state
         (((0, 0, 0, 0, 4), (0, 4, 1, 0, 4), (1, 0, 1, 4, 8)), 8),
     ],
 )
@@ -344,9 +344,9 @@ def test_dropped_tails_leave_no_padding(lengths, length, lanes):
         coverage = rk.Schedule(series, splitter, rk.Carry()).coverage()
         assert coverage.padding == 0
         assert coverage.scored_more == 0
-    lost = rk.Schedule(series, rk.Chunked(length, tail="drop")).coverage().scored_never
+    lost = rk.Schedule(series, rk.Chunked(length, tail="drop"), rk.Reset()).coverage().scored_never
     assert lost == sum(n % length for n in lengths)
-    packed = rk.Schedule(series, rk.Continuation(length, tail="drop")).coverage().scored_never
+    packed = rk.Schedule(series, rk.Continuation(length, tail="drop"), rk.Reset()).coverage().scored_never
     assert packed == sum(lengths) % length
 
 
@@ -377,31 +377,34 @@ def test_dropped_tails_leave_no_padding(lengths, length, lanes):
 def test_bad_splitters_say_what_to_do(make, message):
     series = series_of([100, 40])
     with pytest.raises(rk.ScheduleError, match=message):
-        rk.Schedule(series, make(series))
+        rk.Schedule(series, make(series), rk.Reset())
 
 
 def test_schedule_says_what_it_wants():
     series = rk.Sequence(np.arange(10.0))
     with pytest.raises(rk.ScheduleError, match="Schedule expects a Sequence first, got ndarray; wrap it"):
-        rk.Schedule(np.arange(10.0), rk.Chunked(4))
+        rk.Schedule(np.arange(10.0), rk.Chunked(4), rk.Reset())
     with pytest.raises(rk.ScheduleError, match="Schedule expects a policy third, got 'carry'"):
         rk.Schedule(series, rk.Chunked(4), "carry")
+    with pytest.raises(rk.ScheduleError, match=r"policy third, got <class .*Carry'>; write"):
+        rk.Schedule(series, rk.Chunked(4), rk.Carry)
 
 
 def test_shuffled_order_is_drawn_from_seed_and_epoch():
     series = rk.Sequence(np.arange(200.0))
     order = lambda seed, epoch: [  # noqa: E731
-        int(b.row[0]) for b in rk.Schedule(series, rk.Chunked(8, shuffle=True), seed=seed).batches(epoch)
+        int(b.row[0]) for b in rk.Schedule(series, rk.Chunked(8, shuffle=True), rk.Reset(), seed=seed).batches(epoch)
     ]
     assert order(0, 0) == order(0, 0)
     assert sorted(order(0, 0)) == sorted(order(0, 1)) == list(range(0, 199, 8))
     assert len({tuple(order(0, 0)), tuple(order(0, 1)), tuple(order(1, 0))}) == 3
 
 
-@pytest.mark.parametrize("rows", [1, 40, 10_000])
-def test_blocks_are_the_same_steps_in_pieces_of_any_size(rows):
+@pytest.mark.parametrize("lookback", [0, 3, 20])
+@pytest.mark.parametrize("rows", [1, 80, 10_000])
+def test_blocks_are_the_same_steps_in_pieces_of_any_size(rows, lookback):
     series = series_of([50, 3, 17])
-    schedule = rk.Schedule(series, rk.Continuation(6, 2, lookback=3), rk.Carry())
+    schedule = rk.Schedule(series, rk.Continuation(6, 2, lookback=lookback), rk.Carry())
     batches = list(schedule.batches())
     blocks = list(schedule.blocks(rows=rows))
     again = [block.batch(k) for block in blocks for k in range(len(block.x))]
@@ -411,11 +414,11 @@ def test_blocks_are_the_same_steps_in_pieces_of_any_size(rows):
             assert np.array_equal(left, right), name
     for block, after in itertools.pairwise(blocks):
         assert np.array_equal(block.origin[-1], after.origin[0])
-    assert (blocks[-1].origin[-1] == 9).all()
+    assert (blocks[-1].origin[-1] == 6 + lookback).all()
 
 
 def test_blocks_have_the_dtype_asked_for():
-    schedule = rk.Schedule(rk.Sequence(np.arange(20.0)), rk.Chunked(8))
+    schedule = rk.Schedule(rk.Sequence(np.arange(20.0)), rk.Chunked(8), rk.Reset())
     for dtype in ("float32", "float64"):
         block = next(schedule.blocks(dtype=dtype))
         assert block.x.dtype == block.y.dtype == block.weight.dtype == dtype
@@ -460,7 +463,7 @@ def test_ten_million_windows_are_not_made_at_once():
             return np.zeros((stop - start, 1))
 
     source = Recording()
-    schedule = rk.Schedule(rk.Sequence(source, horizon=1), rk.Sliding(64, lanes=4))
+    schedule = rk.Schedule(rk.Sequence(source, horizon=1), rk.Sliding(64, lanes=4), rk.Reset())
     source.read.clear()
     batch = next(schedule.batches())
     assert batch.x.shape == (64, 4, 1)

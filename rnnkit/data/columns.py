@@ -78,6 +78,8 @@ def file_source(who: str, choice: Choice, x: Any, y: Any, labels: bool, lines: n
         columns=tuple(f"column {column!r}" for column in choice.features),
         targets=tuple(f"column {column!r}" for column in choice.targets),
         lines=lines,
+        feature_names=tuple(map(str, choice.features)),
+        target_names=tuple(map(str, choice.targets or [choice.features[c] for c in choice.target_columns or ()])),
     )
 
 

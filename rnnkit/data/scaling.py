@@ -61,6 +61,10 @@ class Standard:
 
         Source: the merging of moments is that of Chan, Golub and LeVeque (1979).
         """
+        if not hasattr(series, "with_scaler"):
+            raise DataError(
+                f"Standard.fit expects a Sequence, got {type(series).__name__}; wrap it: rk.Sequence(values)"
+            )
         raw = series.with_scaler(None)
         width = series.features
         own = series.target_columns is None and not series.labels

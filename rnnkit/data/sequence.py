@@ -179,6 +179,16 @@ class Sequence:
         """The columns of x that the targets are, or None where y was given."""
         return self._source.target_columns
 
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """What the file calls the columns of x; None where the sequence was made of arrays."""
+        return self._source.feature_names
+
+    @property
+    def target_names(self) -> tuple[str, ...] | None:
+        """What the file calls the columns of y; None where the sequence was made of arrays."""
+        return self._source.target_names
+
     @cached_property
     def starts(self) -> np.ndarray:
         """First row of each segment, `(S,)` int64."""

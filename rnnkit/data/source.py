@@ -116,6 +116,7 @@ class Source:
         columns: names of the columns of x.
         targets: names of the columns of y.
         lines: `(N,)` line of each row in its file, or None.
+        feature_names, target_names: what a file calls its columns; None for arrays.
     """
 
     x: Rows
@@ -126,6 +127,8 @@ class Source:
     columns: tuple[str, ...]
     targets: tuple[str, ...] = ()
     lines: np.ndarray | None = None
+    feature_names: tuple[str, ...] | None = None
+    target_names: tuple[str, ...] | None = None
 
     @property
     def outputs(self) -> int:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from rnnkit.schedule.grid import Grid, Pieces, windows_of
+from rnnkit.schedule.grid import Grid, Pieces, Windows, windows_of
 
 
 class StatePolicy(Protocol):
@@ -43,15 +43,32 @@ class Carry:
 
     def origins(self, grid: Grid, first: int, stop: int) -> np.ndarray:
         """See `StatePolicy.origins`."""
-        head = max(first - 1, 0)
+        head = _last_fresh_step(grid, first)
         pieces = grid.pieces(head, stop)
         windows = windows_of(pieces, head, stop, grid.lanes)
-        after_predecessor = _find(pieces, head, windows.segment, windows.offset - 1) + 1
-        at_same_row = _find(pieces, head, windows.segment, windows.offset)
-        origin = np.where(after_predecessor > 0, after_predecessor, at_same_row)
-        origin = np.where(origin < 0, grid.length, origin)  # no continuation: the proof will say so
-        started = (np.arange(head, stop) > 0)[:, None]
-        return np.where(started & (windows.offset != 0), origin, -1)[first - head :]
+        origin = _find(pieces, head, windows.segment, windows.offset - 1) + 1
+        origin = np.where(origin < 1, grid.length, origin)  # no continuation: the proof will say so
+        step = np.arange(head, stop)[:, None]
+        cold = (step == 0) | (windows.offset == 0)
+        # a window that starts at the very row of the one before starts from what that one started from
+        again = _starts_again(windows)
+        root = np.maximum.accumulate(np.where(again, 0, step - head), axis=0)
+        return np.where(np.take_along_axis(cold, root, axis=0), -1, np.where(again, 0, origin))[first - head :]
+
+
+def _starts_again(windows: Windows) -> np.ndarray:
+    """Which windows `(K, B)` start at the very row at which their lane's previous window starts."""
+    again = np.zeros(windows.piece.shape, bool)
+    again[1:] = (windows.segment[1:] == windows.segment[:-1]) & (windows.offset[1:] == windows.offset[:-1])
+    return again & (windows.piece >= 0)
+
+
+def _last_fresh_step(grid: Grid, step: int) -> int:
+    """The last step before this one in which no window starts again, or 0."""
+    for head in range(step - 1, 0, -1):
+        if not _starts_again(windows_of(grid.pieces(head - 1, head + 1), head - 1, head + 1, grid.lanes)).any():
+            return head
+    return 0
 
 
 def _find(pieces: Pieces, first: int, segment: np.ndarray, offset: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,7 @@ from rnnkit.errors import ScheduleError
 from rnnkit.schedule.batch import Batch, Block
 from rnnkit.schedule.coverage import Coverage, cover
 from rnnkit.schedule.grid import Grid, joined, spread, windows_of
-from rnnkit.schedule.policies import Reset, StatePolicy
+from rnnkit.schedule.policies import StatePolicy
 from rnnkit.schedule.proof import prove
 from rnnkit.schedule.splitters import Splitter
 
@@ -48,7 +48,7 @@ class Schedule:
 
     series: Sequence
     splitter: Splitter
-    policy: StatePolicy = field(default_factory=Reset)
+    policy: StatePolicy
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -56,11 +56,11 @@ class Schedule:
             raise ScheduleError(
                 f"Schedule expects a Sequence first, got {type(self.series).__name__}; wrap it: rk.Sequence(values)"
             )
-        if not hasattr(self.splitter, "grid"):
+        if not hasattr(self.splitter, "grid") or isinstance(self.splitter, type):
             raise ScheduleError(
                 f"Schedule expects a splitter second, got {self.splitter!r}; write rk.Continuation(length=64)"
             )
-        if not hasattr(self.policy, "origins"):
+        if not hasattr(self.policy, "origins") or isinstance(self.policy, type):
             raise ScheduleError(f"Schedule expects a policy third, got {self.policy!r}; write rk.Carry() or rk.Reset()")
         self.grid(0)
 

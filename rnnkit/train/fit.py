@@ -157,7 +157,20 @@ def fit(
     def so_far() -> Run:
         kept = values._replace(params=best) if early_stopping else values
         params, state, rule_state = engine.to_numpy(kept)
-        return Run(model, params, state, rule_state, history, series.scaler, loss, engine, best_epoch)
+        return Run(
+            model=model,
+            params=params,
+            state=state,
+            rule_state=rule_state,
+            history=history,
+            scaler=series.scaler,
+            loss=loss,
+            backend=engine,
+            horizon=series.horizon,
+            features=series.feature_names,
+            targets=series.target_names,
+            epoch=best_epoch,
+        )
 
     try:
         for epoch in range(epochs):
@@ -282,7 +295,7 @@ def _not_finite(
     lane = int(np.argmax(bad.any(0))) if bad.any() else int(np.argmax(np.abs(losses).max(0)))
     rows = batch.rows[bad[:, lane] if bad.any() else batch.valid[:, lane], lane]
     return NonFiniteError(
-        f"fit: the {what} of epoch {epoch}, step {step} is not finite; lane {lane}, rows {rows.min()} to {rows.max()} "
-        f"of {series.name!r}. The step was not made, the exception's run holds the last good parameters; "
-        f"lower the learning rate, clip the gradient (clip=ClipNorm(1.0)), or look at these rows"
+        f"fit: the {what} of epoch {epoch}, step {step} (from 0) is not finite; lane {lane}, rows {rows.min()} to "
+        f"{rows.max()} of {series.name!r}. The step was not made and the last good parameters are kept; "
+        f"lower the learning rate, clip the gradient (ClipNorm), or look at these rows"
     )

@@ -98,7 +98,7 @@ def evaluate(run: Run, series: Sequence, *, period: int | None = None, warm: int
     """
     if period is not None and period < 1:
         raise DataError(f"evaluate expects a period of at least 1 row, got {period!r}")
-    series = _seen_by(run, series)
+    series = _seen_by(run, series, ahead=True)
     check_fit(run.model, series, run.loss)
     params = run.backend.from_numpy(run.params)
     known = series.horizon if series.horizon > 0 else 1  # the target of this many rows before is the last one known
@@ -147,7 +147,7 @@ def forecast(run: Run, series: Sequence, steps: int, *, warm: int = WARM_ROWS) -
         ModelError: a model that does not predict its own inputs.
         DataError: fewer than one step, or a series shorter than its horizon.
     """
-    series = _seen_by(run, series)
+    series = _seen_by(run, series, ahead=True)
     if steps < 1:
         raise DataError(f"forecast expects steps >= 1, got {steps!r}")
     if series.target_columns != tuple(range(series.features)) or series.horizon < 1:
@@ -207,14 +207,23 @@ class Stream:
         """Read one row a lane, `(B, F)`, in the data's own units, and predict `(B, O)` in those units.
 
         Raises:
-            ModelError: another shape.
+            ModelError: another shape, or no numbers.
+            DataError: a value that is missing or infinite; the state stays as it was.
         """
         run = self.run
-        row = np.asarray(x, run.dtype)
+        try:
+            row = np.asarray(x, run.dtype)
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"Stream.step expects numbers, got {x!r}") from error
         if row.shape != (self.lanes, run.model.inputs):
             raise ModelError(
                 f"Stream.step expects a row of shape {(self.lanes, run.model.inputs)} (lanes, features), "
                 f"got {row.shape}"
+            )
+        if not np.isfinite(row).all():
+            raise DataError(
+                f"Stream.step expects finite numbers, got {row.tolist()}; the state would never be finite again, "
+                f"so fill the value in, or reset() the stream after a gap"
             )
         if run.scaler is not None:
             row = run.scaler.scale_x(row).astype(run.dtype, copy=False)
@@ -223,8 +232,27 @@ class Stream:
         return predicted if run.scaler is None else run.scaler.unscale_y(predicted)
 
 
-def _seen_by(run: Run, series: Sequence) -> Sequence:
-    """The series scaled as the run was trained."""
+def _seen_by(run: Run, series: Sequence, ahead: bool = False) -> Sequence:
+    """The series scaled as the run was trained, if it has the same columns (and, with `ahead`, the same horizon)."""
+    if not isinstance(run, Run) or not isinstance(series, Sequence):
+        raise ModelError(
+            f"expected a Run and a Sequence, got {type(run).__name__} and {type(series).__name__}; "
+            f"train one with rk.fit(...), and wrap values: rk.Sequence(values)"
+        )
+    for what, trained, given in (
+        ("features", run.features, series.feature_names),
+        ("targets", run.targets, series.target_names),
+    ):
+        if trained is not None and given is not None and trained != given:
+            raise ModelError(
+                f"the run was trained on the {what} {', '.join(trained)}, but {series.name!r} has {', '.join(given)}; "
+                f"open it with the same columns in the same order"
+            )
+    if ahead and series.horizon != run.horizon:
+        raise ModelError(
+            f"the run was trained to predict {run.horizon} rows ahead, but {series.name!r} has "
+            f"horizon={series.horizon}; open it with horizon={run.horizon}"
+        )
     if run.model.inputs != series.features:
         raise ModelError(
             f"the model expects {run.model.inputs} features, but {series.name!r} has {series.features}; "

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from rnnkit.backend import Backend, backend
+from rnnkit.backend import Backend
+from rnnkit.backend import backend as find_backend
 from rnnkit.data import Standard
 from rnnkit.errors import SourceError
 from rnnkit.model.initialisers import initial_state
@@ -39,7 +40,9 @@ class Run:
         scaler: how inputs and targets were scaled, or None.
         loss: the loss trained on.
         backend: the backend that trained it, which prediction uses too.
-        best_epoch: the epoch, from 0, that `params` are from; None before the first epoch ended.
+        horizon: rows between a row and its target.
+        features, targets: what the training file called its columns, or None for arrays.
+        epoch: the epoch, from 0, that `params` are from; None before the first epoch ended.
     """
 
     model: Chain
@@ -50,7 +53,10 @@ class Run:
     scaler: Standard | None
     loss: Loss
     backend: Backend
-    best_epoch: int | None
+    horizon: int
+    features: tuple[str, ...] | None
+    targets: tuple[str, ...] | None
+    epoch: int | None
 
     @property
     def dtype(self) -> str:
@@ -61,14 +67,24 @@ class Run:
         loss = f", loss {self.history.epochs['loss'][-1]:.6g}" if self.history.epochs["loss"] else ""
         return f"Run({self.model!r}, {type(self.loss).__name__}{loss}, {self.history!r}, backend {self.backend.name!r})"
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, overwrite: bool = False) -> Path:
         """Write the run into a folder, which is made if need be; each file appears whole or not at all.
 
         Parameters go to `params.safetensors`, the state of the lanes and of the optimizer to `state.safetensors`,
         everything else to `run.json`.
+
+        Raises:
+            SourceError: the folder holds a run already and `overwrite` is false, or cannot be written.
         """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        if not overwrite and (folder / DESCRIPTION).exists():
+            raise SourceError(f"Run.save found a run in {str(folder)!r}; name another folder, or say overwrite=True")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SourceError(
+                f"Run.save expects a folder that can be made, got {str(folder)!r}: {error.strerror}; name another"
+            ) from error
         states = {
             f"state.{index}.{name}": array
             for index, entry in enumerate(self.state)
@@ -84,7 +100,10 @@ class Run:
             "loss": to_plain(self.loss),
             "backend": self.backend.name,
             "scaler": None if self.scaler is None else self.scaler.to_dict(),
-            "best_epoch": self.best_epoch,
+            "horizon": self.horizon,
+            "features": self.features,
+            "targets": self.targets,
+            "epoch": self.epoch,
             "updates": self.rule_state.step,
             "history": {"steps": self.history.steps, "epochs": self.history.epochs},
         }
@@ -94,12 +113,12 @@ class Run:
         return folder
 
 
-def load(folder: str | Path, backend_name: str | Backend | None = None) -> Run:
+def load(folder: str | Path, backend: str | Backend | None = None) -> Run:
     """Read a run that `Run.save` wrote.
 
     Args:
         folder: the run folder.
-        backend_name: another backend to predict with; by default the one that trained it.
+        backend: another backend to predict with; by default the one that trained it.
 
     Raises:
         SourceError: the folder or one of its files is not there, or cannot be read.
@@ -134,8 +153,11 @@ def load(folder: str | Path, backend_name: str | Backend | None = None) -> Run:
         history=history,
         scaler=None if plain["scaler"] is None else Standard.from_dict(plain["scaler"]),
         loss=from_plain(plain["loss"], LOSSES.values()),
-        backend=backend(plain["backend"] if backend_name is None else backend_name),
-        best_epoch=plain["best_epoch"],
+        backend=find_backend(plain["backend"] if backend is None else backend),
+        horizon=plain["horizon"],
+        features=None if plain["features"] is None else tuple(plain["features"]),
+        targets=None if plain["targets"] is None else tuple(plain["targets"]),
+        epoch=plain["epoch"],
     )
 
 
