@@ -15,13 +15,13 @@ README = (ROOT / "README.md").read_text()
 MODULES = [module.name for module in pkgutil.walk_packages(rnnkit.__path__, "rnnkit.")]
 
 
-def test_readme_code_runs_from_top_to_bottom(monkeypatch, capsys):
+def test_readme_code_runs_from_top_to_bottom(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(ROOT)
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(blocks) >= 4
     names = {}
     for block in blocks:
-        exec(block, names)
+        exec(block.replace('"runs/', f'"{tmp_path}/'), names)
     printed = capsys.readouterr().out
     assert "gradient reaches back" in printed
     assert "MAE / persistence" in printed
