@@ -199,16 +199,23 @@ def check_arguments(
         ModelError: parameters, x, state, reset or valid whose names or shapes do not fit the model.
     """
     check_parameters(model, params)
+    if not hasattr(x, "shape") or not isinstance(state, tuple):
+        raise ModelError(
+            f"forward expects x and state as the backend's arrays, got {type(x).__name__} and {type(state).__name__}; "
+            f"make them with from_numpy(...) and rk.setup(model)"
+        )
+    dtypes = {str(array.dtype) for array in (*params.values(), x)}
+    if len(dtypes) > 1:
+        raise ModelError(f"forward expects x and all parameters of one dtype, got {' and '.join(sorted(dtypes))}")
     if len(x.shape) != 3 or x.shape[2] != model.inputs:
         raise ModelError(
             f"forward expects x of shape (T, B, {model.inputs}) for {model}, got {tuple(x.shape)}; "
             f"arrays are time-major: rows, lanes, features"
         )
     steps, lanes = int(x.shape[0]), int(x.shape[1])
-    expected = tuple(
-        tuple(tuple(a.shape) for a in initial_state(layer, lanes, np.dtype(bool))) for layer in model.layers
-    )
-    got = tuple(tuple(tuple(a.shape) for a in entry) for entry in state)
+    if steps < 1 or lanes < 1:
+        raise ModelError(f"forward expects at least one row and one lane, got x of shape {tuple(x.shape)}")
+    expected, got = state_shapes(model, lanes), shapes_of(state)
     if got != expected:
         raise ModelError(
             f"forward expects a state of shapes {expected} for {lanes} lanes, got {got}; "
@@ -223,6 +230,29 @@ def check_arguments(
             )
         masks.append(mask)
     return masks[0], masks[1]
+
+
+def state_shapes(model: Chain, lanes: int) -> tuple[tuple[tuple[int, ...], ...], ...]:
+    """The shapes of a model's state, an entry a layer."""
+    return shapes_of([initial_state(layer, lanes, np.dtype(bool)) for layer in model.layers])
+
+
+def shapes_of(state: Sequence[Any]) -> tuple[tuple[tuple[int, ...], ...], ...]:
+    """The shapes of a state's arrays, an entry a layer."""
+    return tuple(tuple(tuple(array.shape) for array in entry) for entry in state)
+
+
+def check_gradients(model: Chain, steps: int, lanes: int, d_y: Any, d_state: Sequence[Any] | None) -> None:
+    """What every backend's `backward` checks first.
+
+    Raises:
+        ModelError: gradients whose shapes are not those of the outputs and of the state.
+    """
+    if tuple(d_y.shape) != (steps, lanes, model.outputs):
+        raise ModelError(f"backward expects d_y of shape {(steps, lanes, model.outputs)}, got {tuple(d_y.shape)}")
+    expected = state_shapes(model, lanes)
+    if d_state is not None and shapes_of(d_state) != expected:
+        raise ModelError(f"backward expects d_state of shapes {expected}, got {shapes_of(d_state)}")
 
 
 def check_parameters(model: Chain, params: Mapping[str, Any]) -> None:

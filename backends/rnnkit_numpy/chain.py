@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnkit.backend import Gradients, check_arguments
+from rnnkit.backend import Gradients, check_arguments, check_gradients
 from rnnkit.errors import ModelError
 from rnnkit.model import LSTM, Chain, Dense, LSTMState, State
 from rnnkit_numpy import dense, lstm
@@ -41,6 +41,7 @@ def backward(
 ) -> Gradients:
     """See `rnnkit.backend.Backend.backward`."""
     valid, tapes = tape
+    check_gradients(model, *valid.shape, d_y, d_state)
     d_x = np.where(valid[..., None], d_y, 0)
     d_params: dict[str, np.ndarray] = {}
     d_before: list[Any] = []

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnkit.backend import Gradients, check_arguments, map_arrays
+from rnnkit.backend import Gradients, check_arguments, check_gradients, map_arrays
 from rnnkit.errors import ModelError
 from rnnkit.model import LSTM, Chain, Dense, LSTMState, State, parameter_shapes
 from rnnkit_torch.pieces import Pieces, cut
@@ -64,6 +64,7 @@ def backward(
     d_state: State | None = None,
 ) -> Gradients:
     """See `rnnkit.backend.Backend.backward`; the graph is kept: a tape may be walked back more than once."""
+    check_gradients(model, *tape.y.shape[:2], d_y, d_state)
     outputs, d_outputs = [tape.y], [d_y]
     if d_state is not None:
         outputs += arrays(tape.state_after)

@@ -89,15 +89,15 @@ def cut(reset: np.ndarray, valid: np.ndarray, device: torch.device) -> Pieces:
     untouched = count + np.where(resets[-1] == 0, np.arange(lanes), lanes)
     last = np.where(ran, rank[np.where(ran, found, 0)] if count else 0, untouched)
 
-    def index(values: np.ndarray, plain: int) -> Tensor | None:
-        """A tensor of indices into `plain` things, or None where it would pick all of them as they stand."""
-        same = len(values) == plain and bool((values == np.arange(plain)).all())
+    def index(values: np.ndarray, plain: int, alike: bool = True) -> Tensor | None:
+        """Indices into `plain` things, or None where they are `alike` and all picked as they stand."""
+        same = alike and len(values) == plain and bool((values == np.arange(plain)).all())
         return None if same else torch.from_numpy(values).to(device)
 
     return Pieces(
         shape=(steps, lanes),
         running=(longest, count),
-        rows=index(rows, steps * lanes),
+        rows=index(rows, steps * lanes, alike=(longest, count) == (steps, lanes)),
         sizes=None if (length == longest).all() else torch.from_numpy(sizes),
         start=index(start, lanes),
         last=index(last, count),

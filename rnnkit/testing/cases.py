@@ -43,6 +43,13 @@ def random_case(rng: np.random.Generator, index: int) -> Case:
         valid[:, 0] = False  # a lane of padding
     if index % 6 == 5:
         reset[:], valid[:] = False, True
+    if index % 8 == 6:  # the smallest windows, and a reset at every row
+        steps, lanes = 1 + index // 8 % 3, 1 + index // 24 % 2
+        params, zeros = setup(model, seed=index, lanes=lanes, dtype="float64")
+        reset, valid = np.ones((steps, lanes), bool), np.ones((steps, lanes), bool)
+        reset[0] = index % 16 == 6
+    if index % 16 == 2:
+        valid[:] = False
     return Case(
         model=model,
         params=params,

@@ -124,6 +124,8 @@ def _check_cut(tested: Backend, case: Case) -> float:
     """Whole equals chunked, gradients too, the state's gradient chained."""
     y, final, grads = run_case(tested, case)
     half = len(case.x) // 2
+    if not half:
+        return 0.0
     params, state = tested.from_numpy((case.params, case.state))
     outputs, tapes = [], []
     for rows in (slice(None, half), slice(half, None)):
@@ -174,6 +176,10 @@ def _check_purity(tested: Backend, case: Case) -> float:
 def _check_errors(tested: Backend, case: Case) -> float:
     wrong: list[Callable[[], Case]] = [
         lambda: replace(case, x=case.x[..., 1:]),
+        lambda: replace(case, x=case.x[:0], reset=case.reset[:0], valid=case.valid[:0], d_y=case.d_y[:0]),
+        lambda: replace(case, x=case.x.astype(np.float32)),
+        lambda: replace(case, d_y=case.d_y[:1, :1, :1]),
+        lambda: replace(case, d_state=map_arrays(lambda a: a[:1], case.d_state)),
         lambda: replace(case, state=map_arrays(lambda a: a[1:], case.state)),
         lambda: replace(case, reset=case.reset[1:]),
         lambda: replace(case, params={key: p for key, p in case.params.items() if key != "0.weight_hh"}),
