@@ -7,6 +7,7 @@ import pytest
 
 import rnnkit as rk
 from rnnkit import testing
+from rnnkit.backend import map_arrays
 
 
 @pytest.mark.parametrize("name", ["numpy", "numba", "torch"])
@@ -43,12 +44,23 @@ def ignores_d_state(model, params, tape, d_y, d_state=None):
     return rk.backend("numpy").backward(model, params, tape, d_y, None)
 
 
+def copies(tree):
+    return map_arrays(np.array, tree)
+
+
 def forgets_the_step(rule, params, grads, rule_state):
     params, rule_state = rk.backend("numpy").update(rule, params, grads, rule_state)
     return params, rule_state._replace(step=1)
 
 
+def does_nothing(rule, params, grads, rule_state):
+    return params, rule_state
+
+
 def changes_its_arguments(rule, params, grads, rule_state):
+    new, rule_state = rk.backend("numpy").update(rule, params, grads, rule_state)
+    for key, value in new.items():
+        params[key][...] = value
     return params, rule_state
 
 
@@ -60,7 +72,9 @@ def changes_its_arguments(rule, params, grads, rule_state):
         ({"backward": wrong_first_row}, "gradient: x"),
         ({"backward": ignores_d_state}, "gradient: h0"),
         ({"update": forgets_the_step}, "update: Adam"),
-        ({"update": changes_its_arguments}, "update: SGD"),
+        ({"update": does_nothing}, "update: SGD"),
+        ({"update": changes_its_arguments}, "arguments left alone"),
+        ({"update": changes_its_arguments, "from_numpy": copies}, "arguments left alone"),
     ],
 )
 def test_the_check_finds_what_is_wrong(changes, failed):
