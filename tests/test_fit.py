@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import rnnkit as rk
+from rnnkit.testing.conformance import RULES
 
 BACKENDS = ["numpy", "numba", "torch"]
 MODEL = rk.Chain(rk.LSTM(1, 10), rk.Dense(10, 5, "tanh"), rk.Dense(5, 1, "tanh"))
@@ -243,6 +244,84 @@ def test_labels_and_classes():
     assert binary.history.epochs["loss"][1] < binary.history.epochs["loss"][0]
 
 
+def test_interruption_in_the_first_epoch_keeps_what_was_trained_under_early_stopping():
+    schedule = rk.Schedule(rk.Sequence(wave()), rk.Chunked(16), rk.Carry())
+
+    def interrupt(progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(rk.Interrupted) as e:
+        rk.fit(MODEL, schedule, backend="numpy", early_stopping=rk.EarlyStopping(2), on_block=interrupt)
+    one = rk.fit(MODEL, schedule, backend="numpy", epochs=1)
+    assert all(np.array_equal(e.value.run.params[key], one.params[key]) for key in one.params)
+    assert e.value.run.epoch is None
+
+
+def test_the_best_epoch_keeps_the_optimizer_of_that_moment():
+    schedule = rk.Schedule(rk.Sequence(wave(100)), rk.Chunked(16), rk.Carry())
+    stop = rk.EarlyStopping(patience=2, minimum=1e9)
+    run = rk.fit(MODEL, schedule, backend="numpy", epochs=9, early_stopping=stop)
+    one = rk.fit(MODEL, schedule, backend="numpy", epochs=1)
+    assert run.epoch == 0
+    assert run.rule_state.step == one.rule_state.step == len(schedule)
+    assert np.array_equal(run.state[0].c, one.state[0].c)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_update_that_overflows_keeps_the_parameters_before(backend):
+    schedule = rk.Schedule(rk.Sequence(1000 * wave(100)), rk.Chunked(16), rk.Carry())
+    start, _ = rk.setup(MODEL, seed=0)
+    with np.errstate(all="ignore"), pytest.raises(rk.NonFiniteError, match="made parameters that are not finite") as e:
+        rk.fit(MODEL, schedule, backend=backend, rule=rk.SGD(3e38), epochs=1)
+    assert all(np.array_equal(e.value.run.params[key], start[key]) for key in start)
+    assert e.value.run.history.steps["loss"] == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_a_saved_run_goes_on_with_any_rule_and_dtype(tmp_path, backend, rule):
+    schedule = rk.Schedule(rk.Sequence(wave(60)), rk.Chunked(16), rk.Carry())
+    run = rk.fit(MODEL, schedule, backend=backend, rule=rule, epochs=1, dtype="float64")
+    loaded = rk.load(run.save(tmp_path / "run"))
+    settings = {"backend": backend, "rule": rule, "epochs": 1, "params": loaded.params, "rule_state": loaded.rule_state}
+    on = rk.fit(MODEL, schedule, dtype="float64", **settings)
+    whole = rk.fit(MODEL, schedule, backend=backend, rule=rule, epochs=2, dtype="float64")
+    assert on.history.steps["loss"] == whole.history.steps["loss"][len(schedule) :]
+    single = rk.fit(MODEL, schedule, dtype="float32", **settings)
+    assert all(p.dtype == np.float32 for p in single.params.values())
+
+
+def test_integer_targets_are_numbers_to_a_loss_of_numbers():
+    x, counts = wave(80), np.arange(80) % 7 + 100
+    runs = []
+    for y in (counts, counts.astype(float)):
+        series = rk.Sequence(x, y)
+        series = series.with_scaler(rk.Standard.fit(series))
+        schedule = rk.Schedule(series, rk.Chunked(16), rk.Carry())
+        runs.append(rk.fit(MODEL, schedule, backend="numpy", epochs=2, validation=series))
+        report = rk.evaluate(runs[-1], rk.Sequence(x, y))
+        assert report.persistence.mae == pytest.approx(np.abs(np.diff(counts)).mean())
+        assert report.model.rmse > 0
+    assert runs[0].history.steps["loss"] == runs[1].history.steps["loss"]
+
+
+def test_classes_are_judged_as_classes_and_never_scaled():
+    rng = np.random.default_rng(0)
+    x = 100 + 10 * rng.standard_normal(400)
+    for y in ((x > 100).astype(int), (x > 100).astype(float)):
+        series = rk.Sequence(x, y)
+        scaled = series.with_scaler(rk.Standard.fit(series))
+        schedule = rk.Schedule(scaled, rk.Continuation(20, lanes=5), rk.Carry())
+        model = rk.Chain(rk.LSTM(1, 4), rk.Dense(4, 1))
+        settings = {"backend": "numpy", "loss": "binary_cross_entropy", "rule": rk.Adam(0.05), "epochs": 30}
+        run = rk.fit(model, schedule, **settings)
+        report = rk.evaluate(run, series)
+        assert report.model.mae == pytest.approx(((rk.predict(run, series)[:, 0] > 0) != y).mean())
+        assert report.model.mae < 0.05
+        assert report.persistence.mae == pytest.approx((np.diff(y) != 0).mean())
+        assert np.isnan(report.model.rmse)
+
+
 def bad_fit(**changes):
     series = changes.pop("series", rk.Sequence(wave(60)))
     model = changes.pop("model", MODEL)
@@ -266,7 +345,7 @@ LABELLED = rk.Sequence(np.zeros(20), np.arange(20) % 4)
         ),
         ({"loss": "cross_entropy"}, "cross_entropy expects whole-number labels"),
         ({"loss": "mean"}, "expected a loss among"),
-        ({"epochs": 0}, "expects epochs >= 1, got 0"),
+        ({"epochs": 0}, "epochs to be a whole number >= 1, got 0"),
         ({"dtype": "float16"}, "expects dtype"),
         ({"params": {}}, "expects a parameter '0.weight_ih'"),
         (
@@ -274,6 +353,14 @@ LABELLED = rk.Sequence(np.zeros(20), np.arange(20) % 4)
             "expects labels 0 to 2 for a model with 3 outputs, got 3",
         ),
         ({"loss": "binary_cross_entropy"}, "expects targets between 0 and 1, got -"),
+        ({"model": None}, r"fit expects model to be a Chain, got None; write rk.Chain\("),
+        ({"epochs": 2.5}, r"epochs to be a whole number >= 1, got 2.5"),
+        ({"rule": 1e-3}, r"rule to be an optimizer, got 0.001; write rule=rk.Adam"),
+        ({"clip": 1.0}, r"clip to be ClipNorm, ClipValue or None, got 1.0; write clip=rk.ClipNorm"),
+        ({"learning_rate": 1e-3}, r"learning_rate to be a schedule of rates, got 0.001; write rule=rk.Adam"),
+        ({"early_stopping": 3}, r"early_stopping to be EarlyStopping or None, got 3"),
+        ({"validation": np.zeros(9)}, r"validation to be a Sequence, got array"),
+        ({"warm": -1}, r"warm to be a number of rows >= 0, got -1"),
         (
             {"validation": rk.Sequence(np.zeros((9, 2)), np.zeros(9))},
             "expects 1 features, but 'series' has 2",

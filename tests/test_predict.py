@@ -197,6 +197,29 @@ def test_a_missing_value_does_not_spoil_a_stream(trained):
     assert np.array_equal(stream.step([[52.0]]), untouched.step([[52.0]]))
 
 
+def test_large_numbers_keep_their_digits(trained):
+    run, _, _ = trained
+    values = 1e8 + season(100)
+    series = rk.Sequence(values)
+    shifted = dataclasses.replace(
+        run,
+        params={key: p.astype(np.float32) for key, p in run.params.items()},
+        scaler=rk.Standard.fit(series),
+    )
+    predicted = rk.predict(shifted, series)
+    assert rk.evaluate(shifted, series).model.mae == pytest.approx(
+        np.abs(predicted[:-1, 0] - values[1:]).mean(), rel=1e-6
+    )
+    stream = rk.Stream(shifted)
+    np.testing.assert_allclose([stream.step([[v]])[0, 0] for v in values[:20]], predicted[:20, 0], rtol=1e-12)
+
+
+def test_warm_is_no_negative_number(trained):
+    run, series, _ = trained
+    with pytest.raises(rk.DataError, match=r"warm to be a number of rows >= 0, got -20; 0 starts cold"):
+        rk.predict(run, series, warm=-20)
+
+
 def test_predict_wants_a_run_and_a_sequence(trained):
     run, series, _ = trained
     with pytest.raises(

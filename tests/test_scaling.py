@@ -35,10 +35,13 @@ def test_labels_are_not_scaled():
     x, labels = np.random.default_rng(0).normal(5, 2, (30, 2)), np.arange(30) % 3
     series = Sequence(x, labels)
     scaler = Standard.fit(series)
-    assert (scaler.y_mean, scaler.y_std) == ((), ())
+    assert scaler.y_mean == pytest.approx((labels.mean(),))
+    assert scaler.of_inputs() == Standard(scaler.x_mean, scaler.x_std)
     assert series.with_scaler(scaler).take(np.arange(30))[1].tolist() == labels.tolist()
-    assert scaler.scale_y(labels) is labels
-    assert scaler.unscale_y(labels) is labels
+    assert scaler.of_inputs().scale_y(labels) is labels
+    assert scaler.of_inputs().unscale_y(labels) is labels
+    numbers = series.with_scaler(scaler).as_numbers().take(np.arange(30), np.float64)[1]
+    np.testing.assert_allclose(numbers[:, 0], (labels - labels.mean()) / labels.std())
 
 
 def test_many_slices_with_a_large_mean_keep_their_digits():
@@ -101,5 +104,5 @@ def test_a_scaler_for_other_columns_is_refused():
     scaler = Standard((0.0,), (1.0,), (0.0,), (1.0,))
     with pytest.raises(DataError, match="'a' expects a scaler for 2 features and 1 targets, got one for 1 and 1"):
         Sequence(np.zeros((5, 2)), target=0, name="a").with_scaler(scaler)
-    with pytest.raises(DataError, match="for 1 features and 0 targets, got one for 1 and 1"):
-        Sequence(np.zeros(5), np.arange(5)).with_scaler(scaler)
+    with pytest.raises(DataError, match="for 1 features and 1 targets, got one for 1 and 2"):
+        Sequence(np.zeros(5), np.arange(5)).with_scaler(Standard((0.0,), (1.0,), (0.0, 0.0), (1.0, 1.0)))

@@ -167,7 +167,7 @@ def flatten_slots(shapes: Shapes, rule: Rule, rule_state: RuleState, dtype: np.d
         ModelError: moments other than the rule's.
     """
     names = slot_names(rule)
-    if tuple(rule_state.slots) != names:
+    if set(rule_state.slots) != set(names):
         raise ModelError(
             f"update expects a rule state with the moments {names} for {rule}, "
             f"got {tuple(rule_state.slots)}; make one with initial_rule_state(rule, params)"

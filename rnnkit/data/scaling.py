@@ -21,7 +21,7 @@ class Standard:
 
     Args:
         x_mean, x_std: of the features, F numbers each.
-        y_mean, y_std: of the targets, O numbers each; empty for labels, which are not scaled.
+        y_mean, y_std: of the targets, O numbers each; or empty, to leave the targets as they are.
 
     Raises:
         DataError: different numbers of means and stds, one that is not finite, or a std that is not positive.
@@ -54,7 +54,8 @@ class Standard:
     def fit(cls, series: Sequence) -> Standard:
         """Mean and standard deviation over the rows of the segments: one pass, bounded slices, float64.
 
-        Targets that are columns of x get the numbers of those columns. A constant column gets std 1.
+        Targets that are columns of x get the numbers of those columns. A constant column gets std 1. Labels have
+        theirs, too, for losses that take them as numbers; as labels they are never scaled.
 
         Args:
             series: usually the training part; a scaler that it carries is left aside.
@@ -67,14 +68,14 @@ class Standard:
             )
         raw = series.with_scaler(None)
         width = series.features
-        own = series.target_columns is None and not series.labels
+        own = series.target_columns is None
         moments = _Moments()
         before = np.cumsum(series.lengths) - series.lengths
         for start in range(0, len(series), SLICE):
             index = np.arange(start, min(start + SLICE, len(series)))
             segment = np.searchsorted(before, index, side="right") - 1
             x, y = raw.take(index - before[segment] + series.starts[segment], np.float64)
-            moments.add(np.concatenate((x, y), axis=1) if own else x)
+            moments.add(np.concatenate((x, y.reshape(len(y), -1)), axis=1) if own else x)
         mean, std = moments.mean_and_std()
         targets = series.target_columns or range(width, len(mean))
         return cls(
@@ -83,6 +84,10 @@ class Standard:
             tuple(mean[column] for column in targets),
             tuple(std[column] for column in targets),
         )
+
+    def of_inputs(self) -> Standard:
+        """The half that scales the features, and leaves targets as they are."""
+        return Standard(self.x_mean, self.x_std)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Standard:
@@ -105,7 +110,7 @@ class Standard:
         return _scaled(x, self.x_mean, self.x_std)
 
     def scale_y(self, y: np.ndarray) -> np.ndarray:
-        """Targets `(..., O)` scaled: a new array in float64; labels come back as they are."""
+        """Targets `(..., O)` scaled: a new array in float64; as they are where there is no y_mean."""
         return _scaled(y, self.y_mean, self.y_std) if self.y_mean else y
 
     def unscale_x(self, x: np.ndarray) -> np.ndarray:
@@ -113,7 +118,7 @@ class Standard:
         return x * np.array(self.x_std) + np.array(self.x_mean)
 
     def unscale_y(self, y: np.ndarray) -> np.ndarray:
-        """Scaled targets or predictions `(..., O)` in their own unit, in float64; y itself for labels."""
+        """Scaled targets or predictions `(..., O)` in their own unit, in float64; y itself without y_mean."""
         return y * np.array(self.y_std) + np.array(self.y_mean) if self.y_mean else y
 
 

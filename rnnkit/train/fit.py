@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Values1D
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ from rnnkit.train.history import History
 from rnnkit.train.learning_rates import Constant, LearningRate
 from rnnkit.train.passes import WARM_ROWS, scored_outputs
 from rnnkit.train.run import Run
-from rnnkit.train.targets import check_fit, targets_for
+from rnnkit.train.targets import as_trained, check_targets
 
 
 @dataclass(frozen=True)
@@ -128,13 +128,14 @@ def fit(
         on_epoch: called after every epoch with the `History`.
 
     Returns:
-        A `Run`. Its parameters are NumPy arrays: the best ones under `early_stopping`, else the last.
+        A `Run`. Its parameters are NumPy arrays: under `early_stopping` those after the best epoch, with the state
+        and the optimizer's of that moment, else the last.
 
     Raises:
         ModelError: a model, loss, rule or target that does not fit.
         BackendError: no such backend.
-        NonFiniteError: a loss or gradient that is not finite, before the update; its `run` has the last good
-            parameters.
+        NonFiniteError: a loss or gradient that is not finite, before the update, or parameters that an update has
+            made so; its `run` has the last good parameters.
         Interrupted: Ctrl-C; its `run` has everything up to the last finished block.
 
     Example:
@@ -145,18 +146,17 @@ def fit(
         >>> len(run.history.steps["loss"]), run.history.epochs["loss"][1] < run.history.epochs["loss"][0]
         (26, True)
     """
-    engine, loss, kind = find_backend(backend), as_loss(loss), np.dtype(dtype)
-    _check(model, schedule, validation, loss, epochs, params, rule, rule_state)
+    engine, loss = find_backend(backend), as_loss(loss)
+    _check_settings(model, schedule, validation, epochs, rule, clip, learning_rate, early_stopping, warm)
+    if validation is not None:
+        validation = _like_training(model, schedule.series, validation, loss)
+    schedule = replace(schedule, series=as_trained(model, schedule.series, loss))
     series, steps, train = schedule.series, len(schedule), block_trainer(engine)
-    drawn, state = setup(model, seed, schedule.lanes, dtype)
-    start = drawn if params is None else {key: np.array(params[key], kind) for key in drawn}
-    moments = initial_rule_state(rule, start) if rule_state is None else rule_state
-    values = Values(*engine.from_numpy(Values(start, state, moments)))
-    history, best, best_epoch = History(), values.params, None
+    values = Values(*engine.from_numpy(_start(model, schedule.lanes, seed, dtype, params, rule, rule_state)))
+    history, best, best_epoch = History(), values, None
 
     def so_far() -> Run:
-        kept = values._replace(params=best) if early_stopping else values
-        params, state, rule_state = engine.to_numpy(kept)
+        params, state, rule_state = engine.to_numpy(best if early_stopping and best_epoch is not None else values)
         return Run(
             model=model,
             params=params,
@@ -177,9 +177,11 @@ def fit(
             began, tally = time.perf_counter(), Tally()
             rates = rule.learning_rate * learning_rate.factors(epoch, epochs, steps, history.monitored)
             for block in schedule.blocks(epoch, dtype):
-                block = block._replace(y=targets_for(loss, block.y, series.labels, model.outputs, kind))
+                check_targets(loss, block.y, model.outputs)
                 here = rates[tally.step : tally.step + len(block.x)]
                 result = train(model, *values, block, rule=rule, loss=loss, clip=clip, learning_rates=here)
+                if not _finite(engine.to_numpy(result.params)):
+                    raise _overflow(epoch, tally.step, len(block.x))
                 values = Values(result.params, result.state, result.rule_state)
                 _record(history, tally, block, result, here)
                 if result.done < len(block.x):
@@ -191,7 +193,7 @@ def fit(
                 value = mean_loss(engine, model, values.params, validation, loss, warm)
                 history.add_epoch(validation_loss=value)
             if best_epoch is None or not early_stopping or early_stopping.improved(history.monitored, best_epoch):
-                best, best_epoch = values.params, epoch
+                best, best_epoch = values, epoch
             if on_epoch is not None:
                 on_epoch(history)
             if early_stopping and epoch - best_epoch >= early_stopping.patience:
@@ -217,47 +219,103 @@ def mean_loss(
     """Mean loss over the rows of a series that have a target, state carried, parameters the backend's arrays."""
     total, count = 0.0, 0
     for _, y, target in scored_outputs(engine, model, params, series, warm):
-        target = targets_for(loss, target, series.labels, model.outputs, y.dtype)
+        check_targets(loss, target, model.outputs)
         total += float(row_loss(loss, y, target).sum(dtype=np.float64))
         count += len(y)
     return total / count
 
 
-def _check(
-    model: Chain,
-    schedule: Schedule,
-    validation: Sequence | None,
-    loss: Loss,
-    epochs: int,
-    params: Mapping[str, np.ndarray] | None,
-    rule: Rule,
-    rule_state: RuleState | None,
+def _check_settings(
+    model: Any,
+    schedule: Any,
+    validation: Any,
+    epochs: Any,
+    rule: Any,
+    clip: Any,
+    learning_rate: Any,
+    early_stopping: Any,
+    warm: Any,
 ) -> None:
+    """Settings of the wrong kind, such as a number for a description, before anything else happens."""
     if not isinstance(schedule, Schedule):
         raise ScheduleError(
             f"fit expects a Schedule, got {type(schedule).__name__}; write "
             f"rk.Schedule(series, rk.Continuation(length=64), rk.Carry())"
         )
-    if epochs < 1:
-        raise ModelError(f"fit expects epochs >= 1, got {epochs!r}")
-    for series in (schedule.series, validation):
-        if series is not None:
-            check_fit(model, series, loss)
-    if validation is not None and validation.scaler != schedule.series.scaler:
+    whole = isinstance(epochs, int | np.integer) and not isinstance(epochs, bool)
+    for fits, name, wanted, got, remedy in (
+        (isinstance(model, Chain), "model", "a Chain", model, "rk.Chain(rk.LSTM(1, 10), rk.Dense(10, 1))"),
+        (isinstance(validation, Sequence | None), "validation", "a Sequence", validation, "rk.Sequence(values)"),
+        (whole and epochs >= 1, "epochs", "a whole number >= 1", epochs, "epochs=10"),
+        (isinstance(rule, Rule), "rule", "an optimizer", rule, "rule=rk.Adam(1e-3)"),
+        (isinstance(clip, Clip | None), "clip", "ClipNorm, ClipValue or None", clip, "clip=rk.ClipNorm(1.0)"),
+        (
+            hasattr(learning_rate, "factors") and not isinstance(learning_rate, type),
+            "learning_rate",
+            "a schedule of rates",
+            learning_rate,
+            "rule=rk.Adam(1e-3) for the rate, and learning_rate=rk.Cosine() for how it moves",
+        ),
+        (
+            isinstance(early_stopping, EarlyStopping | None),
+            "early_stopping",
+            "EarlyStopping or None",
+            early_stopping,
+            "early_stopping=rk.EarlyStopping(patience=5)",
+        ),
+        (isinstance(warm, int | np.integer) and warm >= 0, "warm", "a number of rows >= 0", warm, "warm=1024"),
+    ):
+        if not fits:
+            raise ModelError(f"fit expects {name} to be {wanted}, got {got!r}; write {remedy}")
+
+
+def _like_training(model: Chain, training: Sequence, validation: Sequence, loss: Loss) -> Sequence:
+    if validation.scaler != training.scaler:
         raise ModelError(
             "fit expects the validation part to be scaled like the training part, got another scaler; "
             "write validation.with_scaler(training.scaler)"
         )
+    return as_trained(model, validation, loss)
+
+
+def _start(
+    model: Chain,
+    lanes: int,
+    seed: int,
+    dtype: str,
+    params: Mapping[str, np.ndarray] | None,
+    rule: Rule,
+    rule_state: RuleState | None,
+) -> Values:
+    """Where training starts, as new NumPy arrays of one dtype."""
+    drawn, state = setup(model, seed, lanes, dtype)
+    kind = np.dtype(dtype)
     if params is not None:
         check_parameters(model, params)
-    slots = set(slot_names(rule))
-    if rule_state is not None and set(rule_state.slots) != slots:
+        drawn = {key: np.array(params[key], kind) for key in drawn}
+    if rule_state is None:
+        return Values(drawn, state, initial_rule_state(rule, drawn))
+    names = slot_names(rule)
+    if set(rule_state.slots) != set(names):
         raise ModelError(
-            f"fit expects a rule_state of {rule!r} with the moments {sorted(slots)}, got {sorted(rule_state.slots)}; "
+            f"fit expects a rule_state of {rule!r} with the moments {sorted(names)}, got {sorted(rule_state.slots)}; "
             f"go on with the rule that made it, or leave rule_state out"
         )
-    for moments in rule_state.slots.values() if rule_state is not None else ():
+    for moments in rule_state.slots.values():
         check_parameters(model, moments)
+    slots = {name: {key: np.array(rule_state.slots[name][key], kind) for key in drawn} for name in names}
+    return Values(drawn, state, RuleState(rule_state.step, slots))
+
+
+def _finite(params: Mapping[str, np.ndarray]) -> bool:
+    return all(np.isfinite(p).all() for p in params.values())
+
+
+def _overflow(epoch: int, step: int, count: int) -> NonFiniteError:
+    return NonFiniteError(
+        f"fit: an update of epoch {epoch}, steps {step} to {step + count - 1} (from 0) made parameters that are not "
+        f"finite. The parameters before these steps are kept; lower the learning rate"
+    )
 
 
 def _record(history: History, tally: Tally, block: Block, result: BlockResult, rates: np.ndarray) -> None:

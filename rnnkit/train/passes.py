@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnkit.backend import Backend
 from rnnkit.data import Sequence
+from rnnkit.errors import DataError
 from rnnkit.model.initialisers import initial_state
 from rnnkit.model.layers import Chain
 from rnnkit.schedule.splitters import Continuation
@@ -39,6 +40,8 @@ def outputs(
     Yields:
         `(rows, y)`: rows of the sequence `(n,)`, increasing, and the outputs there `(n, O)`.
     """
+    if warm < 0:
+        raise DataError(f"a pass expects warm to be a number of rows >= 0, got {warm!r}; 0 starts cold")
     first = np.maximum(series.runs[:, 0], series.runs[:, 1] - warm)
     grid_of = Continuation(length=PASS_ROWS).grid
     grid = grid_of(series.runs[:, 2] - first, np.random.default_rng(0), series.name)

@@ -9,10 +9,10 @@ import numpy as np
 from rnnkit.data import Sequence
 from rnnkit.errors import DataError, ModelError
 from rnnkit.model.initialisers import initial_state
-from rnnkit.model.losses import CrossEntropy, row_loss
+from rnnkit.model.losses import BinaryCrossEntropy, CrossEntropy, Loss, row_loss
 from rnnkit.train.passes import WARM_ROWS, outputs, scored_outputs
 from rnnkit.train.run import Run
-from rnnkit.train.targets import check_fit, targets_for
+from rnnkit.train.targets import as_trained, check_targets, is_classification
 
 
 def predict(run: Run, series: Sequence, *, warm: int = WARM_ROWS) -> np.ndarray:
@@ -24,7 +24,7 @@ def predict(run: Run, series: Sequence, *, warm: int = WARM_ROWS) -> np.ndarray:
         warm: rows before each part that warm the state, where the source has them; 0 starts cold.
 
     Returns:
-        `(N, O)`, a row for each row of the source; `[t]` is the prediction made after row t was read, for row
+        `(N, O)` float64, a row for each row of the source; `[t]` is the prediction made after row t was read, for row
         t + horizon. NaN where the series has no rows (outside its part, or where values are missing). The last
         `horizon` rows, whose targets lie in the future, are predicted too. Logits for the cross-entropies.
 
@@ -32,9 +32,9 @@ def predict(run: Run, series: Sequence, *, warm: int = WARM_ROWS) -> np.ndarray:
         ModelError: a feature count that does not fit the model.
     """
     series = _seen_by(run, series)
-    predicted = np.full((series.rows, run.model.outputs), np.nan, run.dtype)
+    predicted = np.full((series.rows, run.model.outputs), np.nan)
     for rows, y in outputs(run.backend, run.model, run.backend.from_numpy(run.params), series, warm):
-        predicted[rows] = y if series.scaler is None else series.scaler.unscale_y(y)
+        predicted[rows] = run.in_units(y)
     return predicted
 
 
@@ -44,8 +44,8 @@ class Errors:
 
     Attributes:
         rows: how many rows.
-        mae: mean absolute error; for labels the share that is wrong.
-        rmse: root of the mean squared error; NaN for labels.
+        mae: mean absolute error; for the cross-entropies the share of classes that are wrong.
+        rmse: root of the mean squared error; NaN for the cross-entropies.
     """
 
     rows: int
@@ -99,31 +99,22 @@ def evaluate(run: Run, series: Sequence, *, period: int | None = None, warm: int
     if period is not None and period < 1:
         raise DataError(f"evaluate expects a period of at least 1 row, got {period!r}")
     series = _seen_by(run, series, ahead=True)
-    check_fit(run.model, series, run.loss)
-    params = run.backend.from_numpy(run.params)
+    series = as_trained(run.model, series, run.loss)
     known = series.horizon if series.horizon > 0 else 1  # the target of this many rows before is the last one known
     lags = {"persistence": known}
     if period is not None:
         lags["seasonal"] = period * -(-known // period)
     sums = {name: np.zeros(3) for name in ("model", *lags)}
-    raw = series.with_scaler(None)
     loss_sum = 0.0
-    for rows, y, scaled_target in scored_outputs(run.backend, run.model, params, series, warm):
-        wanted = targets_for(run.loss, scaled_target, series.labels, run.model.outputs, y.dtype)
-        loss_sum += float(row_loss(run.loss, y, wanted).sum(dtype=np.float64))
-        target = raw.take(rows, np.dtype("float64"))[1]
-        if isinstance(run.loss, CrossEntropy):
-            sums["model"] += _sums(y.argmax(-1), target, labels=True)
-        else:
-            y = y.astype(np.float64) if series.scaler is None else series.scaler.unscale_y(y)
-            sums["model"] += _sums(y, target.reshape(y.shape), labels=False)
+    raw = series.with_scaler(None)
+    for rows, y, trained_on in scored_outputs(run.backend, run.model, run.backend.from_numpy(run.params), series, warm):
+        loss_sum += float(row_loss(run.loss, y, check_targets(run.loss, trained_on, run.model.outputs)).sum())
+        target = _judged(run.loss, raw.take(rows, np.dtype("float64"))[1])
+        sums["model"] += _sums(_judged(run.loss, run.in_units(y), logits=True), target, run.loss)
         for name, lag in lags.items():
             earlier, has = raw.earlier_targets(rows, lag)
-            sums[name] += _sums(earlier[has], target[has], labels=series.labels)
-    errors = {
-        name: Errors(int(n), a / n, float("nan") if series.labels else (s / n) ** 0.5) if n else None
-        for name, (n, a, s) in sums.items()
-    }
+            sums[name] += _sums(_judged(run.loss, earlier[has]), target[has], run.loss)
+    errors = {name: _errors(run.loss, *totals) for name, totals in sums.items()}
     if errors["model"] is None:
         raise DataError(f"evaluate expects rows with a target, {series.name!r} has none")
     loss = loss_sum / errors["model"].rows
@@ -166,8 +157,7 @@ def forecast(run: Run, series: Sequence, steps: int, *, warm: int = WARM_ROWS) -
         x = engine.from_numpy(ahead[len(ahead) - series.horizon][None])
         y, state, _ = engine.forward(run.model, params, x, state)
         ahead.append(engine.to_numpy(y)[0])
-    predicted = np.concatenate(ahead[:steps])
-    return predicted if series.scaler is None else series.scaler.unscale_y(predicted)
+    return run.in_units(np.concatenate(ahead[:steps]))
 
 
 class Stream:
@@ -212,7 +202,7 @@ class Stream:
         """
         run = self.run
         try:
-            row = np.asarray(x, run.dtype)
+            row = np.asarray(x, np.float64)
         except (TypeError, ValueError) as error:
             raise ModelError(f"Stream.step expects numbers, got {x!r}") from error
         if row.shape != (self.lanes, run.model.inputs):
@@ -225,11 +215,9 @@ class Stream:
                 f"Stream.step expects finite numbers, got {row.tolist()}; the state would never be finite again, "
                 f"so fill the value in, or reset() the stream after a gap"
             )
-        if run.scaler is not None:
-            row = run.scaler.scale_x(row).astype(run.dtype, copy=False)
+        row = (row if run.scaler is None else run.scaler.scale_x(row)).astype(run.dtype)
         y, self.state, _ = run.backend.forward(run.model, self._params, run.backend.from_numpy(row[None]), self.state)
-        predicted = run.backend.to_numpy(y)[0]
-        return predicted if run.scaler is None else run.scaler.unscale_y(predicted)
+        return run.in_units(run.backend.to_numpy(y)[0])
 
 
 def _seen_by(run: Run, series: Sequence, ahead: bool = False) -> Sequence:
@@ -258,15 +246,29 @@ def _seen_by(run: Run, series: Sequence, ahead: bool = False) -> Sequence:
             f"the model expects {run.model.inputs} features, but {series.name!r} has {series.features}; "
             f"open it with the columns that the run was trained on"
         )
-    return series.with_scaler(run.scaler)
+    return series.with_scaler(None if run.scaler is None else run.scaler if ahead else run.scaler.of_inputs())
 
 
-def _sums(predicted: np.ndarray, target: np.ndarray, labels: bool) -> np.ndarray:
-    """Number of entries, sum of absolute and of squared errors; for labels, of wrong ones."""
-    error = (predicted != target).astype(float) if labels else np.abs(predicted - target)
-    per_row = error if error.ndim == 1 else error.mean(-1)
-    squares = error**2 if error.ndim == 1 else (error**2).mean(-1)
-    return np.array([len(error), per_row.sum(), squares.sum()])
+def _judged(loss: Loss, values: np.ndarray, logits: bool = False) -> np.ndarray:
+    """What is compared with the targets: for the entropies the class, else the numbers; `(n, O)`."""
+    if isinstance(loss, CrossEntropy):
+        return (values.argmax(-1) if logits else values)[:, None]
+    if isinstance(loss, BinaryCrossEntropy):
+        return values > (0 if logits else 0.5)
+    return values
+
+
+def _sums(predicted: np.ndarray, target: np.ndarray, loss: Loss) -> np.ndarray:
+    """Number of rows, sum of absolute and of squared errors; for classes, of wrong ones."""
+    error = (predicted != target).astype(float) if is_classification(loss) else np.abs(predicted - target)
+    return np.array([len(error), error.mean(-1).sum(), (error**2).mean(-1).sum()])
+
+
+def _errors(loss: Loss, rows: float, absolute: float, squared: float) -> Errors | None:
+    if not rows:
+        return None
+    rmse = float("nan") if is_classification(loss) else (squared / rows) ** 0.5
+    return Errors(int(rows), absolute / rows, rmse)
 
 
 def _targets_named(series: Sequence) -> str:

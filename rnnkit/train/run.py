@@ -67,6 +67,11 @@ class Run:
         loss = f", loss {self.history.epochs['loss'][-1]:.6g}" if self.history.epochs["loss"] else ""
         return f"Run({self.model!r}, {type(self.loss).__name__}{loss}, {self.history!r}, backend {self.backend.name!r})"
 
+    def in_units(self, y: np.ndarray) -> np.ndarray:
+        """Outputs of the model `(..., O)` in the data's own units, float64; the entropies' logits as they are."""
+        numbers = np.asarray(y, np.float64)
+        return numbers if self.scaler is None else self.scaler.unscale_y(numbers)
+
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
         """Write the run into a folder, which is made if need be; each file appears whole or not at all.
 

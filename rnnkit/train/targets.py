@@ -1,4 +1,4 @@
-"""Targets in the form that a loss expects, checked before a kernel sees them."""
+"""A series as a loss wants to see it, and targets checked before a kernel sees them."""
 
 from __future__ import annotations
 
@@ -10,57 +10,59 @@ from rnnkit.model.layers import Chain
 from rnnkit.model.losses import BinaryCrossEntropy, CrossEntropy, Loss
 
 
-def check_fit(model: Chain, series: Sequence, loss: Loss) -> None:
-    """Check that a model, a series and a loss go together.
+def is_classification(loss: Loss) -> bool:
+    """Whether predictions are logits of classes, which have no unit to be scaled back to."""
+    return isinstance(loss, CrossEntropy | BinaryCrossEntropy)
+
+
+def as_trained(model: Chain, series: Sequence, loss: Loss) -> Sequence:
+    """The series as a loss wants it: labels for cross-entropy, numbers for all others, unscaled for the entropies.
 
     Raises:
-        ModelError: a feature, output or class count that does not fit, or labels where the loss wants numbers.
+        ModelError: a feature, output or class count that does not fit, or no labels where the loss wants them.
     """
     if model.inputs != series.features:
         raise ModelError(
             f"the model expects {model.inputs} features, but {series.name!r} has {series.features}; "
             f"let its first layer have inputs={series.features}"
         )
-    if isinstance(loss, CrossEntropy):
-        if not series.labels:
-            raise ModelError(
-                f"the loss cross_entropy expects whole-number labels, one a row, but the targets of {series.name!r} "
-                f"are {series.outputs} real numbers a row; give y as a 1-D integer array, or use another loss"
-            )
-        return
-    outputs = 1 if series.labels else series.outputs
-    if model.outputs != outputs:
+    if isinstance(loss, CrossEntropy) and not series.labels:
         raise ModelError(
-            f"the model gives {model.outputs} outputs, but {series.name!r} has {outputs} targets a row; "
-            f"let its last layer have outputs={outputs}"
+            f"the loss cross_entropy expects whole-number labels, one a row, but the targets of {series.name!r} "
+            f"are {series.outputs} real numbers a row; give y as a 1-D integer array, or use another loss"
         )
+    if not isinstance(loss, CrossEntropy) and model.outputs != series.outputs:
+        raise ModelError(
+            f"the model gives {model.outputs} outputs, but {series.name!r} has {series.outputs} targets a row; "
+            f"let its last layer have outputs={series.outputs}"
+        )
+    if is_classification(loss) and series.scaler is not None:
+        series = series.with_scaler(series.scaler.of_inputs())
+    return series if isinstance(loss, CrossEntropy) else series.as_numbers()
 
 
-def targets_for(loss: Loss, y: np.ndarray, labels: bool, classes: int, dtype: np.dtype) -> np.ndarray:
-    """Targets as a loss wants them: labels `(...)` int64 for cross-entropy, else numbers `(..., O)`.
+def check_targets(loss: Loss, y: np.ndarray, classes: int) -> np.ndarray:
+    """Targets of a series that is seen `as_trained`, as they are, if the loss can be taken of them.
 
     Args:
         loss: the loss.
-        y: targets of a sequence.
-        labels: whether they are labels `(...)`.
+        y: labels `(...)` int64 for cross-entropy, else numbers `(..., O)`.
         classes: outputs of the model.
-        dtype: of the numbers.
 
     Raises:
         ModelError: a label outside the classes, or a target outside [0, 1] for binary cross-entropy.
     """
-    if isinstance(loss, CrossEntropy):
-        if y.size and (int(y.max()) >= classes or int(y.min()) < 0):
-            wrong = int(y.max()) if int(y.max()) >= classes else int(y.min())
-            raise ModelError(
-                f"the loss cross_entropy expects labels 0 to {classes - 1} for a model with {classes} outputs, "
-                f"got {wrong}; give the last layer an output for each class"
-            )
+    if not y.size:
         return y
-    numbers = y[..., None].astype(dtype) if labels else y
-    if isinstance(loss, BinaryCrossEntropy) and numbers.size and not ((numbers >= 0) & (numbers <= 1)).all():
+    low, high = y.min(), y.max()
+    if isinstance(loss, CrossEntropy) and not 0 <= low <= high < classes:
         raise ModelError(
-            f"the loss binary_cross_entropy expects targets between 0 and 1, got {numbers.min():g} to "
-            f"{numbers.max():g}; leave such targets unscaled"
+            f"the loss cross_entropy expects labels 0 to {classes - 1} for a model with {classes} outputs, "
+            f"got {high if high >= classes else low}; give the last layer an output for each class"
         )
-    return numbers
+    if isinstance(loss, BinaryCrossEntropy) and not 0 <= low <= high <= 1:
+        raise ModelError(
+            f"the loss binary_cross_entropy expects targets between 0 and 1, got {low:g} to {high:g}; "
+            f"use another loss, or let 0 and 1 stand for the classes"
+        )
+    return y
