@@ -264,6 +264,23 @@ def test_the_proof_compares_segments_and_rows(pieces, origin):
         rk.Schedule(series_of([20, 20]), Given(pieces), SecondFrom(origin))
 
 
+@pytest.mark.parametrize("policy", [rk.Reset(), rk.Carry()])
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ((0, 0, 0, 16, 6),),  # over the end of the segment
+        ((0, 0, 2, 0, 4),),  # a segment that is not there
+        ((0, 4, 0, 0, 6),),  # over the end of the window
+        ((0, 0, 0, 0, 4), (0, 2, 1, 0, 4)),  # two pieces in the same place
+        ((1, 0, 0, 0, 4), (0, 0, 0, 4, 4)),  # steps out of order
+        ((0, 0, 0, -1, 4),),
+    ],
+)
+def test_pieces_outside_their_segment_or_window_are_refused(pieces, policy):
+    with pytest.raises(rk.ScheduleError, match="expects pieces inside their segment"):
+        rk.Schedule(series_of([20, 20]), Given(pieces), policy)
+
+
 @pytest.mark.parametrize(
     ("pieces", "origin"),
     [

@@ -37,6 +37,7 @@ def prove(schedule: Schedule, grid: Grid) -> None:
 
 
 def _prove_steps(schedule: Schedule, grid: Grid, first: int, stop: int) -> None:
+    _check_pieces(schedule, grid, grid.pieces(first, stop), first, stop)
     origin = schedule.policy.origins(grid, first, stop)
     if origin.shape != (stop - first, grid.lanes) or (origin < -1).any() or (origin > grid.length).any():
         raise ScheduleError(
@@ -63,6 +64,26 @@ def _prove_steps(schedule: Schedule, grid: Grid, first: int, stop: int) -> None:
             last = "no row yet" if seen_rows[k, lane] < 0 else f"row {seen} last"
             reason = f"the state of that lane has seen {last}"
         raise _refusal(schedule, grid, head + k, lane, segment, row, int(pieces.rows[windows.piece[k, lane]]), reason)
+
+
+def _check_pieces(schedule: Schedule, grid: Grid, pieces: Pieces, first: int, stop: int) -> None:
+    """Every piece lies inside its segment and its window, and the pieces of a window stand in order."""
+    step, lane, at, segment, offset, rows = pieces
+    lengths = schedule.series.lengths
+    known = (segment >= 0) & (segment < len(lengths))
+    inside = known & (offset >= 0) & (offset + rows <= lengths[np.where(known, segment, 0)])
+    fits = (rows >= 1) & (at >= 0) & (at + rows <= grid.length) & (lane >= 0) & (lane < grid.lanes)
+    fits &= (step >= first) & (step < stop)
+    cell = (step - first) * grid.lanes + lane
+    fits[1:] &= (cell[1:] > cell[:-1]) | ((cell[1:] == cell[:-1]) & (at[1:] >= at[:-1] + rows[:-1]))
+    wrong = np.flatnonzero(~(inside & fits))
+    if len(wrong):
+        k = wrong[0]
+        raise ScheduleError(
+            f"{schedule.splitter!r} expects pieces inside their segment ({len(lengths)} segments) and inside a window "
+            f"of {grid.length} rows, sorted by step, lane and place; got rows {offset[k]} to {offset[k] + rows[k] - 1} "
+            f"of segment {segment[k]} at place {at[k]} of step {step[k]}, lane {lane[k]}"
+        )
 
 
 def _broken(

@@ -141,7 +141,22 @@ def load(folder: str | Path, backend: str | Backend | None = None) -> Run:
     try:
         plain = json.loads((folder / DESCRIPTION).read_text())
         params, states = load_file(folder / PARAMETERS), load_file(folder / STATE)
-    except (ValueError, SafetensorError) as error:
+        missing = {
+            "model",
+            "loss",
+            "backend",
+            "scaler",
+            "horizon",
+            "features",
+            "targets",
+            "epoch",
+            "updates",
+            "history",
+        }
+        missing -= set(plain)
+        if missing:
+            raise ValueError(f"{DESCRIPTION} has no {', '.join(sorted(missing))}")
+    except (ValueError, TypeError, SafetensorError) as error:
         raise SourceError(f"load cannot read the run in {folder}: {error}; the files are damaged") from error
     model = chain_from_plain(plain["model"])
     slots: dict[str, dict[str, np.ndarray]] = {}
