@@ -204,9 +204,9 @@ def check_arguments(
             f"forward expects x and state as the backend's arrays, got {type(x).__name__} and {type(state).__name__}; "
             f"make them with from_numpy(...) and rk.setup(model)"
         )
-    dtypes = {str(array.dtype) for array in (*params.values(), x)}
+    dtypes = {array.dtype for array in (*params.values(), x)}
     if len(dtypes) > 1:
-        raise ModelError(f"forward expects x and all parameters of one dtype, got {' and '.join(sorted(dtypes))}")
+        raise ModelError(f"forward expects x and all parameters of one dtype, got {' and '.join(map(str, dtypes))}")
     if len(x.shape) != 3 or x.shape[2] != model.inputs:
         raise ModelError(
             f"forward expects x of shape (T, B, {model.inputs}) for {model}, got {tuple(x.shape)}; "

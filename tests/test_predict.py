@@ -174,7 +174,7 @@ def test_stream_does_not_grow(trained):
         gc.collect()
         held.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
-    assert min(b - a for a, b in pairwise(held[1:])) < 2_000, held
+    assert max(b - a for a, b in pairwise(held[1:])) < 5_000, held
 
 
 def test_stream_says_what_it_wants(trained):
