@@ -119,11 +119,13 @@ class Schedule:
     def _assemble(self, grid: Grid, first: int, stop: int, dtype: np.dtype) -> Block:
         pieces = joined(grid.pieces(first, stop))
         shape = (stop - first, grid.length, grid.lanes)
-        which, nth = spread(pieces.rows)
         head = ((pieces.step - first) * grid.length + pieces.at) * grid.lanes + pieces.lane
         start = self.series.starts[pieces.segment] + pieces.offset
         rows = np.full(shape, -1)
-        rows.reshape(-1)[head[which] + nth * grid.lanes] = start[which] + nth
+        whole = pieces.rows == grid.length  # most windows are, and need no index for each row
+        rows[(pieces.step - first)[whole], :, pieces.lane[whole]] = start[whole, None] + np.arange(grid.length)
+        which, nth = spread(pieces.rows[~whole])
+        rows.reshape(-1)[head[~whole][which] + nth * grid.lanes] = start[~whole][which] + nth
         windows = windows_of(pieces, first, stop, grid.lanes)
         reset = np.zeros(shape, bool)
         inner = np.ones(len(head), bool)
