@@ -242,12 +242,13 @@ def shapes_of(state: Sequence[Any]) -> tuple[tuple[tuple[int, ...], ...], ...]:
     return tuple(tuple(tuple(array.shape) for array in entry) for entry in state)
 
 
-def check_gradients(model: Chain, steps: int, lanes: int, d_y: Any, d_state: Sequence[Any] | None) -> None:
-    """What every backend's `backward` checks first.
+def check_gradients(model: Chain, window: tuple[int, ...], d_y: Any, d_state: Sequence[Any] | None) -> None:
+    """What every backend's `backward` checks first, for a window of `(T, B)`.
 
     Raises:
         ModelError: gradients whose shapes are not those of the outputs and of the state.
     """
+    steps, lanes = window
     if tuple(d_y.shape) != (steps, lanes, model.outputs):
         raise ModelError(f"backward expects d_y of shape {(steps, lanes, model.outputs)}, got {tuple(d_y.shape)}")
     expected = state_shapes(model, lanes)

@@ -13,15 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 
 import rnnkit as rk
 import rnnkit.cli.check as check_module
 from rnnkit.cli.build import build
 from rnnkit.cli.commands import main
-from rnnkit.cli.folder import begin
+from rnnkit.cli.folder import abandon, begin, prepare
 from rnnkit.cli.read import read
 from rnnkit.cli.report import live
+from rnnkit.cli.train import lowest_before_the_end
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -113,11 +115,11 @@ def test_train_does_what_fit_does_and_keeps_everything_in_the_run_folder(home, c
     assert main(["train", "a.toml"]) == 0
     said = capsys.readouterr().out
     folder = home / "runs" / "a"
-    assert {file.name for file in folder.iterdir()} == RUN_FILES | {"loss.png", "forecast.png"}
+    assert {file.name for file in folder.iterdir()} == RUN_FILES | {"loss.png", "forecast.png", "evaluation.json"}
     run, _, validation, test = by_hand(home)
     assert same(rk.load(folder), run)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert [line["epoch"] for line in lines] == [0, 1]
+    assert [line["epoch"] for line in lines] == [1, 2]
     assert [line["loss"] for line in lines] == run.history.epochs["loss"]
     assert [line["validation_loss"] for line in lines] == run.history.epochs["validation_loss"]
     for part in (validation, test):
@@ -127,11 +129,21 @@ def test_train_does_what_fit_does_and_keeps_everything_in_the_run_folder(home, c
         for errors in (found.model, found.persistence, found.seasonal_naive):
             assert f"{errors.mae:.5g}" in said
             assert f"{errors.rmse:.5g}" in said
+        kept = json.loads((folder / "evaluation.json").read_text())["validation" if part is validation else "test"]
+        assert kept == {
+            "model": _plain(found.model),
+            "persistence": _plain(found.persistence),
+            "seasonal_naive": _plain(found.seasonal_naive),
+        }
     assert "epoch 2/2   loss" in said
     assert "rows a second" in said
     assert f"the run is in {Path('runs/a')}" in said
     for picture in ("loss.png", "forecast.png"):
         assert (folder / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def _plain(errors: rk.Errors) -> dict[str, float]:
+    return {"mae": errors.mae, "rmse": errors.rmse, "rows": errors.rows}
 
 
 def test_the_config_of_a_run_has_the_overrides_and_trains_the_same_again(home, monkeypatch):
@@ -153,7 +165,7 @@ def test_early_stopping_keeps_the_best_epoch(home):
     run = rk.load("2024")
     losses = run.history.epochs["validation_loss"]
     assert len(losses) < 60
-    assert run.best_epoch == int(np.argmin(losses)) == len(losses) - 3
+    assert run.epoch == int(np.argmin(losses)) == len(losses) - 3
 
 
 def test_the_backend_is_one_word(home):
@@ -180,7 +192,13 @@ def test_a_run_folder_that_is_there_is_left_alone_unless_told(home, trained, cap
 
 def test_an_old_run_is_gone_once_the_new_one_has_begun(home, trained):
     (trained / "notes.txt").write_text("mine")
-    begin(trained, build(read("a.toml", ["--seed", "9"])))
+    before = {file.name: file.read_bytes() for file in trained.iterdir()}
+    made = prepare(trained, build(read("a.toml", ["--seed", "9"])))
+    abandon(trained, made)
+    assert before == {file.name: file.read_bytes() for file in trained.iterdir()}
+    prepare(trained, build(read("a.toml", ["--seed", "9"])))
+    assert before == {name: (trained / name).read_bytes() for name in before}
+    begin(trained)
     assert {file.name for file in trained.iterdir()} == {"config.toml", "notes.txt"}
     assert read(trained / "config.toml").config.seed == 9
 
@@ -206,7 +224,7 @@ def test_a_run_that_is_refused_leaves_the_old_one(home, trained, capsys):
     [
         (["b.toml"], "found no config file 'b.toml'; did you mean 'a.toml'"),
         (["wave.csv"], "wave.csv, line 1: this is no TOML"),
-        (["a.toml", "--data.path", "tide.csv"], "option --data.path: Sequence.open found no file"),
+        (["a.toml", "--data.path", "tide.csv"], "option --data.path: found no data file"),
         (["a.toml", "--data.target", "valeu"], "has no column 'valeu'"),
         (["a.toml", "--backend", "nmba"], "got 'nmba'; did you mean 'numba'?"),
         (["a.toml", "--model.layers.0.type", "LTSM"], "expects one of LSTM, Dense, got 'LTSM'; did you mean 'LSTM'?"),
@@ -258,11 +276,24 @@ def test_a_loss_that_is_not_finite_keeps_the_run_up_to_there(home, capsys):
     tokens = ["--train.rule", '{type = "SGD", learning_rate = 1e30}', "--data.scale", "false"]
     with np.errstate(all="ignore"):
         said = refused(capsys, "train", "a.toml", *tokens)
+    assert "of epoch 1, step " in said
     assert "is not finite" in said
     assert said.splitlines()[1] == f"The run up to there is in {Path('runs/a')}"
     run = rk.load("runs/a")
     assert all(np.isfinite(value).all() for value in run.params.values())
     assert (home / "runs" / "a" / "config.toml").is_file()
+
+
+def test_a_first_step_that_is_not_finite_keeps_nothing(home, capsys):
+    lines = (home / "wave.csv").read_text().splitlines()
+    lines[1] = "0,1e308"
+    (home / "wave.csv").write_text("\n".join(lines) + "\n")
+    with np.errstate(all="ignore"):
+        said = refused(capsys, "train", "a.toml", "--data.scale", "false", "--train.loss", "mse")
+    assert "of epoch 1, step 0" in said
+    assert "is not finite" in said
+    assert "The run up to there" not in said
+    assert not (home / "runs").exists()
 
 
 def test_ctrl_c_keeps_the_run_so_far(home):
@@ -290,6 +321,92 @@ def test_ctrl_c_keeps_the_run_so_far(home):
     assert main(["evaluate", "runs/a"]) == 0
 
 
+def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch, error: type[BaseException] = KeyboardInterrupt) -> None:
+    """Let training end in an error after some blocks."""
+    fit_module = import_module("rnnkit.train.fit")
+    real, done = fit_module.block_trainer, []
+
+    def trainer(backend):
+        def train(*arguments, **settings):
+            if len(done) == steps:
+                raise error
+            done.append(1)
+            return real(backend)(*arguments, **settings)
+
+        return train
+
+    monkeypatch.setattr(fit_module, "block_trainer", trainer)
+
+
+def test_ctrl_c_before_the_first_step_keeps_nothing(home, capsys, monkeypatch):
+    stop_after(0, monkeypatch)
+    assert main(["train", "a.toml", "--out", "deep/er"]) == 130
+    assert "interrupted before the first step; nothing was kept" in capsys.readouterr().out
+    assert not (home / "deep").exists()
+
+
+def test_ctrl_c_before_the_first_step_keeps_the_old_run(home, trained, capsys, monkeypatch):
+    before = {file.name: file.read_bytes() for file in trained.iterdir()}
+    stop_after(0, monkeypatch)
+    assert main(["train", "a.toml", "--overwrite"]) == 130
+    assert before == {file.name: file.read_bytes() for file in trained.iterdir()}
+
+
+def test_ctrl_c_in_the_second_epoch_draws_the_loss_of_the_first(home, capsys, monkeypatch):
+    stop_after(1, monkeypatch)  # an epoch of this config is one block
+    assert main(["train", "a.toml"]) == 130
+    assert "interrupted after 1 epoch; the run so far is in" in capsys.readouterr().out
+    assert (home / "runs" / "a" / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert len(rk.load(home / "runs" / "a").history.epochs["loss"]) == 1
+
+
+def test_whatever_ends_training_before_a_step_leaves_nothing(home, monkeypatch):
+    stop_after(0, monkeypatch, MemoryError)
+    with pytest.raises(MemoryError):
+        main(["train", "a.toml"])
+    assert not (home / "runs").exists()
+
+
+def test_a_run_folder_that_cannot_be_made_is_refused_before_training(home, capsys, monkeypatch):
+    before = sorted(home.iterdir())
+    said = refused(capsys, "train", "a.toml", "--out", "wave.csv/deep/er")
+    assert "train expects a run folder that can be written, got 'wave.csv/deep/er': Not a directory; name" in said
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(import_module("rnnkit.cli.folder"), "write_whole", full)
+    assert "got 'runs/a': No space left on device; name another with --out" in refused(capsys, "train", "a.toml")
+    stop_after(0, monkeypatch, AssertionError)
+    refused(capsys, "train", "a.toml")
+    assert sorted(home.iterdir()) == before
+
+
+def test_a_run_folder_that_is_full_during_training_is_no_traceback(home, capsys, monkeypatch):
+    folder = import_module("rnnkit.cli.folder")
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(folder.json, "dumps", full)
+    assert "got 'runs/a': No space left on device" in refused(capsys, "train", "a.toml")
+
+
+def test_a_lower_validation_loss_in_an_earlier_epoch_is_told(home, capsys):
+    tokens = ["--train.rule.learning_rate", "0.5", "--train.clip", "none", "--train.epochs", "12", "--out", "b"]
+    assert main(["train", "a.toml", *tokens]) == 0
+    losses = rk.load("b").history.epochs["validation_loss"]
+    lowest = int(np.argmin(losses)) + 1
+    assert lowest < 12
+    assert f"validation was lowest in epoch {lowest}: " in (said := capsys.readouterr().out)
+    assert "early_stopping = {patience = 10} keeps the parameters of the best epoch" in said
+    assert main(["train", "a.toml", *tokens, "--overwrite", "--train.early_stopping.patience", "50"]) == 0
+    assert "validation was lowest" not in capsys.readouterr().out
+    history = rk.History(epochs={"loss": [3.0, 2.0, 1.0], "validation_loss": [3.0, 2.0, 1.0]})
+    assert lowest_before_the_end(history) == ""
+    assert lowest_before_the_end(rk.History(epochs={"loss": [1.0, 2.0]})) == ""
+
+
 def test_ctrl_c_before_training_leaves_nothing(home, capsys, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
@@ -313,8 +430,60 @@ def test_plan_shows_schedule_and_model_and_loads_no_backend(home, capsys, monkey
     assert "'wave': 209 rows in 1 segment" in said
     assert (home / "plan.png").read_bytes().startswith(b"\x89PNG")
     assert "'plan.png' is there already" in refused(capsys, "plan", "a.toml", "--picture", "plan.png")
+    assert main(["plan", "a.toml", "--picture", "plan.png", "--overwrite"]) == 0
+    assert "ends in .png, .pdf or .svg, got 'plan.xyz'" in refused(capsys, "plan", "a.toml", "--picture", "plan.xyz")
+    assert "--picture expects a file, got the folder" in refused(
+        capsys, "plan", "a.toml", "--picture", _folder("f.png")
+    )
     assert "there is no folder 'gone'" in refused(capsys, "plan", "a.toml", "--picture", "gone/plan.png")
     assert not (home / "runs").exists()
+
+
+def _folder(name: str) -> str:
+    Path(name).mkdir()
+    return name
+
+
+def test_plan_shows_as_many_steps_as_wanted(home, capsys, monkeypatch):
+    assert main(["plan", "a.toml", "--steps", "9"]) == 0
+    said = capsys.readouterr().out
+    assert "step 8" in said
+    assert "step 9" not in said
+    drawn = []
+    monkeypatch.setattr(rk.Schedule, "plot", lambda schedule, steps=12: drawn.append(steps) or Figure())
+    assert main(["plan", "a.toml", "--steps", "3", "--picture", "plan.png"]) == 0
+    assert main(["plan", "a.toml", "--picture", "plan.png", "--overwrite"]) == 0
+    assert drawn == [3, 12]
+    assert "plan expects --steps of at least 1, got 0" in refused(capsys, "plan", "a.toml", "--steps", "0")
+
+
+def test_rows_that_are_left_out_are_told_with_their_reasons(home, capsys):
+    lines = (home / "wave.csv").read_text().splitlines()
+    lines[21], lines[23] = "20,", "22,"  # row 21 alone lies between two missing values
+    (home / "wave.csv").write_text("\n".join(lines) + "\n")
+    tokens = ["--data.missing", "cut", "--data.short", "drop"]
+    tails = "4 whose target would lie beyond their segment or part (horizon 1)"
+    expected = (
+        f"7 of 300 rows left out: {tails}, "
+        f"3 with missing values (missing = 'cut') or in segments of 1 row or fewer (short = 'drop')"
+    )
+    for command in ("plan", "train"):
+        assert main([command, "a.toml", *tokens]) == 0
+        assert expected in capsys.readouterr().out
+    assert main(["plan", "a.toml", *tokens, "--data.train", "1.0", "--data.validation", "0.0"]) == 0
+    assert "5 of 300 rows left out: 2 whose target" in capsys.readouterr().out
+    lines[23] = "22,1.5"
+    (home / "wave.csv").write_text("\n".join(lines) + "\n")
+    assert main(["plan", "a.toml", "--data.missing", "cut"]) == 0
+    assert "1 with missing values (missing = 'cut')\n" in capsys.readouterr().out
+    # the first part ends one row after the missing value: a piece without a target
+    assert main(["plan", "a.toml", "--data.missing", "cut", "--data.train", "21"]) == 0
+    assert "1 in pieces of 1 row or fewer at the ends of parts" in capsys.readouterr().out
+
+
+def test_nothing_is_said_where_no_row_is_left_out(home, capsys):
+    assert main(["plan", "a.toml", "--data.features", '["time"]', "--data.time", "none", "--data.horizon", "0"]) == 0
+    assert "left out" not in capsys.readouterr().out
 
 
 def test_check_compares_every_backend_with_the_textbook(home, capsys):
@@ -363,17 +532,73 @@ def test_predict_writes_what_predict_gives(home, trained, capsys, monkeypatch):
     run, _, _, test = by_hand(home)
     values = np.loadtxt(home / "wave.csv", delimiter=",", skiprows=1)[:, 1]
     table = np.loadtxt(trained / "predicted_test.csv", delimiter=",", skiprows=1)
-    assert (trained / "predicted_test.csv").read_text().startswith("row,predicted,observed\n")
+    assert (trained / "predicted_test.csv").read_text().startswith("row,time,predicted,observed\n")
     (segment,) = test.segments
     assert np.array_equal(table[:, 0], np.arange(segment.start, segment.stop) + 1)
-    np.testing.assert_allclose(table[:, 1], rk.predict(run, test, warm=2)[segment.start : segment.stop, 0], rtol=1e-6)
-    np.testing.assert_allclose(table[:, 2], values[table[:, 0].astype(int)])
+    assert np.array_equal(table[:, 1], table[:, 0])  # the times of this file are its rows
+    np.testing.assert_allclose(table[:, 2], rk.predict(run, test, warm=2)[segment.start : segment.stop, 0], rtol=1e-6)
+    np.testing.assert_allclose(table[:, 3], values[table[:, 0].astype(int)])
     assert len(np.loadtxt("all.csv", delimiter=",", skiprows=1)) == 299
-    assert "is there already and is not overwritten" in refused(capsys, "predict", "a")
+    said = refused(capsys, "predict", "a")
+    assert "is there already; name another file with --out, or replace it with --overwrite" in said
+    (trained / "predicted_test.csv").write_text("old")
+    assert main(["predict", "a", "--overwrite"]) == 0
+    assert len((trained / "predicted_test.csv").read_text()) > 100
+
+
+def test_predictions_have_the_times_of_the_rows_that_they_are_for(home, capsys):
+    start = np.datetime64("2014-01-01T00:00")
+    values = (home / "wave.csv").read_text().splitlines()[1:]
+    lines = [f"{start + 30 * k},{line.split(',')[1]}" for k, line in enumerate(values)]
+    (home / "wave.csv").write_text("time,value\n" + "\n".join(lines) + "\n")
+    assert main(["train", "a.toml", "--train.epochs", "1"]) == 0
+    assert main(["predict", "runs/a", "--part", "all", "--out", "all.csv"]) == 0
+    first = (home / "all.csv").read_text().splitlines()[1].split(",")
+    assert first[:2] == ["1", "2014-01-01T00:30:00"]
+    assert float(first[3]) == pytest.approx(float(lines[1].split(",")[1]))
+
+
+def test_a_run_predicts_new_data(home, trained, capsys, monkeypatch):
+    fresh = "\n".join(f"{t},{100 + 10 * np.cos(t / 5)}" for t in range(12))  # too short for the run's schedule
+    (home / "new.csv").write_text(f"time,value\n{fresh}\n")
+    monkeypatch.chdir(home / "runs")
+    new = ["--data.path", "../new.csv"]
+    assert main(["predict", "a", *new, "--part", "all", "--out", "new.csv"]) == 0
+    run, series = rk.load(trained), rk.Sequence.open(home / "new.csv", time="time", target="value")
+    table = np.loadtxt("new.csv", delimiter=",", skiprows=1)
+    np.testing.assert_allclose(table[:, 2], rk.predict(run, series, warm=2)[:11, 0], rtol=1e-6)
+    assert main(["predict", "a", *new, "--part", "all", "--out", "6.csv", "--data.horizon", "1", "--data.warm=0"]) == 0
+    assert main(["forecast", "a", *new, "--steps", "3", "--out", "ahead.csv"]) == 0
+    table = np.loadtxt("ahead.csv", delimiter=",", skiprows=1)
+    np.testing.assert_allclose(table[:, 1], rk.forecast(run, series, 3, warm=2)[:, 0], rtol=1e-6)
+    capsys.readouterr()
+    assert main(["evaluate", "a", *new, "--part", "all", "--out", "errors.json", "--data.period", "none"]) == 0
+    found = rk.evaluate(run, series, warm=2)
+    assert f"{found.model.mae:.5g}" in capsys.readouterr().out
+    assert found.persistence is not None
+    expected = {"all": {"model": _plain(found.model), "persistence": _plain(found.persistence)}}
+    assert json.loads(Path("errors.json").read_text()) == expected
+    assert "'errors.json' is there already" in refused(capsys, "evaluate", "a", "--out", "errors.json")
+    assert "unknown option --data.paht; did you mean --data.path" in refused(
+        capsys, "evaluate", "a", "--data.paht", "x"
+    )
+
+
+def test_a_run_folder_that_was_moved_says_how_to_find_its_data(home, trained, capsys):
+    (home / "far" / "away").mkdir(parents=True)
+    moved = trained.rename(home / "far" / "away" / "b")
+    said = refused(capsys, "evaluate", str(moved))
+    assert "found no data file" in said
+    assert "say where it is with --data.path" in said
+    assert main(["evaluate", str(moved), "--data.path", "wave.csv"]) == 0
+    for command in ("predict", "forecast", "evaluate"):
+        assert main([command, "--help"]) == 0
+        assert "--data.path new.csv" in capsys.readouterr().out
 
 
 def test_forecast_writes_what_forecast_gives(home, trained, capsys):
     assert main(["forecast", "runs/a", "--steps", "7", "--picture", "ahead.png"]) == 0
+    assert (trained / "forecast_7.csv").read_text().startswith("row,predicted\n")
     table = np.loadtxt(trained / "forecast_7.csv", delimiter=",", skiprows=1)
     run, *_ = by_hand(home)
     series = rk.Sequence.open(home / "wave.csv", time="time", target="value")
@@ -383,6 +608,30 @@ def test_forecast_writes_what_forecast_gives(home, trained, capsys):
     assert "is there already" in refused(capsys, "forecast", "runs/a", "--steps", "7")
     assert "forecast expects steps >= 1, got 0" in refused(capsys, "forecast", "runs/a", "--steps", "0")
     assert not (trained / "forecast_0.csv").exists()
+    assert main(["forecast", "runs/a", "--steps", "7", "--picture", "ahead.png", "--overwrite"]) == 0
+    assert "forecast expects a number of rows, got none; write rnnkit forecast runs/a --steps 48" in refused(
+        capsys, "forecast", "runs/a"
+    )
+
+
+def test_several_columns_have_their_names_in_tables_and_pictures(home, capsys, monkeypatch):
+    rows = [f"{np.sin(t / 5)},{np.cos(t / 5)}" for t in range(300)]
+    (home / "wave.csv").write_text('temp,"wind, gusts"\n' + "\n".join(rows) + "\n")
+    text = CONFIG.replace('time = "time"\ntarget = "value"', 'target = ["temp", "wind, gusts"]')
+    (home / "a.toml").write_text(text)
+    labels = []
+    real = Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda f, path: labels.append([axes.get_ylabel() for axes in f.axes]) or real(f, path)
+    )
+    assert main(["train", "a.toml", "--train.epochs", "1"]) == 0
+    assert main(["predict", "runs/a"]) == 0
+    assert main(["forecast", "runs/a", "--steps", "2", "--picture", "ahead.png"]) == 0
+    assert labels[-1] == labels[-2] == ["temp", "wind, gusts"]
+    header = (home / "runs" / "a" / "predicted_test.csv").read_text().splitlines()[0]
+    assert header == 'row,predicted_temp,"predicted_wind, gusts",observed_temp,"observed_wind, gusts"'
+    header = (home / "runs" / "a" / "forecast_2.csv").read_text().splitlines()[0]
+    assert header == 'row,predicted_temp,"predicted_wind, gusts"'
 
 
 def test_evaluate_prints_the_table_again(home, trained, capsys):
@@ -442,12 +691,34 @@ def test_a_terminal_has_a_progress_bar():
 
 
 @pytest.mark.parametrize(
-    ("name", "segments"), [("nyc_taxi", 1), ("machine_temperature", 2), ("ambient_temperature", 11)]
+    ("name", "segments"),
+    [("nyc_taxi", 1), ("machine_temperature", 2), ("ambient_temperature", 11), ("every_setting", 1)],
 )
 def test_the_examples_can_be_trained(name, segments):
     experiment = build(read(EXAMPLES / f"{name}.toml"))
     assert len(experiment.series.segments) == segments
     assert experiment.schedule.coverage().scored_never == 0
+
+
+def test_the_example_with_every_setting_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", str(EXAMPLES / "every_setting.toml")]) == 0
+    assert len(rk.load("runs/every_setting").history.epochs["loss"]) == 3
+    assert main(["predict", "runs/every_setting"]) == 0
+    lines = (tmp_path / "runs" / "every_setting" / "predicted_test.csv").read_text().splitlines()
+    assert lines[0] == "row,time,predicted,observed"
+    assert lines[-1].split(",")[1] == "2015-01-31T23:30:00"
+
+
+def test_the_cut_of_the_machine_is_where_its_example_says(capsys):
+    config = EXAMPLES / "machine_temperature.toml"
+    assert main(["plan", str(config), "--splitter.length", "1024"]) == 0
+    marked = [line for line in capsys.readouterr().out.splitlines() if line.startswith("lane") and "|" in line]
+    assert len(marked) == 1
+    assert marked[0].startswith("lane 2")
+    batches = build(read(config)).schedule.batches()
+    resets = {step: batch.reset[1:].any(0).nonzero()[0].tolist() for step, batch in enumerate(batches)}
+    assert {step: lanes for step, lanes in resets.items() if lanes} == {34: [2]}
 
 
 def test_the_taxi_example_beats_persistence_by_far(tmp_path, monkeypatch):

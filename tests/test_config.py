@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,14 @@ import pytest
 
 import rnnkit as rk
 from rnnkit.cli.build import build, build_with_backend
-from rnnkit.cli.config import table_of
+from rnnkit.cli.config import Config, Data, Described, Table, Train, default_of, spell_out, table_of, tables_in, walk
 from rnnkit.cli.folder import to_toml
 from rnnkit.cli.locate import line_of, locate
 from rnnkit.cli.overrides import parse_overrides
 from rnnkit.cli.read import Draft, read
+from rnnkit.model.losses import LOSSES
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
 
 MINIMAL = """\
 [data]
@@ -107,7 +111,7 @@ def test_a_full_config_means_what_it_says(folder):
     series = rk.Sequence.open(folder / "wave.csv", time="time", target="value", horizon=2)
     expected = series.split(100, 0.2)
     assert [len(part) for part in experiment.parts.values()] == [len(part) for part in expected if part is not None]
-    assert experiment.training.scaler is None
+    assert experiment.data.training.scaler is None
 
 
 def test_what_is_left_out_has_defaults_and_sizes_follow_from_the_data(folder):
@@ -122,9 +126,64 @@ def test_what_is_left_out_has_defaults_and_sizes_follow_from_the_data(folder):
     assert config.train.learning_rate.build() == rk.Constant()
     assert config.train.clip is None
     assert (config.name, config.out, config.seed, config.backend) == ("a", "runs/a", 0, "numba")
-    assert experiment.training.scaler == rk.Standard.fit(experiment.training)
-    assert experiment.test is not None
-    assert experiment.test.scaler == experiment.training.scaler
+    assert experiment.data.training.scaler == rk.Standard.fit(experiment.data.training)
+    assert experiment.data.test is not None
+    assert experiment.data.test.scaler == experiment.data.training.scaler
+
+
+def mentioned(text: str) -> tuple[dict[type[Table], set[str]], dict[type[Table], list[dict]]]:
+    """Keys of each table that a commented config shows, in use or in a comment; and the tables in comments."""
+    raw = tomllib.loads(text)
+    spell_out(raw)
+    shown: dict[type[Table], set[str]] = {}
+    for _, schema, found in walk(raw):
+        shown.setdefault(schema, set()).update(found)
+    alone = set(re.findall(r"^# (\w+) = ", text, re.MULTILINE))
+    choices: dict[type[Table], list[dict]] = {}
+    for inline in re.findall(r"^# (\{type = .*\})$", text, re.MULTILINE):
+        choice = tomllib.loads(f"v = {inline}")["v"]
+        name = LOSSES[choice["type"]].__name__ if choice["type"] in LOSSES else choice["type"]
+        (schema,) = {table for table in every_table() if table.__name__ == name}
+        choices.setdefault(schema, []).append({**choice, "type": name})
+        shown.setdefault(schema, set()).update(choice)
+    shown[Config] |= alone & set(Config.model_fields)
+    return shown, choices
+
+
+def every_table(table: type[Table] = Config) -> set[type[Table]]:
+    """A table and all that may stand in it, however deep."""
+    inner = (tables_in(field.annotation) for field in table.model_fields.values())
+    return {table}.union(*(every_table(below) for tables in inner for below in tables))
+
+
+def test_every_setting_stands_in_the_example_that_lists_them():
+    text = (EXAMPLES / "every_setting.toml").read_text()
+    shown, choices = mentioned(text)
+    assert len(every_table()) > 20
+    for table in every_table():
+        assert shown.get(table) == set(table.model_fields), table.__name__
+    for table, tables in choices.items():
+        for choice in tables:
+            described = table.model_validate(choice)
+            assert isinstance(described, Described)
+            described.build()
+            defaults = {field.name: default_of(field) for field in fields(table.kind)}
+            known = {name: value for name, value in defaults.items() if value is not MISSING}
+            assert {name: choice[name] for name in known} == known
+
+
+def test_defaults_in_the_example_that_lists_them_are_true():
+    """Comments that say "default VALUE" of plain settings."""
+    text = (EXAMPLES / "every_setting.toml").read_text()
+    said = dict(re.findall(r"^(\w+) = .*; default ([^;\s]+)$", text, re.MULTILINE))
+    said |= dict(re.findall(r'^(\w+) = .*# .*("\w+") \(default\)', text, re.MULTILINE))
+    said |= dict(re.findall(r"^(\w+) = .*; default ([^;\s]+);", text, re.MULTILINE))
+    assert {"seed", "dtype", "horizon", "missing", "short", "train", "warm", "epochs", "lanes", "tail"} <= set(said)
+    config = read(EXAMPLES / "every_setting.toml").config
+    splitter, dense = config.splitter, type(config.model.layers[-1])
+    for key, value in said.items():
+        field = next(t.model_fields[key] for t in (Data, Train, type(splitter), dense, Config) if key in t.model_fields)
+        assert field.default == tomllib.loads(f"v = {value}")["v"], key
 
 
 def test_a_name_alone_stands_for_a_table(folder):
@@ -214,7 +273,11 @@ def test_errors_of_the_file_and_of_its_data_are_shown_together(folder):
         (["--data.scale", "1"], "option --data.scale: expects true or false, got 1"),
         (["--data.scale", "none"], "option --data.scale: expects true or false, got none"),
         (["--data.train", "x"], "option --data.train: expects a number, got 'x'"),
-        (["--data.features", "value"], "option --data.features: expects a list, got 'value'"),
+        (
+            ["--data.features", "value"],
+            "--data.features: expects a list, got 'value'; write --data.features '\\[\"value\"\\]'",
+        ),
+        (["--data.features", "a, b"], "got 'a, b'; write --data.features '\\[\"a\", \"b\"\\]'"),
         (["--data.missing", "cutt"], "expects 'refuse' or 'cut', got 'cutt'; did you mean 'cut'?"),
         (["--data.target", "valeu"], "has no column 'valeu'.*did you mean 'value'"),
         (["--data.train", "1.5"], "option --data.train: split of .* expects train to be a fraction"),
@@ -243,6 +306,12 @@ def test_each_mistake_has_its_message(folder, tokens, message):
         build_with_backend(draft(folder, text, *tokens))
 
 
+def test_a_list_that_was_written_as_text_is_shown_in_its_form(folder):
+    text = MINIMAL.replace('"wave.csv"', '"wave.csv"\nfeatures = "time,value"')
+    said = refusal(folder, text)
+    assert said == """a.toml, line 3, data.features: expects a list, got 'time,value'; write ["time", "value"]"""
+
+
 def test_a_layer_in_the_middle_must_say_its_outputs(folder):
     text = MINIMAL.replace('"wave.csv"', '"wave.csv"\ntime = "time"') + '[[model.layers]]\ntype = "Dense"\n'
     assert refusal(folder, text).startswith("a.toml, line 7, model.layers.1.outputs: is required, but missing")
@@ -253,7 +322,7 @@ def test_missing_tables_and_files(folder):
         "  data: is required, but missing",
         "  model: is required, but missing",
     ]
-    assert "line 2, data.path: Sequence.open found no file" in refusal(folder, MINIMAL.replace("wave", "tide"))
+    assert "line 2, data.path: found no data file" in refusal(folder, MINIMAL.replace("wave", "tide"))
     with pytest.raises(rk.SourceError, match=r"found no config file .*aa.toml'; did you mean 'a.toml'"):
         read(folder / "aa.toml")
     with pytest.raises(rk.SourceError, match="cannot read the config file"):

@@ -117,7 +117,9 @@ def test_csv_whole_numbers_outside_the_features_are_labels_at_horizon_0(write):
 
 def test_csv_empty_cells_are_missing(write):
     path = write("a,b\n1,1\n2,\n3,3\n nan ,4\n5,5\n6,6\n")
-    with pytest.raises(DataError, match=r"data.csv', line 3, column 'b': the value is missing; .*missing='cut'"):
+    with pytest.raises(
+        DataError, match=r"line 3, column 'b': the value is missing, one of 2 in 2 rows; .*missing='cut'"
+    ):
         Sequence.open(path, target="a")
     series = Sequence.open(path, target="a", missing="cut", short="drop")
     assert series.segments == ((4, 5),)
@@ -125,6 +127,35 @@ def test_csv_empty_cells_are_missing(write):
     assert labels.labels
     assert labels.segments == ((0, 1), (2, 3))
     assert labels.read_y(2, 3).tolist() == [1]
+
+
+@pytest.mark.parametrize("word", ["", " ", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", " NA "])
+def test_csv_words_for_missing_values_are_missing(write, word):
+    path = write(f"a,b\n1,1\n2,{word}\n3,3\n4,4\n")
+    with pytest.raises(DataError, match=r"line 3, column 'b': the value is missing; fill it in"):
+        Sequence.open(path, target="a")
+    series = Sequence.open(path, target="a", missing="cut", short="drop")
+    assert series.segments == ((2, 3),)
+    assert values(series)[2:] == [[3, 3], [4, 4]]
+
+
+def test_missing_values_are_counted_in_all():
+    x = np.ones((200_000, 2))
+    x[5, 1] = x[5, 0] = x[199_999, 0] = np.nan
+    y = np.ones(200_000)
+    with pytest.raises(DataError, match="row 5, column 0 of x: the value is missing, one of 3 in 2 rows; fill them in"):
+        Sequence(x, y)
+    y[7] = np.nan
+    with pytest.raises(DataError, match="one of 4 in 3 rows"):
+        Sequence(x, y)
+    with pytest.raises(DataError, match="one of 2 in this row"):
+        Sequence(x, y, segments=[(0, 6), (8, 100)])
+
+
+def test_csv_a_target_may_stand_among_features_and_beside_them(write):
+    series = Sequence.open(write("a,b,c\n1,2,3\n4,5,6\n7,8,9\n"), features=["a", "b"], target=["b", "c"])
+    assert values(series) == [[1, 2], [4, 5], [7, 8]]
+    assert series.read_y(0, 2, np.float64).tolist() == [[5, 6], [8, 9]]
 
 
 def test_csv_a_blank_line_between_rows_is_not_passed_over(write):
@@ -146,7 +177,7 @@ def test_csv_times_with_a_zone_are_compared_in_utc(write):
         ("a,b\n", {"target": "a"}, "has a header line and no rows"),
         ("a,b\n\n\n", {"target": "a"}, "has a header line and no rows"),
         ("1.5,2\n2,3\n", {}, r"begins with numbers \(1.5, 2\); put a line of column names first"),
-        ("a,b\n1,2\n3\n", {"target": "a"}, "line 3 has 1 cells, but the header names 2 columns"),
+        ("a,b\n1,2\n3\n", {"target": "a"}, "line 3 has 1 cell, but the header names 2 columns"),
         ("a,b\n1,2\n3,4,5\n", {"target": "a"}, "line 3 has 3 cells, but the header names 2 columns"),
         (
             "a,b\n1,2\n3,four\n",
@@ -156,7 +187,8 @@ def test_csv_times_with_a_zone_are_compared_in_utc(write):
         (
             "when,b\n2014-01-01,2\n",
             {"target": "b"},
-            r"line 2, column 'when' expects a number, got '2014-01-01'; .*features=\['b'\], time='when'",
+            r"line 2, column 'when' expects a number, got '2014-01-01'; correct it, "
+            r"or say time='when' if it holds the times, or leave the column out: features=\['b'\]",
         ),
         ("a,b\n1,inf\n2,3\n", {"target": "a"}, "line 2, column 'b': the value is infinite; correct it"),
         ("a,b\n1,1\n2,3\n", {}, r"has 2 features \(a, b\); say which to predict: target='b'"),
@@ -176,7 +208,46 @@ def test_csv_times_with_a_zone_are_compared_in_utc(write):
             {"horizon": 2},
             "no row with a target: the longest run has 2 rows, and horizon=2 needs 3",
         ),
-        ("t,b\n0,1\n1,1\n9,1\n", {"time": "t", "gap": 1}, r"data.csv': segment 1 \(rows 2 to 2\) has 1 rows"),
+        (
+            "t,b\n0,1\n1,1\n9,1\n",
+            {"time": "t", "gap": 1},
+            r"data.csv': segment 1 \(row 2\) has 1 row, but horizon=1 needs at least 2; leave out .*short='drop'",
+        ),
+        (
+            "t,b\n0,1\n1,1\n2,1\n8,1\n9,1\n",
+            {"time": "t", "gap": 1, "horizon": 2},
+            r"segment 1 \(rows 3 to 4\) has 2 rows, .*; use horizon <= 1, or leave out",
+        ),
+        ("a\n1\n", {}, "the longest run has 1 row, and horizon=1 needs 2"),
+        (
+            "a,note,b,kind,v\n1,x,2,y,3\n",
+            {"target": "v"},
+            r"column 'note' expects .*; correct it, or leave the column out: features=\['a', 'b', 'v'\]$",
+        ),
+        (
+            "a,note,v\n1,x,3\n",
+            {"features": ["note", "a"], "target": "v"},
+            r"column 'note' expects a number, got 'x'; correct it, or leave the column out: features=\['a'\]$",
+        ),
+        (
+            "a,note\n1,x\n",
+            {"features": "a", "target": "note"},
+            "column 'note' expects a number, got 'x'; correct it, or choose a column of numbers$",
+        ),
+        ("note\nx\n", {}, "column 'note' expects a number, got 'x'; correct it, or choose a column of numbers$"),
+        ("a;b\n1;2\n", {}, "has one column, 'a;b'; is ';' the separator. this reads commas: convert it"),
+        ("a;b\n1,5;2,5\n", {}, "has one column, 'a;b'; is ';' the separator"),
+        ("a\tb\n1\t2\n", {}, r"is '\\t' the separator"),
+        (
+            "when,v\n2014-01-01,2\n2014-01-02,2\n",
+            {},
+            r"has 2 columns \(when, v\), and 'when' seems to hold the times; say time='when'$",
+        ),
+        (
+            "a,when,v\n1,2014-01-01 00:30:00,2\n",
+            {},
+            "'when' seems to hold the times; say time='when', and which to predict: target='v', or a list$",
+        ),
         ("a\n1\n2\n", {"gap": 1}, "got gap=1 and no time"),
         ('a,b\n1,"2\n3,4\n', {"target": "a"}, "line 3: unexpected end of data; correct the quoting"),
     ],
@@ -196,6 +267,21 @@ def test_csv_times_of_two_kinds_in_two_chunks_are_refused(write, monkeypatch):
 def test_csv_that_is_not_utf8_is_refused(write):
     with pytest.raises(SourceError, match="is not UTF-8 text"):
         Sequence.open(write("a\n1\n\xe9\n".encode("latin-1")))
+
+
+# times
+
+
+def test_files_keep_their_times(write, parquet, tmp_path):
+    dates = np.array(["2014-01-01T00:00", "2014-01-01T01:30"], "datetime64[us]")
+    path = write("t,v\n2014-01-01,1\n2014-01-01 02:30+01:00,2\n")
+    assert np.array_equal(Sequence.open(path, time="t").times, dates)
+    assert Sequence.open(path, time="t").times.nbytes == 16
+    assert Sequence.open(write("v\n1\n2\n")).times is None
+    assert Sequence.open(write("t,v\n3,1\n4,2\n"), time="t").times.tolist() == [3, 4]
+    assert np.array_equal(Sequence.open(parquet(t=dates, v=[1, 2]), time="t").times, dates)
+    np.save(tmp_path / "data.npy", np.array([[3.0, 1.0], [4.0, 2.0]]))
+    assert Sequence.open(tmp_path / "data.npy", time=0).times.tolist() == [3, 4]
 
 
 # npy

@@ -524,10 +524,58 @@ def test_rows_out_of_range_are_refused():
         ((0.8, 0.3), "train and validation within 20 rows, got train=0.8 and validation=0.3"),
         ((15, 6), "train and validation within 20 rows, got train=15 and validation=6"),
         ((2, 9), "the training part has 2 rows, none of them with a target 2 rows later"),
-        ((10, 1), "the validation part has 1 rows, none"),
+        ((10, 1), "the validation part has 1 row, none of them with a target 2 rows later"),
         ((10, 8), "the test part has 2 rows, none"),
     ],
 )
 def test_parts_that_cannot_be_made_are_refused(sizes, message):
     with pytest.raises(DataError, match=f"split of sequence 'a'.*{message}"):
         Sequence(np.arange(20.0), horizon=2, name="a").split(*sizes)
+
+
+def test_left_out_counts_the_rows_that_are_in_no_segment():
+    x = np.arange(20.0)
+    x[[5, 7, 11]] = np.nan
+    series = Sequence(x, horizon=2, missing="cut", short="drop")
+    assert series.runs[:, 1:].tolist() == [[0, 5], [8, 11], [12, 20]]
+    assert series.left_out == 20 - (3 + 1 + 6)
+    parts = [part for part in series.split(7, 6) if part is not None]
+    # rows 0 to 9 (5 and 2 of the runs, 7 of which row 10 is the next), 10 to 16, 17 to 19
+    assert [part.runs[:, 1:].tolist() for part in parts] == [[[0, 5]], [[12, 17]], [[17, 20]]]
+    assert [part.left_out for part in parts] == [10 - 3, 7 - 3, 3 - 1]
+    assert Sequence(np.arange(20.0), np.arange(20.0)).left_out == 0
+    assert Sequence(np.arange(20.0), segments=[(2, 9)]).left_out == 14
+
+
+def test_the_parts_of_a_part_count_their_own_rows():
+    training, rest, _ = Sequence(np.arange(100.0)).split(50, 50)
+    assert rest is not None
+    first, second, _ = rest.split(0.5, 0.5)
+    assert second is not None
+    assert [part.left_out for part in (training, rest, first, second)] == [1, 1, 1, 1]
+
+
+def test_times_are_kept_as_numbers_or_dates():
+    assert Sequence(np.arange(3.0)).times is None
+    times = np.array([0.0, 1.0, 5.0])
+    assert Sequence(np.arange(3.0), time=times).times is times
+    dates = ["2014-01-01", "2014-01-02", "2014-01-03"]
+    series = Sequence(np.arange(3.0), time=dates)
+    assert series.times is not None
+    assert series.times.dtype == "datetime64[us]"
+    assert np.array_equal(series.times, np.array(dates, "datetime64[us]"))
+    assert series.split(1.0, 0.0)[0].times is series.times
+
+
+def test_masked_values_are_missing():
+    masked = np.ma.masked_array([1, 2, -999, 4, 5], mask=[0, 0, 1, 0, 0])
+    with pytest.raises(DataError, match="row 2, column 0 of x: the value is missing"):
+        Sequence(masked)
+    assert [tuple(s) for s in Sequence(masked, missing="cut").segments] == [(0, 1), (3, 4)]
+    unmasked = np.ma.masked_array([1.0, 2.0, 3.0])
+    assert Sequence(unmasked).read_x(0, 3).ravel().tolist() == [1, 2, 3]
+
+
+def test_rows_of_different_lengths():
+    with pytest.raises(DataError, match="expects x as an array, got rows of different lengths"):
+        Sequence([[1, 2], [3]])

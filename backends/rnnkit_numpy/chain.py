@@ -41,7 +41,7 @@ def backward(
 ) -> Gradients:
     """See `rnnkit.backend.Backend.backward`."""
     valid, tapes = tape
-    check_gradients(model, *valid.shape, d_y, d_state)
+    check_gradients(model, valid.shape, d_y, d_state)
     d_x = np.where(valid[..., None], d_y, 0)
     d_params: dict[str, np.ndarray] = {}
     d_before: list[Any] = []

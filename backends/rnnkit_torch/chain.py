@@ -64,7 +64,7 @@ def backward(
     d_state: State | None = None,
 ) -> Gradients:
     """See `rnnkit.backend.Backend.backward`; the graph is kept: a tape may be walked back more than once."""
-    check_gradients(model, *tape.y.shape[:2], d_y, d_state)
+    check_gradients(model, tape.y.shape[:2], d_y, d_state)
     outputs, d_outputs = [tape.y], [d_y]
     if d_state is not None:
         outputs += arrays(tape.state_after)

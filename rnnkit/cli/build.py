@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-
-import numpy as np
+from typing import NamedTuple
 
 from rnnkit.backend import Backend, backend
-from rnnkit.cli.config import Config, Data, Described
+from rnnkit.cli.config import Config, Described
 from rnnkit.cli.locate import Keys
 from rnnkit.cli.problems import Problem, mentioned
 from rnnkit.cli.read import Draft
 from rnnkit.data import Sequence, Standard
-from rnnkit.errors import BackendError, ContinuityError, RnnkitError
-from rnnkit.model import BinaryCrossEntropy, Chain, CrossEntropy, Loss
+from rnnkit.errors import BackendError, ContinuityError, RnnkitError, did_you_mean
+from rnnkit.model import Chain, CrossEntropy, Loss
 from rnnkit.schedule import Schedule
-from rnnkit.train.targets import check_fit, targets_for
+from rnnkit.train.targets import as_trained, check_targets, is_classification
 
 OPENED = ("time", "features", "target", "horizon", "gap", "missing", "short")
 """Entries of `[data]` that `Sequence.open` takes under the same name."""
 
 SLICE = 65_536
 """Targets that are looked at in one slice."""
+
+
+class Parts(NamedTuple):
+    """A series and its parts: None for a part that has no rows.
+
+    Attributes:
+        series: the whole series, in the data's own units.
+        training, validation, test: its parts, seen through the scaler of the config.
+    """
+
+    series: Sequence
+    training: Sequence
+    validation: Sequence | None
+    test: Sequence | None
+
+    @property
+    def named(self) -> dict[str, Sequence]:
+        """The parts that have rows, by name."""
+        named = {"train": self.training, "validation": self.validation, "test": self.test}
+        return {name: part for name, part in named.items() if part is not None}
 
 
 @dataclass(frozen=True)
@@ -34,8 +54,7 @@ class Experiment:
     Attributes:
         config: the config.
         data_path: the data file.
-        series: the whole series, in the data's own units.
-        training, validation, test: its parts, seen through the scaler; None for an empty part.
+        data: the series and its parts.
         model: the chain, its sizes filled in.
         loss: the loss.
         schedule: over the training part.
@@ -43,19 +62,20 @@ class Experiment:
 
     config: Config
     data_path: Path
-    series: Sequence
-    training: Sequence
-    validation: Sequence | None
-    test: Sequence | None
+    data: Parts
     model: Chain
     loss: Loss
     schedule: Schedule
 
     @property
+    def series(self) -> Sequence:
+        """The whole series, in the data's own units."""
+        return self.data.series
+
+    @property
     def parts(self) -> dict[str, Sequence]:
         """The parts that have rows, by name."""
-        named = {"train": self.training, "validation": self.validation, "test": self.test}
-        return {name: part for name, part in named.items() if part is not None}
+        return self.data.named
 
 
 class Builder:
@@ -105,6 +125,32 @@ def build_with_backend(draft: Draft) -> tuple[Experiment, Backend]:
     return experiment, engine
 
 
+def open_series(draft: Draft) -> Sequence:
+    """Open the data alone.
+
+    Raises:
+        ConfigError: everything that is wrong with the config, and with the data.
+    """
+    builder = Builder(draft)
+    series = _open_series(builder) if draft.usable(("data",)) else None
+    builder.draft.refuse()
+    assert series is not None  # else there was a problem
+    return series
+
+
+def open_parts(draft: Draft) -> Parts:
+    """Open the data and split them.
+
+    Raises:
+        ConfigError: everything that is wrong with the config, and with the data.
+    """
+    builder = Builder(draft)
+    parts = _open_parts(builder) if draft.usable(("data",)) else None
+    builder.draft.refuse()
+    assert parts is not None  # else there was a problem
+    return parts
+
+
 def load_backend(config: Config) -> Backend:
     """The backend that a config names, on the device that it names.
 
@@ -116,32 +162,43 @@ def load_backend(config: Config) -> Backend:
 
 def _build(builder: Builder) -> Experiment:
     draft, config, loss = builder.draft, builder.config, builder.config.train.loss.build()
-    parts = _open_parts(builder, draft.data_path, config.data) if draft.usable(("data",)) else None
+    parts = _open_parts(builder) if draft.usable(("data",)) else None
     model = schedule = None
     if parts is not None:
         if builder.draft.usable(("model",)):
-            model = _build_model(builder, parts[1], loss)
+            model = _build_model(builder, parts.training, loss)
         if draft.usable(("splitter",), ("policy",)):
-            schedule = _build_schedule(builder, parts[1])
+            schedule = _build_schedule(builder, parts.training)
         if model is not None and builder.draft.usable(("train", "loss")):
             _check_targets(builder, loss, model, parts[1:])
     builder.draft.refuse()
     assert parts is not None  # else there was a problem
     assert model is not None
     assert schedule is not None
-    return Experiment(config, draft.data_path, *parts, model, loss, schedule)
+    return Experiment(config, draft.data_path, parts, model, loss, schedule)
 
 
-def _open_parts(
-    builder: Builder, path: Path, data: Data
-) -> tuple[Sequence, Sequence, Sequence | None, Sequence | None] | None:
+def _open_series(builder: Builder) -> Sequence | None:
+    path, data = builder.draft.data_path, builder.config.data
+    if not os.path.exists(path):
+        near = [file.name for file in path.parent.glob("*")]
+        message = f"found no data file {str(path)!r}{did_you_mean(path.name, near)}; say where it is with --data.path"
+        builder.add(("data", "path"), message)
+        return None
     with builder.blaming(("data",), ("path", *OPENED)):
-        series = Sequence.open(path, **{key: getattr(data, key) for key in OPENED})
-        with builder.blaming(("data",), ("train", "validation")):
-            training, *others = series.split(data.train, data.validation)
-            scaler = Standard.fit(training) if data.scale else None
-            validation, test = (None if part is None else part.with_scaler(scaler) for part in others)
-            return series, training.with_scaler(scaler), validation, test
+        return Sequence.open(path, **{key: getattr(data, key) for key in OPENED})
+    return None
+
+
+def _open_parts(builder: Builder) -> Parts | None:
+    data, series = builder.config.data, _open_series(builder)
+    if series is None:
+        return None
+    with builder.blaming(("data",), ("train", "validation")):
+        training, *others = series.split(data.train, data.validation)
+        scaler = Standard.fit(training) if data.scale else None
+        validation, test = (None if part is None else part.with_scaler(scaler) for part in others)
+        return Parts(series, training.with_scaler(scaler), validation, test)
     return None
 
 
@@ -179,7 +236,7 @@ def _build_model(builder: Builder, series: Sequence, loss: Loss) -> Chain | None
             (("train", "loss"), ()) if isinstance(loss, CrossEntropy) else (last, tuple(type(tables[-1]).model_fields))
         )
         with builder.blaming(*blamed):
-            check_fit(model, series, loss)
+            as_trained(model, series, loss)
     return model
 
 
@@ -202,11 +259,11 @@ def _build_schedule(builder: Builder, series: Sequence) -> Schedule | None:
 
 def _check_targets(builder: Builder, loss: Loss, model: Chain, parts: tuple[Sequence | None, ...]) -> None:
     """Whether the loss can be taken of every target, so that a class out of range shows before training."""
-    if not isinstance(loss, CrossEntropy | BinaryCrossEntropy):
+    if not is_classification(loss):
         return
     with builder.blaming(("train", "loss")):
         for part in filter(None, parts):
+            seen = as_trained(model, part, loss)
             for segment in part.segments:
                 for start in range(segment.start, segment.stop, SLICE):
-                    y = part.read_y(start, min(start + SLICE, segment.stop))
-                    targets_for(loss, y, part.labels, model.outputs, np.dtype("float32"))
+                    check_targets(loss, seen.read_y(start, min(start + SLICE, segment.stop)), model.outputs)

@@ -18,7 +18,7 @@ from rnnkit.errors import BackendError, ModelError
 from rnnkit.model import setup, window_loss
 from rnnkit.schedule import Batch
 from rnnkit.testing import TOLERANCE, Case, relative_difference, run_case
-from rnnkit.train.targets import targets_for
+from rnnkit.train.targets import as_trained
 
 TEXTBOOK = "numpy"
 
@@ -74,15 +74,15 @@ def cases_of(experiment: Experiment) -> Iterator[Case]:
     """The first windows of a schedule, with the loss's gradient and a random one through the final state."""
     config, model = experiment.config, experiment.model
     rng = np.random.default_rng(config.seed)
-    for batch in itertools.islice(experiment.schedule.batches(dtype="float64"), WINDOWS):
+    schedule = replace(experiment.schedule, series=as_trained(model, experiment.schedule.series, experiment.loss))
+    for batch in itertools.islice(schedule.batches(dtype="float64"), WINDOWS):
         batch = _first_lanes(batch)
         params, zeros = setup(model, config.seed, batch.x.shape[1], "float64")
         state, d_state = (map_arrays(lambda a: rng.standard_normal(a.shape), zeros) for _ in range(2))
         d_y = np.zeros((*batch.x.shape[:2], model.outputs))
         case = Case(model, params, batch.x, state, batch.reset, batch.valid, d_y, d_state)
         y, _, _ = run_case(backend(TEXTBOOK), case)
-        target = targets_for(experiment.loss, batch.y, experiment.series.labels, model.outputs, np.dtype("float64"))
-        yield replace(case, d_y=window_loss(experiment.loss, y, target, batch.weight)[1])
+        yield replace(case, d_y=window_loss(experiment.loss, y, batch.y, batch.weight)[1])
 
 
 def differences(tested: Backend, textbook: Backend, cases: list[Case]) -> Differences:

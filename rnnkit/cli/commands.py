@@ -10,12 +10,14 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
 
-from rnnkit.errors import RnnkitError
+from rnnkit.errors import ConfigError, RnnkitError
 
 REFUSED, INTERRUPTED = 2, 130
 """Exit status of an error, and after Ctrl-C."""
 
 Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
+
+Overwrite = Annotated[bool, Parameter(negative="")]
 
 app = App(
     name="rnnkit",
@@ -33,7 +35,7 @@ def train(
     /,
     *overrides: Overrides,
     out: str | None = None,
-    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    overwrite: Overwrite = False,
 ) -> int:
     """Train into a run folder; Ctrl-C keeps the run so far.
 
@@ -51,18 +53,27 @@ def train(
 
 
 @app.command
-def plan(config: Path, /, *overrides: Overrides, picture: Path | None = None) -> int:
+def plan(
+    config: Path,
+    /,
+    *overrides: Overrides,
+    steps: int | None = None,
+    picture: Path | None = None,
+    overwrite: Overwrite = False,
+) -> int:
     """Show the schedule, its coverage and the model, without training.
 
     Args:
         config: a TOML file; any of its values can follow as an option, such as `--splitter.lanes 8`.
-        picture: draw the schedule's first steps into this new file, such as `plan.png`.
+        steps: how many steps of the schedule; left out, 6 in text and 12 in a picture.
+        picture: draw the schedule's first steps into this file, such as `plan.png`.
+        overwrite: replace the picture that is there.
     """
     from rnnkit.cli.plan import plan
     from rnnkit.cli.read import read
     from rnnkit.cli.report import new_console
 
-    return plan(read(config, overrides), picture, new_console())
+    return plan(read(config, overrides), steps, picture, overwrite, new_console())
 
 
 @app.command
@@ -83,62 +94,89 @@ def check(config: Path, /, *overrides: Overrides) -> int:
 def predict(
     run: Path,
     /,
-    *,
+    *overrides: Overrides,
     out: Path | None = None,
     part: Literal["test", "validation", "train", "all"] = "test",
     backend: str | None = None,
+    overwrite: Overwrite = False,
 ) -> int:
     """Write predicted and observed values as CSV.
 
+    New data: `rnnkit predict RUN --data.path new.csv --part all`.
+
     Args:
-        run: a run folder.
-        out: a new file; left out, `predicted_PART.csv` in the run folder.
+        run: a run folder; any value of its config can follow as an option: `--data.path new.csv` reads other data,
+            or the same ones where they are now.
+        out: a file; left out, `predicted_PART.csv` in the run folder.
         part: which rows.
         backend: another backend than the one that trained the run.
+        overwrite: replace the file that is there.
     """
-    from rnnkit.cli.after import write_predictions
+    from rnnkit.cli.after import read_run, write_predictions
     from rnnkit.cli.report import new_console
 
-    return write_predictions(run, out, part, backend, new_console())
+    return write_predictions(read_run(run, backend, overrides), out, part, overwrite, new_console())
 
 
 @app.command
 def forecast(
     run: Path,
     /,
-    *,
-    steps: int,
+    *overrides: Overrides,
+    steps: int | None = None,
     out: Path | None = None,
     picture: Path | None = None,
     backend: str | None = None,
+    overwrite: Overwrite = False,
 ) -> int:
     """Continue the series after its last row, predictions fed back in, as CSV.
 
+    The state is warmed over the last `data.warm` rows. After new data: `rnnkit forecast RUN --steps 48 --data.path
+    new.csv`.
+
     Args:
-        run: a run folder whose model predicts all columns of its input.
-        steps: how many rows.
-        out: a new file; left out, `forecast_STEPS.csv` in the run folder.
-        picture: draw the end of the series and the forecast into this new file.
+        run: a run folder whose model predicts all columns of its input; any value of its config can follow as an
+            option: `--data.path new.csv` reads other data, or the same ones where they are now.
+        steps: how many rows; must be given.
+        out: a file; left out, `forecast_STEPS.csv` in the run folder.
+        picture: draw the end of the series and the forecast into this file.
         backend: another backend than the one that trained the run.
+        overwrite: replace the files that are there.
     """
-    from rnnkit.cli.after import write_forecast
+    from rnnkit.cli.after import read_run, write_forecast
     from rnnkit.cli.report import new_console
 
-    return write_forecast(run, steps, out, picture, backend, new_console())
+    if steps is None:
+        raise ConfigError(f"forecast expects a number of rows, got none; write rnnkit forecast {run} --steps 48")
+    return write_forecast(read_run(run, backend, overrides), steps, out, picture, overwrite, new_console())
 
 
 @app.command
-def evaluate(run: Path, /, *, backend: str | None = None) -> int:
+def evaluate(
+    run: Path,
+    /,
+    *overrides: Overrides,
+    part: Literal["test", "validation", "train", "all"] | None = None,
+    out: Path | None = None,
+    backend: str | None = None,
+    overwrite: Overwrite = False,
+) -> int:
     """Print the errors of a run beside those of naive predictions.
 
+    New data: `rnnkit evaluate RUN --data.path new.csv --part all`.
+
     Args:
-        run: a run folder.
+        run: a run folder; any value of its config can follow as an option: `--data.path new.csv` reads other data,
+            or the same ones where they are now.
+        part: which rows; left out, validation and test.
+        out: write the errors into this file too, as JSON.
         backend: another backend than the one that trained the run.
+        overwrite: replace the file that is there.
     """
-    from rnnkit.cli.after import print_evaluation
+    from rnnkit.cli.after import print_evaluation, read_run
     from rnnkit.cli.report import new_console
 
-    return print_evaluation(run, backend, new_console())
+    return print_evaluation(read_run(run, backend, overrides), part, out, overwrite, new_console())
 
 
 def main(tokens: Sequence[str] | None = None) -> int:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from rnnkit.cli.build import Experiment
 from rnnkit.cli.config import LOSS_NAMES
 from rnnkit.errors import SourceError
-from rnnkit.train.history import History
+from rnnkit.train import Evaluation, History
 from rnnkit.train.run import DESCRIPTION, PARAMETERS, STATE, write_whole
 
 CONFIG, METRICS, LOSS, FORECAST = "config.toml", "metrics.jsonl", "loss.png", "forecast.png"
-OURS = (CONFIG, METRICS, LOSS, FORECAST, DESCRIPTION, PARAMETERS, STATE)
+EVALUATION = "evaluation.json"
+OURS = (CONFIG, METRICS, LOSS, FORECAST, EVALUATION, DESCRIPTION, PARAMETERS, STATE)
 """What a run writes; nothing else in a folder is ever taken away."""
+
+PENDING = ".config.toml.new"
+"""The config of a run that has not trained a step: an old run in the folder stands until it has."""
 
 
 def check_free(folder: Path, overwrite: bool) -> None:
@@ -24,10 +32,11 @@ def check_free(folder: Path, overwrite: bool) -> None:
     Raises:
         SourceError: it is a file, it holds anything (without `overwrite`), or it holds no run of ours.
     """
-    if folder.exists() and not folder.is_dir():
-        raise SourceError(f"the run folder {str(folder)!r} is a file; name another folder with --out")
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
+    with writing(folder):
+        if folder.exists() and not folder.is_dir():
+            raise SourceError(f"the run folder {str(folder)!r} is a file; name another folder with --out")
+        if not folder.is_dir() or all(path.name == PENDING for path in folder.iterdir()):
+            return
     ours = (folder / CONFIG).is_file() and ((folder / METRICS).is_file() or (folder / DESCRIPTION).is_file())
     if overwrite and not ours:
         raise SourceError(
@@ -39,12 +48,57 @@ def check_free(folder: Path, overwrite: bool) -> None:
         raise SourceError(f"the run folder {str(folder)!r} is there already and not empty; {advice}")
 
 
-def begin(folder: Path, experiment: Experiment) -> None:
-    """Make the folder, take an old run's files out of it, and write the config."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in OURS:
-        (folder / name).unlink(missing_ok=True)
-    write_whole(folder / CONFIG, resolved(experiment, folder).encode())
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what the system says against a run folder into an error that tells what to do."""
+    try:
+        yield
+    except SourceError:
+        raise
+    except OSError as error:
+        raise SourceError(
+            f"train expects a run folder that can be written, got {str(folder)!r}: {error.strerror or error}; "
+            f"name another with --out"
+        ) from error
+
+
+def prepare(folder: Path, experiment: Experiment) -> list[Path]:
+    """Make the folder and write the config into it, beside whatever run it holds.
+
+    Returns:
+        The folders that were made, the innermost first: what `abandon` takes away again.
+
+    Raises:
+        SourceError: the folder cannot be made or written.
+    """
+    made: list[Path] = []
+    try:
+        with writing(folder):
+            missing = list(takewhile(lambda path: not path.exists(), (folder, *folder.parents)))
+            for path in reversed(missing):
+                path.mkdir(exist_ok=True)
+                made.insert(0, path)
+            write_whole(folder / PENDING, resolved(experiment, folder).encode())
+    except SourceError:
+        abandon(folder, made)
+        raise
+    return made
+
+
+def begin(folder: Path) -> None:
+    """Take an old run's files out of a prepared folder, and put the new config in place."""
+    with writing(folder):
+        for name in OURS:
+            (folder / name).unlink(missing_ok=True)
+        os.replace(folder / PENDING, folder / CONFIG)
+
+
+def abandon(folder: Path, made: list[Path]) -> None:
+    """Leave things as they were before `prepare`; what cannot be taken away, or is somebody's by now, stays."""
+    with suppress(OSError):
+        (folder / PENDING).unlink(missing_ok=True)
+        for path in made:
+            path.rmdir()
 
 
 def resolved(experiment: Experiment, folder: Path) -> str:
@@ -60,15 +114,30 @@ def resolved(experiment: Experiment, folder: Path) -> str:
 
 
 def add_metrics(folder: Path, history: History) -> None:
-    """Append the last epoch's measures as a line of JSON."""
-    with (folder / METRICS).open("a", encoding="utf-8") as file:
+    """Append the last epoch's measures as a line of JSON; epochs count from 1."""
+    with writing(folder), (folder / METRICS).open("a", encoding="utf-8") as file:
         file.write(_metrics(history, len(history.epochs["loss"]) - 1))
 
 
 def write_metrics(folder: Path, history: History) -> None:
     """Write every epoch's measures anew: Ctrl-C may have come between an epoch's end and its line."""
     lines = [_metrics(history, epoch) for epoch in range(len(history.epochs["loss"]))]
-    write_whole(folder / METRICS, "".join(lines).encode())
+    with writing(folder):
+        write_whole(folder / METRICS, "".join(lines).encode())
+
+
+def write_evaluation(file: Path, evaluations: Mapping[str, Evaluation]) -> None:
+    """Write errors by part and by prediction as JSON, in the data's own units; labels have no RMSE."""
+    plain = {part: dict(_errors(found)) for part, found in evaluations.items()}
+    write_whole(file, (json.dumps(plain, indent=2) + "\n").encode())
+
+
+def _errors(found: Evaluation) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name in ("model", "persistence", "seasonal_naive"):
+        errors = getattr(found, name)
+        if errors is not None:
+            rmse = None if math.isnan(errors.rmse) else errors.rmse
+            yield name, {"mae": errors.mae, "rmse": rmse, "rows": errors.rows}
 
 
 def to_toml(plain: dict[str, Any]) -> str:
@@ -104,4 +173,4 @@ def _inline(value: Any) -> str:
 
 def _metrics(history: History, epoch: int) -> str:
     known = {name: values[epoch] for name, values in history.epochs.items() if epoch < len(values)}
-    return json.dumps({"epoch": epoch} | known) + "\n"
+    return json.dumps({"epoch": epoch + 1} | known) + "\n"

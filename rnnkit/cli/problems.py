@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, fields
@@ -33,11 +34,15 @@ EXPECTED = {
 
 
 class Problem(NamedTuple):
-    """Something wrong, and where; for an unknown key, `known` lists those that could have been meant."""
+    """Something wrong, and where.
+
+    For an unknown key, `known` lists those that could have been meant; `form` is the value as it should be written.
+    """
 
     path: Keys
     message: str
     known: tuple[str, ...] = ()
+    form: str = ""
 
 
 def find_problems(raw: dict[str, Any]) -> list[Problem]:
@@ -132,7 +137,8 @@ def _expects(path: Keys, wanted: list[str], got: Any) -> Problem:
     shown = {True: "true", False: "false", None: "none"}.get(got, repr(got)) if _is_plain(got) else repr(got)
     choices = re.findall(r"'(\w+)'", wanted[0])
     hint = nearest(got, choices) if isinstance(got, str) and choices else ""
-    return Problem(path, f"expects {' or '.join(wanted)}, got {shown}{hint}")
+    form = json.dumps([part.strip() for part in got.split(",")]) if "a list" in wanted and isinstance(got, str) else ""
+    return Problem(path, f"expects {' or '.join(wanted)}, got {shown}{hint}", form=form)
 
 
 def _is_plain(value: Any) -> bool:

@@ -73,8 +73,10 @@ class Draft:
         if problem.known:
             return self._unknown(problem, override, path)
         if override is not None:
-            return f"option {override.option}: {problem.message}"
-        return f"{self._where(problem.path)}{path}: {problem.message}"
+            form = f"; write {override.option} '{problem.form}'" if problem.form else ""
+            return f"option {override.option}: {problem.message}{form}"
+        form = f"; write {problem.form}" if problem.form else ""
+        return f"{self._where(problem.path)}{path}: {problem.message}{form}"
 
     def _unknown(self, problem: Problem, override: Override | None, path: str) -> str:
         meant = closest(str(problem.path[-1]), problem.known)

@@ -39,11 +39,31 @@ def describe(experiment: Experiment) -> str:
     schedule = experiment.schedule
     return "\n".join(
         [
-            f"{config.name}: {rows}; {_count(len(experiment.series.segments), 'segment')}",
+            f"{config.name}: {rows}; {count(len(experiment.series.segments), 'segment')}",
             f"{experiment.model!r}: {weights:,} parameters",
             f"{schedule.splitter!r} with {schedule.policy!r}: {len(schedule):,} steps an epoch",
         ]
     )
+
+
+def left_out(experiment: Experiment) -> str:
+    """How many rows of the data are in no part, and why; nothing where all are."""
+    series, data, parts = experiment.series, experiment.config.data, experiment.parts.values()
+    total = sum(part.left_out for part in parts)
+    if not total:
+        return ""
+    tails = series.horizon * sum(len(part.runs) for part in parts)
+    outside = series.rows - int((series.runs[:, 2] - series.runs[:, 1]).sum())
+    few = f"of {count(series.horizon, 'row')} or fewer"
+    causes = {"with missing values (missing = 'cut')": data.missing == "cut"}
+    causes[f"in segments {few} (short = 'drop')"] = data.short == "drop"
+    reasons = {
+        f"{tails:,} whose target would lie beyond their segment or part (horizon {series.horizon})": tails,
+        f"{outside:,} {' or '.join(cause for cause, possible in causes.items() if possible)}": outside,
+        f"{total - tails - outside:,} in pieces {few} at the ends of parts": total - tails - outside,
+    }
+    told = ", ".join(reason for reason, rows in reasons.items() if rows)
+    return f"{total:,} of {count(series.rows, 'row')} left out: {told}"
 
 
 def error_table(evaluations: Mapping[str, Evaluation], labels: bool) -> Table:
@@ -97,5 +117,6 @@ def live(console: Console, epochs: int) -> Iterator[Callable[[Place], None]]:
         yield advance
 
 
-def _count(number: int, thing: str) -> str:
+def count(number: int, thing: str) -> str:
+    """`"1 epoch"`, `"2 epochs"`."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"

@@ -37,8 +37,14 @@ class Choice(NamedTuple):
     target_columns: tuple[int, ...] | None
 
 
-def choose(who: str, known: list[Any], wanted: Wanted) -> Choice:
+def choose(who: str, known: list[Any], wanted: Wanted, dates: tuple[str, ...] = ()) -> Choice:
     """Find the columns asked for among those of the file, or the default ones.
+
+    Args:
+        who: how messages begin.
+        known: the columns of the file.
+        wanted: what was asked for.
+        dates: columns that seem to hold dates, for messages.
 
     Raises:
         DataError: a column that is not there or asked for twice, or a target that must be named.
@@ -46,6 +52,13 @@ def choose(who: str, known: list[Any], wanted: Wanted) -> Choice:
     every = [column for column in known if column != wanted.time]
     features = every if wanted.features is None else _listed(wanted.features)
     if wanted.target is None and len(features) > 1:
+        others = [column for column in features if column not in dates]
+        if wanted.time is None and wanted.features is None and len(dates) == 1 and others:
+            target = f", and which to predict: target={others[-1]!r}, or a list" if len(others) > 1 else ""
+            raise DataError(
+                f"{who} has {len(features)} columns ({names(features)}), and {dates[0]!r} seems to hold the times; "
+                f"say time={dates[0]!r}{target}"
+            )
         raise DataError(
             f"{who} has {len(features)} features ({names(features)}); say which to predict: "
             f"target={features[-1]!r}, or a list"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnkit.data.source import SLICE
+from rnnkit.data.source import SLICE, Source, check_values
 from rnnkit.errors import DataError
 
 Gap = float | str | datetime.timedelta | np.timedelta64
@@ -26,6 +26,32 @@ class Segment(NamedTuple):
 
     start: int
     stop: int
+
+
+def find_runs(
+    source: Source, horizon: Any, segments: Any, time: Any, gap: Gap | None, missing: str, short: str
+) -> np.ndarray:
+    """The runs `(R, 3)` that hold a segment, after every check."""
+    who, rows = source.who, source.x.shape[0]
+    if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 0:
+        raise DataError(f"{who} expects horizon to be a whole number of rows from 0, got {horizon!r}")
+    for option, value, known in (
+        ("missing", missing, ("refuse", "cut")),
+        ("short", short, ("refuse", "drop")),
+    ):
+        if value not in known:
+            raise DataError(f"{who} expects {option} to be {known[0]!r} or {known[1]!r}, got {value!r}")
+    if gap is not None and time is None:
+        raise DataError(f"{who} cuts at a gap in time, got gap={gap!r} and no time; say time= too")
+    if segments is not None and time is not None:
+        raise DataError(f"{who} takes its segments from segments= or from time=, got both; leave one out")
+    runs = np.array([[0, rows]])
+    if segments is not None:
+        runs = runs_given(segments, rows, who)
+    elif time is not None:
+        runs = runs_by_time(time, rows, gap, who)
+    runs = keep_targeted(cut_at(runs, check_values(source, runs, missing)), int(horizon), short, who)
+    return np.column_stack((runs[:, 0], runs))
 
 
 def runs_given(segments: Any, rows: int, who: str) -> np.ndarray:
@@ -111,17 +137,19 @@ def keep_targeted(runs: np.ndarray, horizon: int, short: str, who: str) -> np.nd
     lengths = runs[:, 1] - runs[:, 0]
     kept = lengths > horizon
     if not kept.any():
-        longest = f"the longest run has {lengths.max()} rows" if len(runs) else "every row has a missing value"
+        longest = f"the longest run has {_rows(lengths.max())}" if len(runs) else "every row has a missing value"
         raise DataError(
             f"{who} has no row with a target: {longest}, and horizon={horizon} needs {horizon + 1} in a row"
         )
     if short == "refuse" and not kept.all():
         index = int(np.argmin(kept))
         start, stop = runs[index].tolist()
+        length = stop - start
+        smaller = f"use horizon <= {length - 1}, or " if length > 1 else ""
+        place = f"rows {start} to {stop - 1}" if length > 1 else f"row {start}"
         raise DataError(
-            f"{who}: segment {index} (rows {start} to {stop - 1}) has {stop - start} rows, but "
-            f"horizon={horizon} needs at least {horizon + 1}; use horizon <= {stop - start - 1}, "
-            f"or leave it out with short='drop'"
+            f"{who}: segment {index} ({place}) has {_rows(length)}, but horizon={horizon} needs at least "
+            f"{horizon + 1}; {smaller}leave out segments as short as this with short='drop'"
         )
     return runs[kept]
 
@@ -139,6 +167,14 @@ def clip_runs(runs: np.ndarray, begin: int, end: int) -> np.ndarray:
         axis=1,
     )
     return pieces[pieces[:, 1] < pieces[:, 2]]
+
+
+def row_at(runs: np.ndarray, count: int) -> int:
+    """The row that stands at a place, from 0, among the rows of the runs `(R, 3)`."""
+    _, starts, stops = runs.T
+    before = np.cumsum(stops - starts) - (stops - starts)
+    run = int(np.searchsorted(before, count, side="right")) - 1
+    return int(starts[run] + count - before[run])
 
 
 def part_sizes(rows: int, train: float, validation: float, who: str) -> tuple[int, int, int]:
@@ -166,6 +202,16 @@ def part_sizes(rows: int, train: float, validation: float, who: str) -> tuple[in
         )
     sizes[1] = min(sizes[1], rows - sizes[0])  # two fractions that make up 1 may round to one row too many
     return sizes[0], sizes[1], rows - sum(sizes)
+
+
+def _rows(number: int) -> str:
+    return "1 row" if number == 1 else f"{number} rows"
+
+
+def as_known_times(time: Any) -> np.ndarray:
+    """Times that `runs_by_time` has accepted, `(N,)`: as they are, or dates from text and objects."""
+    times = np.asarray(time)
+    return times.astype("datetime64[us]") if times.dtype.kind in "OUS" else times
 
 
 def _as_times(values: Any, start: int, who: str) -> np.ndarray:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,14 +18,13 @@ from rnnkit.data.scaling import Standard
 from rnnkit.data.segments import (
     Gap,
     Segment,
+    as_known_times,
     clip_runs,
-    cut_at,
-    keep_targeted,
+    find_runs,
     part_sizes,
-    runs_by_time,
-    runs_given,
+    row_at,
 )
-from rnnkit.data.source import Source, array_source, check_values
+from rnnkit.data.source import Source, array_source
 from rnnkit.errors import DataError
 
 PIECE = 8192
@@ -63,6 +63,7 @@ class Sequence:
         scaler: the `Standard` through which the rows are seen, or None.
         runs: `(S, 3)` int64, the run of each segment: the first row that a warm-up may read (before `start`
             in a part that `split` made), start, and stop, before the last h rows are taken off.
+        times: `(N,)` the time of each row of the source, numbers or datetime64, or None.
 
     Raises:
         DataError: rows, targets, segments or times that cannot be used; the message says which, and where.
@@ -78,7 +79,9 @@ class Sequence:
     horizon: int
     runs: np.ndarray
     scaler: Standard | None
+    times: np.ndarray | None
     _source: Source
+    _extent: tuple[int, int]
 
     def __init__(
         self,
@@ -96,8 +99,8 @@ class Sequence:
     ) -> None:
         source = array_source(x, y, target, name)
         horizon = int(y is None) if horizon is None else horizon
-        runs = _find_runs(source, horizon, segments, time, gap, missing, short)
-        self.__dict__.update(name=name, horizon=horizon, runs=runs, scaler=None, _source=source)
+        runs = _frozen(find_runs(source, horizon, segments, time, gap, missing, short))
+        self._set(name, horizon, runs, None if time is None else as_known_times(time), source)
 
     @classmethod
     def open(
@@ -124,7 +127,8 @@ class Sequence:
             horizon, gap, missing, short: as for `Sequence`.
             name: left out, the file's name without its suffix.
 
-        Columns are names, or in a `.npy` file whole numbers from 0.
+        Columns are names, or in a `.npy` file whole numbers from 0. Missing values of a CSV file are empty cells and
+        NA, N/A, NaN, nan, null, NULL and None.
 
         Raises:
             SourceError: a file that is not there, of an unknown kind, or that cannot be read.
@@ -137,10 +141,9 @@ class Sequence:
         """
         file = Path(path)
         source, times = open_source(file, Wanted(time, features, target, horizon))
-        runs = _find_runs(source, horizon, None, times, gap, missing, short)
+        runs = _frozen(find_runs(source, horizon, None, times, gap, missing, short))
         series = object.__new__(cls)
-        named = file.stem if name is None else name
-        series.__dict__.update(name=named, horizon=horizon, runs=runs, scaler=None, _source=source)
+        series._set(file.stem if name is None else name, horizon, runs, times, source)
         return series
 
     def __repr__(self) -> str:
@@ -158,6 +161,16 @@ class Sequence:
     def rows(self) -> int:
         """Rows of the source, N."""
         return self._source.x.shape[0]
+
+    @property
+    def left_out(self) -> int:
+        """Rows that are in no segment: of the source, or for a part that `split` made, of its own range of rows.
+
+        The last h rows of each run, rows with a missing value, runs of h rows or fewer, rows outside `segments`. What
+        lies between two parts belongs to the earlier one.
+        """
+        first, stop = self._extent
+        return stop - first - len(self)
 
     @property
     def features(self) -> int:
@@ -287,18 +300,22 @@ class Sequence:
             DataError: fractions or numbers that do not fit, or a part, named, in which no row has a target.
         """
         who = f"sequence {self.name!r}"
-        sizes = part_sizes(int((self.runs[:, 2] - self.runs[:, 1]).sum()), train, validation, who)
+        total = int((self.runs[:, 2] - self.runs[:, 1]).sum())
+        sizes = part_sizes(total, train, validation, who)
         edges = np.cumsum((0, *sizes)).tolist()
+        first, last = self._extent
+        rows = [first, *(row_at(self.runs, edge) if edge < total else last for edge in edges[1:])]
         parts: list[Sequence | None] = []
-        for part, begin, end in zip(("training", "validation", "test"), edges, edges[1:], strict=False):
+        named = zip(("training", "validation", "test"), edges, edges[1:], pairwise(rows), strict=False)
+        for part, begin, end, extent in named:
             pieces = clip_runs(self.runs, begin, end)
             kept = pieces[pieces[:, 2] - pieces[:, 1] > self.horizon]
             if end > begin and not len(kept):
                 raise DataError(
-                    f"split of {who}: the {part} part has {end - begin} rows, none of them with a target "
-                    f"{self.horizon} rows later in the same segment; make it larger or the horizon smaller"
+                    f"split of {who}: the {part} part has {_count(end - begin, 'row')}, none of them with a target "
+                    f"{_count(self.horizon, 'row')} later in the same segment; make it larger or the horizon smaller"
                 )
-            parts.append(self._with(runs=_frozen(kept)) if len(kept) else None)
+            parts.append(self._with(runs=_frozen(kept), _extent=extent) if len(kept) else None)
         training, *others = parts
         assert training is not None  # part_sizes gives it rows
         return training, others[0], others[1]
@@ -311,13 +328,20 @@ class Sequence:
         """
         if scaler is not None:
             got = len(scaler.x_mean), len(scaler.y_mean)
-            expected = self.features, 0 if self.labels else self.outputs
-            if got != expected:
+            if got not in ((self.features, self.outputs), (self.features, 0)):
                 raise DataError(
-                    f"sequence {self.name!r} expects a scaler for {expected[0]} features and {expected[1]} "
+                    f"sequence {self.name!r} expects a scaler for {self.features} features and {self.outputs} "
                     f"targets, got one for {got[0]} and {got[1]}; fit it on this sequence's training part"
                 )
         return self._with(scaler=scaler)
+
+    def as_numbers(self) -> Sequence:
+        """The same rows with labels as numbers `(..., 1)`, scaled like any target. Nothing is copied."""
+        return self._with(_source=replace(self._source, labels=False)) if self.labels else self
+
+    def _set(self, name: str, horizon: int, runs: np.ndarray, times: np.ndarray | None, source: Source) -> None:
+        values = {"name": name, "horizon": horizon, "runs": runs, "scaler": None, "times": times, "_source": source}
+        self.__dict__.update(values, _extent=(0, source.x.shape[0]))
 
     def _with(self, **changes: Any) -> Sequence:
         series = object.__new__(type(self))
@@ -347,32 +371,6 @@ class Sequence:
         if self.labels:
             return np.array(y[..., 0], np.int64)
         return np.array(y if self.scaler is None else self.scaler.scale_y(y), dtype)
-
-
-def _find_runs(
-    source: Source, horizon: Any, segments: Any, time: Any, gap: Gap | None, missing: str, short: str
-) -> np.ndarray:
-    """The runs `(R, 3)` that hold a segment, after every check."""
-    who, rows = source.who, source.x.shape[0]
-    if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 0:
-        raise DataError(f"{who} expects horizon to be a whole number of rows from 0, got {horizon!r}")
-    for option, value, known in (
-        ("missing", missing, ("refuse", "cut")),
-        ("short", short, ("refuse", "drop")),
-    ):
-        if value not in known:
-            raise DataError(f"{who} expects {option} to be {known[0]!r} or {known[1]!r}, got {value!r}")
-    if gap is not None and time is None:
-        raise DataError(f"{who} cuts at a gap in time, got gap={gap!r} and no time; say time= too")
-    if segments is not None and time is not None:
-        raise DataError(f"{who} takes its segments from segments= or from time=, got both; leave one out")
-    runs = np.array([[0, rows]])
-    if segments is not None:
-        runs = runs_given(segments, rows, who)
-    elif time is not None:
-        runs = runs_by_time(time, rows, gap, who)
-    runs = keep_targeted(cut_at(runs, check_values(source, runs, missing)), int(horizon), short, who)
-    return _frozen(np.column_stack((runs[:, 0], runs)))
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

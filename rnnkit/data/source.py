@@ -170,7 +170,14 @@ def as_rows(values: Any, who: str, what: str) -> Rows:
         DataError: no row, no column, more than two axes, or something other than real numbers.
     """
     if not hasattr(values, "shape"):
-        values = np.asarray(values)
+        try:
+            values = np.asarray(values)
+        except ValueError as error:
+            raise DataError(f"{who} expects {what} as an array, got rows of different lengths") from error
+    if isinstance(values, np.ma.MaskedArray):
+        if values.dtype.kind in "biu" and np.ma.is_masked(values):
+            values = values.astype(float)
+        values = values.filled(np.nan) if np.ma.is_masked(values) else np.asarray(values)
     shape = tuple(int(size) for size in values.shape)
     if len(shape) not in (1, 2):
         raise DataError(f"{who} expects {what} of shape (N,) or (N, F), got {shape}; give one row a time step")
@@ -235,8 +242,8 @@ def check_values(source: Source, runs: np.ndarray, missing: str) -> np.ndarray:
             fatal = wrong if missing == "refuse" else wrong & ~np.isnan(block)
             if fatal.any():
                 row, column = np.argwhere(fatal)[0]
-                place = source.place(start + int(row), names[column])
-                raise DataError(f"{place}: {_complaint(float(block[row, column]))}")
+                place, value = source.place(start + int(row), names[column]), float(block[row, column])
+                raise DataError(f"{place}: {_missing(source, runs) if np.isnan(value) else _complaint(value)}")
             found.append(np.flatnonzero(wrong.any(1)) + start)
     return np.unique(np.concatenate(found))
 
@@ -254,9 +261,21 @@ def _inside(runs: np.ndarray, start: int, stop: int) -> np.ndarray:
     return (run >= 0) & (rows < runs[run, 1])
 
 
-def _complaint(value: float) -> str:
-    if np.isnan(value):
+def _missing(source: Source, runs: np.ndarray) -> str:
+    """What to say of the first missing value: how many there are."""
+    cells = rows = 0
+    for start in range(0, source.x.shape[0], SLICE):
+        stop = min(start + SLICE, source.x.shape[0])
+        missing = np.concatenate([np.isnan(block) for block, _, _ in _blocks(source, start, stop)], axis=1)
+        missing &= _inside(runs, start, stop)[:, None]
+        cells, rows = cells + int(missing.sum()), rows + int(missing.any(1).sum())
+    if cells == 1:
         return "the value is missing; fill it in, or end the segment there with missing='cut'"
+    where = f"in {rows:,} rows" if rows > 1 else "in this row"
+    return f"the value is missing, one of {cells:,} {where}; fill them in, or end the segments there with missing='cut'"
+
+
+def _complaint(value: float) -> str:
     if np.isinf(value):
         return "the value is infinite; correct it, or leave the row out with segments=[(start, stop), ...]"
     return f"the label is {value:.0f}; labels count from 0, so renumber them, or give y as floats"

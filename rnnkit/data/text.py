@@ -6,7 +6,7 @@ import csv
 import warnings
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,17 @@ from rnnkit.errors import DataError, SourceError
 CELLS = 262_144
 """The most cells of a CSV file that stand in memory as text."""
 
+MISSING = frozenset(("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"))
+"""Cells without a value."""
+
+SEPARATORS = ";\t|"
+"""What else than a comma separates the cells of some files."""
+
 
 def read_csv(path: Path, wanted: Wanted) -> tuple[Source, Any]:
     """Comma-separated text in UTF-8 with a header line; its numbers are read into memory as float64.
 
-    An empty cell is a missing value. Blank lines at the end are passed over.
+    An empty cell is a missing value, as is each word of `MISSING`. Blank lines at the end are passed over.
     """
     who = repr(str(path))
     with path.open(newline="", encoding="utf-8-sig") as file:
@@ -34,8 +40,16 @@ def read_csv(path: Path, wanted: Wanted) -> tuple[Source, Any]:
                 raise DataError(f"{who} is empty; a CSV file begins with a line of column names")
             if all(map(_is_number, header)) and header != [str(index) for index in range(len(header))]:
                 raise DataError(f"{who} begins with numbers ({names(header)}); put a line of column names first")
-            choice = choose(who, header, wanted)
-            return _parse(who, header, choice, wanted, _records(reader, len(header)))
+            found = [mark for mark in SEPARATORS if len(header) == 1 and mark in header[0]]
+            if found:
+                raise DataError(
+                    f"{who} has one column, {header[0]!r}; is {found[0]!r} the separator? this reads commas: convert it"
+                )
+            records = _records(reader, len(header))
+            first = list(islice(records, 1))
+            dates = [name for _, row in first for name, cell in zip(header, row, strict=False) if _is_date(cell)]
+            choice = choose(who, header, wanted, tuple(dates))
+            return _parse(who, header, choice, wanted, chain(first, records))
         except csv.Error as error:
             raise DataError(f"{who}, line {reader.line_num}: {error}; correct the quoting") from error
         except UnicodeDecodeError as error:
@@ -66,12 +80,17 @@ def _parse(
         for line, row in chunk:
             if len(row) != len(header):
                 raise DataError(
-                    f"{who}, line {line} has {len(row)} cells, but the header names {len(header)} columns; "
-                    f"correct the line"
+                    f"{who}, line {line} has {len(row)} cell{'' if len(row) == 1 else 's'}, but the header names "
+                    f"{len(header)} column{'' if len(header) == 1 else 's'}; correct the line"
                 )
         cells = dict(zip(header, zip(*rows, strict=True), strict=False))
         lines.append(np.array(at))
-        numbers.append(np.stack([_numbers(cells[name], at, who, name, chosen) for name in chosen], axis=1))
+        blocks = {name: _numbers(cells[name]) for name in chosen}
+        read = [block for name in chosen if (block := blocks[name]) is not None]
+        if len(read) < len(chosen):
+            name = next(name for name in chosen if blocks[name] is None)
+            raise _no_number(who, name, at, cells[name], choice, blocks)
+        numbers.append(np.stack(read, axis=1))
         if wanted.time is not None:
             times.append(_times(cells[str(wanted.time)], at, who, str(wanted.time)))
     if not numbers:
@@ -87,24 +106,47 @@ def _parse(
     return source, np.concatenate(times) if times else None
 
 
-def _numbers(cells: Iterable[str], lines: list[int], who: str, name: str, chosen: list[str]) -> np.ndarray:
-    """Cells as float64, an empty one as NaN."""
+def _numbers(cells: Iterable[str]) -> np.ndarray | None:
+    """Cells as float64, a missing one as NaN; None where one is no number."""
     cells = list(cells)
     try:
         return np.array(cells, np.float64)
     except ValueError:
         pass
-    filled = [cell.strip() or "nan" for cell in cells]
     try:
-        return np.array(filled, np.float64)
+        return np.array(_filled(cells), np.float64)
     except ValueError:
-        line, cell = next((n, cell) for n, cell in zip(lines, filled, strict=True) if not _is_number(cell))
-        others = [other for other in chosen if other != name]
-        raise DataError(
-            f"{who}, line {line}, column {name!r} expects a number, got {cell!r}; "
-            f"correct it, or leave the column out: features={others!r}"
-            + (f", time={name!r}" if _instant(cell) is not None else "")
-        ) from None
+        return None
+
+
+def _filled(cells: Iterable[str]) -> list[str]:
+    stripped = [cell.strip() for cell in cells]
+    return ["nan" if cell in MISSING else cell for cell in stripped]
+
+
+def _no_number(
+    who: str,
+    name: str,
+    lines: list[int],
+    cells: Iterable[str],
+    choice: Choice,
+    blocks: dict[str, np.ndarray | None],
+) -> DataError:
+    """The error about a column that holds something else than numbers; it offers the features that do not."""
+    line, cell = next((n, c) for n, c in zip(lines, _filled(cells), strict=True) if not _is_number(c))
+    others = [other for other in choice.features if blocks[other] is not None]
+    advice = "correct it"
+    if _is_date(cell):
+        advice += f", or say time={name!r} if it holds the times"
+    if name in _targets(choice) or not others:
+        advice += ", or choose a column of numbers"
+    else:
+        advice += f", or leave the column out: features={others if len(others) <= 12 else '[...]'}"
+    return DataError(f"{who}, line {line}, column {name!r} expects a number, got {cell!r}; {advice}")
+
+
+def _targets(choice: Choice) -> list[str]:
+    return choice.targets or [choice.features[column] for column in choice.target_columns or ()]
 
 
 def _times(cells: Iterable[str], lines: list[int], who: str, name: str) -> np.ndarray:
@@ -134,6 +176,10 @@ def _no_time(who: str, line: int, name: str, cell: str) -> DataError:
         f"{who}, line {line}, column {name!r} expects a time, got {cell!r}; "
         f"write it as 2014-07-01 00:30:00, or all of them as numbers"
     )
+
+
+def _is_date(cell: str) -> bool:
+    return not _is_number(cell) and _instant(cell.strip()) is not None
 
 
 def _is_number(cell: str) -> bool:

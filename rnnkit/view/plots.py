@@ -134,6 +134,7 @@ def plot_forecast(series: Sequence, predicted: np.ndarray, rows: int = POINTS) -
             alpha=0.9,
             label=f"predicted {ahead} ahead",
         )
+        _name(axes, series.target_names, column, outputs)
         _tidy(axes)
     panels[0].set_title(f"{series.name}: the last {len(last)} rows with a target", loc="left")
     panels[-1].set_xlabel("row")
@@ -156,6 +157,7 @@ def plot_continuation(series: Sequence, ahead: np.ndarray, rows: int = 200) -> F
         axes.plot(np.arange(start, stop), known[:, column], color=TRUTH, linewidth=1.1, label="observed")
         joint = np.concatenate([known[-1:, column], ahead[:, column]])
         axes.plot(np.arange(stop - 1, stop + len(ahead)), joint, color=MODEL, linewidth=1.3, label="forecast")
+        _name(axes, series.feature_names, column, known.shape[1])
         _tidy(axes)
     panels[0].set_title(f"{series.name}: {len(ahead)} rows ahead, predictions fed back in", loc="left")
     panels[-1].set_xlabel("row")
@@ -190,6 +192,12 @@ def _patch(colour: str, label: str) -> Patch:
     from matplotlib.patches import Patch
 
     return Patch(color=colour, label=label)
+
+
+def _name(axes: Axes, names: tuple[str, ...] | None, column: int, columns: int) -> None:
+    """Say which column a panel shows, where there is more than one."""
+    if columns > 1:
+        axes.set_ylabel(names[column] if names is not None and len(names) == columns else f"column {column}")
 
 
 def _tidy(axes: Axes) -> None:
