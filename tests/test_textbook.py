@@ -12,7 +12,8 @@ def test_every_gradient_equals_the_complex_step(index):
     case = testing.random_case(np.random.default_rng(index), index)
     _, _, grads = testing.run_case(rk.backend("numpy"), case)
     assert testing.relative_difference(grads, testing.complex_step_gradients(case)) <= 1e-12
-    assert all(np.abs(g).max() > 0 for key, g in grads.params.items()), "a gradient that is all zero proves nothing"
+    if case.valid.any() and not case.reset.all():  # else h before every row is the initial state, which is zero
+        assert all(np.abs(g).max() > 0 for g in grads.params.values()), "a gradient that is all zero proves nothing"
 
 
 def test_the_complex_step_sees_a_wrong_gradient():

@@ -47,8 +47,8 @@ def forward(
     valid: np.ndarray | None = None,
 ) -> tuple[Tensor, State, Tape]:
     """See `rnnkit.backend.Backend.forward`; what is returned is detached, the tape holds the graph."""
-    reset, valid = check_arguments(model, params, x, state, reset, valid)
     check_tensors(params, x, state)
+    reset, valid = check_arguments(model, params, x, state, reset, valid)
     with torch.enable_grad():
         weights, before = leaves(model, params), map_arrays(leaf, state)
         x = leaf(x)
@@ -161,8 +161,8 @@ def arrays(state: State) -> list[Tensor]:
 
 def check_tensors(params: Mapping[str, Tensor], x: Tensor, state: State) -> None:
     """Raises ModelError for anything that is no tensor of the dtype and on the device of the parameters."""
-    like = next(iter(params.values()))
-    named = [*params.items(), ("x", x), *(("state", a) for a in arrays(state))]
+    named = [*params.items(), ("x", x), *(("state", a) for a in (arrays(state) if isinstance(state, tuple) else ()))]
+    like = named[0][1]
     for label, a in named:
         if not isinstance(a, Tensor):
             raise ModelError(
