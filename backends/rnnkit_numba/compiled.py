@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import llvmlite
 import numba
+from numba import types
 from numba.core import config as untyped_config
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
@@ -42,7 +44,7 @@ def check_index(context: Any, builder: Any, indices: Any, lengths: Any, last: An
         end = builder.add(index, index.type(span) if isinstance(span, int) else span)
         outside = builder.or_(builder.icmp_signed("<", index, index.type(0)), builder.icmp_signed(">", end, length))
         with builder.if_then(outside, likely=False):
-            context.call_conv.return_user_exc(builder, IndexError, ("a vector leaves its array",))
+            context.call_conv.return_user_exc(builder, IndexError, ("a pointer leaves its array",))
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -82,10 +84,13 @@ class PackageCache(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled function for a signature, or None: not there, or not readable."""
         try:
-            return super().load_overload(sig, target_context)
+            found = super().load_overload(sig, target_context)
         except Exception:  # a truncated pickle or object file may raise anything
             self._discard()
-            return None
+            found = None
+        if found is None:
+            announce(sig)
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep a compiled function; where the disk is full or read-only the next process compiles again."""
@@ -96,6 +101,18 @@ class PackageCache(FunctionCache):
 
     def _discard(self) -> None:
         Path(self._cache_file._index_path).unlink(missing_ok=True)
+
+
+def announce(argument_types: Any) -> None:
+    """Say on stderr that somebody has to wait, once for each dtype."""
+    names = {str(a.dtype) for a in argument_types if isinstance(a, types.Array)} & {"float32", "float64"}
+    dtype = "float32" if "float32" in names else "float64" if names else None
+    if dtype and dtype not in ANNOUNCED:
+        ANNOUNCED.add(dtype)
+        print(f"rnnkit: compiling the {dtype} kernels for this machine, once ...", file=sys.stderr, flush=True)
+
+
+ANNOUNCED: set[str] = set()
 
 
 @cache

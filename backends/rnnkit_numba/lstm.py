@@ -90,7 +90,7 @@ def forward(x_RN, inputs, weights, gates_TBG, h_TBH, c_TBH, before_BH, hidden, r
     steps, lanes_B, gates = gates_TBG.shape
     width, row, one = gates // 4, lanes_B * gates, lanes(gates_TBG)
     state_row = lanes_B * width
-    x, x_row = pointer(x_RN, 0, x_RN.size), x_RN.shape[1]
+    x_row = x_RN.shape[1]
     weight_ih = pointer(weights, 0, inputs * gates)
     weight_hh = pointer(weights, inputs * gates, hidden * gates)
     bias = pointer(weights, (inputs + hidden) * gates, gates)

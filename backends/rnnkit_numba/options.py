@@ -8,6 +8,7 @@ from typing import Any
 from rnnkit.backend import BlockResult
 from rnnkit.errors import BackendError
 from rnnkit_numba import arrays, protocol, train
+from rnnkit_numba.stepper import Stepper
 
 
 def configure(*, threads: int = 0, **unknown: Any) -> WithThreads:
@@ -48,6 +49,7 @@ class WithThreads:
     from_numpy = staticmethod(arrays.from_numpy)
     to_numpy = staticmethod(arrays.to_numpy)
     configure = staticmethod(configure)
+    stepper = staticmethod(Stepper)
 
     def train_block(self, *arguments: Any, **settings: Any) -> BlockResult:
         """See `rnnkit.train.block.train_block`."""

@@ -5,7 +5,7 @@ after the other: full ones, and where N is no multiple of them, narrower ones at
 numbers a column, the one that begins at column n begins at number n K. N is always a whole number of vectors.
 
 All matrices are given by a pointer and the numbers from one of their rows to the next (0: one row for all).
-`plain_product` and `plain_transposed_product` (in `plain.py`) are what all of this computes.
+`plain.py` says in plain loops what all of this computes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A value of several floating-point numbers side by side, as wide as the processor's registers.
 
-Inside kernels `load` and `store` move a vector between registers and an array, `+ - * /` and the functions below
-work on all of its lanes at once. The functions take plain numbers too, so that one formula serves both.
+Inside kernels `load_at` and `store_at` move a vector between registers and memory, `+ - * /` and the functions
+below work on all of its lanes at once. The functions take plain numbers too, so that one formula serves both.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from numba import types
 from numba.core import cgutils
 from numba.core.datamodel.models import PrimitiveModel
 from numba.core.imputils import lower_builtin
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.core.typing import templates
 from numba.extending import intrinsic, register_model
 
 from rnnkit.errors import BackendError
-from rnnkit_numba.compiled import VECTOR_BYTES, check_index
+from rnnkit_numba.compiled import VECTOR_BYTES
 from rnnkit_numba.pointers import address
 
 
@@ -66,14 +66,17 @@ class VectorModel(PrimitiveModel):
         super().__init__(dmm, fe_type, ir.VectorType(dmm.lookup(fe_type.dtype).get_value_type(), fe_type.lanes))
 
 
-class Arithmetic(AbstractTemplate):
+class Arithmetic(templates.AbstractTemplate):
     """Two vectors of one type in, one out."""
 
     def generic(self, args: Any, kws: Any) -> Any:
         """The signature, or None."""
         if len(args) == 2 and isinstance(args[0], Vector) and args[0] == args[1]:
-            return signature(args[0], *args)
+            return templates.signature(args[0], *args)
         return None
+
+
+infer_global: Any = templates.infer_global
 
 
 def _lower(instruction: str) -> Any:
@@ -129,62 +132,6 @@ def whole_constant(kind: Any, value: int) -> Any:
     return ir.Constant(kind, [value] * kind.count if isinstance(kind, ir.VectorType) else value)
 
 
-def _element_pointer(context: Any, builder: Any, array_type: Any, array: Any, index_type: Any, index: Any, size: int):
-    array_value = context.make_array(array_type)(context, builder, array)
-    indices = cgutils.unpack_tuple(builder, index)
-    strides = cgutils.unpack_tuple(builder, array_value.strides)
-    lengths = cgutils.unpack_tuple(builder, array_value.shape)
-    check_index(context, builder, indices, lengths, size)
-    itemsize = ir.Constant(ir.IntType(64), array_type.dtype.bitwidth // 8)
-    # every array that kernels see is contiguous along its last axis
-    strides = [*strides[:-1], itemsize]
-    offset = ir.Constant(ir.IntType(64), 0)
-    for i, stride in zip(indices, strides, strict=True):
-        offset = builder.add(offset, builder.mul(i, stride))
-    raw = builder.bitcast(array_value.data, ir.IntType(8).as_pointer())
-    return builder.gep(raw, [offset])
-
-
-def _index_fits(array: Any, index: Any) -> bool:
-    return isinstance(array, types.Array) and isinstance(index, types.UniTuple) and index.count == array.ndim
-
-
-@intrinsic
-def _load(typingctx: Any, array: Any, index: Any) -> Any:
-    if not _index_fits(array, index):
-        return None
-    vector = Vector(array.dtype)
-
-    def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-        pointer = _element_pointer(context, builder, array, arguments[0], index, arguments[1], vector.lanes)
-        kind = context.get_value_type(vector)
-        return builder.load(builder.bitcast(pointer, kind.as_pointer()), align=array.dtype.bitwidth // 8)
-
-    return vector(array, types.UniTuple(types.intp, array.ndim)), lower
-
-
-load: Any = _load
-"""`load(array, index)`: the vector that starts at an index, a tuple."""
-
-
-@intrinsic
-def _store(typingctx: Any, vector: Any, array: Any, index: Any) -> Any:
-    if not (_index_fits(array, index) and vector == Vector(array.dtype)):
-        return None
-
-    def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-        value, target, where = arguments
-        pointer = _element_pointer(context, builder, array, target, index, where, vector.lanes)
-        builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=array.dtype.bitwidth // 8)
-        return context.get_dummy_value()
-
-    return types.none(vector, array, types.UniTuple(types.intp, array.ndim)), lower
-
-
-store: Any = _store
-"""`store(vector, array, index)`: write a vector where an index, a tuple, says."""
-
-
 @intrinsic
 def _lanes(typingctx: Any, array: Any) -> Any:
     if not isinstance(array, types.Array):
@@ -195,22 +142,6 @@ def _lanes(typingctx: Any, array: Any) -> Any:
 
 lanes: Any = _lanes
 """`lanes(array)`: numbers in a vector of the array's dtype."""
-
-
-@intrinsic
-def _everywhere(typingctx: Any, array: Any, number: Any) -> Any:
-    if not (isinstance(array, types.Array) and number == array.dtype):
-        return None
-    vector = Vector(array.dtype)
-
-    def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-        return splat(builder, arguments[1], context.get_value_type(vector))
-
-    return vector(array, number), lower
-
-
-everywhere: Any = _everywhere
-"""`everywhere(array, number)`: a number of the array's dtype in every lane."""
 
 
 @intrinsic
@@ -314,7 +245,7 @@ def _load_at(typingctx: Any, pointer: Any, offset: Any) -> Any:
     vector = Vector(pointer.dtype)
 
     def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-        where = address(builder, *arguments, context.get_value_type(vector))
+        where = address(builder, arguments[0], arguments[1], context.get_value_type(vector))
         return builder.load(where, align=pointer.dtype.bitwidth // 8)
 
     return vector(pointer, types.intp), lower
@@ -330,8 +261,8 @@ def _store_at(typingctx: Any, vector: Any, pointer: Any, offset: Any) -> Any:
         return None
 
     def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-        value, *where = arguments
-        builder.store(value, address(builder, *where, value.type), align=pointer.dtype.bitwidth // 8)
+        value, start, number = arguments
+        builder.store(value, address(builder, start, number, value.type), align=pointer.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.none(vector, pointer, types.intp), lower

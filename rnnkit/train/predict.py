@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
+from rnnkit.backend import Backend
 from rnnkit.data import Sequence
 from rnnkit.errors import DataError, ModelError
 from rnnkit.model.initialisers import initial_state
+from rnnkit.model.layers import Chain
 from rnnkit.model.losses import CrossEntropy, row_loss
+from rnnkit.model.state import State
 from rnnkit.train.passes import WARM_ROWS, outputs, scored_outputs
 from rnnkit.train.run import Run
 from rnnkit.train.targets import check_fit, targets_for
@@ -194,14 +200,23 @@ class Stream:
         if lanes < 1:
             raise ModelError(f"Stream expects at least one lane, got lanes={lanes}")
         self.run, self.lanes = run, lanes
-        self._params = run.backend.from_numpy(run.params)
-        self.reset()
+        self._shape, self._dtype = (lanes, run.model.inputs), np.dtype(run.dtype)
+        params = run.backend.from_numpy(run.params)
+        make = getattr(run.backend, "stepper", None) or partial(ForwardStepper, run.backend)
+        self._stepper = make(run.model, params, lanes, self._initial_state())
+
+    @property
+    def state(self) -> State:
+        """What the model remembers."""
+        return self._stepper.state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._stepper.state = state
 
     def reset(self) -> None:
         """Start again from the initial state."""
-        dtype = np.dtype(self.run.dtype)
-        layers = self.run.model.layers
-        self.state = self.run.backend.from_numpy(tuple(initial_state(layer, self.lanes, dtype) for layer in layers))
+        self.state = self._initial_state()
 
     def step(self, x: np.ndarray) -> np.ndarray:
         """Read one row a lane, `(B, F)`, in the data's own units, and predict `(B, O)` in those units.
@@ -209,18 +224,30 @@ class Stream:
         Raises:
             ModelError: another shape.
         """
-        run = self.run
-        row = np.asarray(x, run.dtype)
-        if row.shape != (self.lanes, run.model.inputs):
-            raise ModelError(
-                f"Stream.step expects a row of shape {(self.lanes, run.model.inputs)} (lanes, features), "
-                f"got {row.shape}"
-            )
-        if run.scaler is not None:
-            row = run.scaler.scale_x(row).astype(run.dtype, copy=False)
-        y, self.state, _ = run.backend.forward(run.model, self._params, run.backend.from_numpy(row[None]), self.state)
-        predicted = run.backend.to_numpy(y)[0]
-        return predicted if run.scaler is None else run.scaler.unscale_y(predicted)
+        row, scaler = np.asarray(x, self._dtype), self.run.scaler
+        if row.shape != self._shape:
+            raise ModelError(f"Stream.step expects a row of shape {self._shape} (lanes, features), got {row.shape}")
+        if scaler is None:
+            return self._stepper.step(row)
+        return scaler.unscale_y(self._stepper.step(scaler.scale_x(row).astype(self._dtype, copy=False)))
+
+    def _initial_state(self) -> State:
+        layers = self.run.model.layers
+        return self.run.backend.from_numpy(tuple(initial_state(layer, self.lanes, self._dtype) for layer in layers))
+
+
+class ForwardStepper:
+    """A backend's `forward` as a stepper, for one that brings none: see `rnnkit.backend.Backend`."""
+
+    def __init__(self, backend: Backend, model: Chain, params: Mapping[str, Any], lanes: int, state: State) -> None:
+        self._backend, self._model, self._params = backend, model, params
+        self.state = state
+
+    def step(self, x: np.ndarray) -> np.ndarray:
+        """One row of `lanes` lanes: `(B, I)` in, `(B, O)` out, NumPy arrays."""
+        engine = self._backend
+        y, self.state, _ = engine.forward(self._model, self._params, engine.from_numpy(x[None]), self.state)
+        return engine.to_numpy(y)[0]
 
 
 def _seen_by(run: Run, series: Sequence) -> Sequence:
