@@ -16,7 +16,7 @@ from rnnkit_numba.plain import (
     plain_transposed_product,
 )
 from rnnkit_numba.pointers import pointer
-from rnnkit_numba.products import INNER, PANEL_VECTORS, SUMMED, add_rows, add_transposed_product, product
+from rnnkit_numba.products import INNER, PANEL_VECTORS, SUMMED, add_rows, add_transposed_product, product, row_product
 from rnnkit_numba.tiles import TILE_ROWS, TILE_VECTORS
 from rnnkit_numba.vectors import lanes, lanes_of
 
@@ -30,6 +30,12 @@ def run_product(a_MK, packed, c0_N, c_MN):
     rows, columns = c_MN.shape
     inner = a_MK.shape[1]
     product(a, inner, b, pointer(c0_N, 0, columns), 0, c, columns, rows, columns, inner, lanes(c_MN))
+
+
+@entry
+def run_row(a_K, packed, c_N):
+    a, b, c = pointer(a_K, 0, a_K.size), pointer(packed, 0, packed.size), pointer(c_N, 0, c_N.size)
+    row_product(a, b, c, c_N.size, a_K.size, lanes(c_N))
 
 
 @entry
@@ -72,6 +78,20 @@ def test_products_are_the_twins_bit_by_bit(dtype, rows, vectors):
     run_product(a, plain_pack(b, one, TILE_VECTORS), c0, got)
     plain_product(a, b, wanted)
     np.testing.assert_array_equal(got, wanted)
+
+
+@KINDS
+@pytest.mark.parametrize("inner", [0, 1, 2, 3, 4, 5, 10, 15, 64])
+@pytest.mark.parametrize("vectors", range(1, 2 * TILE_VECTORS + 1))
+def test_a_single_row_is_the_twins_to_rounding(dtype, inner, vectors):
+    rng = np.random.default_rng(inner * 100 + vectors)
+    one = lanes_of(dtype)
+    a, b = rng.normal(size=(1, inner)).astype(dtype), rng.normal(size=(inner, vectors * one)).astype(dtype)
+    got = rng.normal(size=vectors * one).astype(dtype)
+    wanted = got[None].copy()
+    run_row(a[0], plain_pack(b, one, TILE_VECTORS), got)
+    plain_product(a, b, wanted)
+    np.testing.assert_allclose(got, wanted[0], rtol=0, atol=(inner + 1) * 4 * np.finfo(dtype).eps)
 
 
 @KINDS

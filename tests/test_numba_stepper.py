@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import rnnkit_numba as compiled
+from rnnkit_numba.protocol import PIECE_ROWS
 
 import rnnkit as rk
 from rnnkit.errors import ModelError
@@ -63,3 +64,17 @@ def test_a_stream_has_the_same_outputs_with_and_without_a_stepper():
     ours.reset()
     theirs.reset()
     np.testing.assert_allclose(ours.step(row), theirs.step(row), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("steps", "lanes"), [(1, 1), (PIECE_ROWS, 2), (3 * PIECE_ROWS + 5, 1), (PIECE_ROWS + 1, 20)])
+def test_a_pass_without_tape_is_the_forward_pass(steps, lanes, dtype):
+    rng = np.random.default_rng(0)
+    params, state = rk.setup(MODEL, 0, lanes, dtype)
+    x = rng.normal(size=(steps, lanes, 3)).astype(dtype)
+    reset, valid = rng.random((steps, lanes)) < 0.1, rng.random((steps, lanes)) < 0.8
+    y, end, _ = compiled.forward(MODEL, params, x, state, reset, valid)
+    got, got_end = compiled.outputs(MODEL, params, x, state, reset, valid)
+    assert got.tobytes() == y.tobytes()
+    for a, b in zip(got_end, end, strict=True):
+        assert [p.tobytes() for p in a] == [p.tobytes() for p in b]

@@ -6,10 +6,21 @@ numbers (`layout.py`). One compilation for each of float32 and float64 therefore
 
 from rnnkit_numba.arrays import from_numpy, to_numpy
 from rnnkit_numba.options import configure
-from rnnkit_numba.protocol import backward, forward, update
+from rnnkit_numba.protocol import backward, forward, outputs, update
 from rnnkit_numba.stepper import Stepper as stepper
 from rnnkit_numba.train import train_block
 
 name = "numba"
 
-__all__ = ["backward", "configure", "forward", "from_numpy", "name", "stepper", "to_numpy", "train_block", "update"]
+__all__ = [
+    "backward",
+    "configure",
+    "forward",
+    "from_numpy",
+    "name",
+    "outputs",
+    "stepper",
+    "to_numpy",
+    "train_block",
+    "update",
+]

@@ -68,7 +68,9 @@ def sigmoid(a):
     one = like(a, 1.0)
     zero = one - one
     top = like(a, 88.3 if bits(a) == 32 else 709.0)  # beyond, 2^n would be infinite
-    x = where_less(a, zero - top, top, where_less(top, a, zero - top, zero - a))  # NaN passes
+    x = zero - a
+    x = where_less(top, x, top, x)  # this way round they are a minimum and a maximum that let NaN pass
+    x = where_less(x, zero - top, zero - top, x)
     r, scale = split(x)
     y = one / (one + fma(scale, exponential_less_one(r), scale))
     return where_less(a, zero - top, zero, y)

@@ -32,7 +32,7 @@ from __future__ import annotations
 from rnnkit_numba.activations import sigmoid, tanh
 from rnnkit_numba.compiled import inlined, kernel
 from rnnkit_numba.pointers import pointer
-from rnnkit_numba.products import add_rows, add_transposed_product, product
+from rnnkit_numba.products import add_rows, add_transposed_product, product, row_product
 from rnnkit_numba.vectors import fma, lanes, like, load_at, store_at
 
 GATES_IN_CACHE = 2**18
@@ -122,7 +122,10 @@ def forward(x_RN, inputs, weights, gates_TBG, h_TBH, c_TBH, before_BH, hidden, r
                 for j in range(width):
                     before_BH[b, j] = 0 if reset_TB[t, b] else h_TBH[t, b, j]  # (1)
             h_before = before
-        product(h_before, width, weight_hh, a, gates, a, gates, lanes_B, gates, hidden, one)  # (2)
+        if lanes_B == 1:
+            row_product(h_before, weight_hh, a, gates, hidden, one)  # (2)
+        else:
+            product(h_before, width, weight_hh, a, gates, a, gates, lanes_B, gates, hidden, one)  # (2)
         for b in range(lanes_B):
             cold = reset_TB[t, b]
             if not valid_TB[t, b]:
@@ -196,9 +199,11 @@ def backward(
                 one,
                 reset_TB[t, b],
             )  # (6'), (5'), (4'), (3')
-        product(
-            pointer(gates_TBG, t * row, row), gates, weight_hh, d_h, width, d_h, width, lanes_B, width, gates, one
-        )  # (2')
+        d_a_t = pointer(gates_TBG, t * row, row)
+        if lanes_B == 1:
+            row_product(d_a_t, weight_hh, d_h, width, gates, one)  # (2')
+        else:
+            product(d_a_t, gates, weight_hh, d_h, width, d_h, width, lanes_B, width, gates, one)  # (2')
         for b in range(lanes_B):
             if reset_TB[t, b]:
                 for j in range(width):

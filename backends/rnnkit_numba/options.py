@@ -44,6 +44,7 @@ class WithThreads:
 
     name = "numba"
     forward = staticmethod(protocol.forward)
+    outputs = staticmethod(protocol.outputs)
     backward = staticmethod(protocol.backward)
     update = staticmethod(protocol.update)
     from_numpy = staticmethod(arrays.from_numpy)

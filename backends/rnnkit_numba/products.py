@@ -128,6 +128,25 @@ def product(a, a_row, packed, c0, c0_row, c, c_row, rows, columns, inner, one):
         n += width
 
 
+row_4, row_2, row_1 = make_tile(1, 4, 2), make_tile(1, 2, 4), make_tile(1, 1, 4)
+
+
+@kernel
+def row_product(a, packed, c, columns, inner, one):
+    """`c[n] += Σ_k a[k] b[k, n]` for a packed b: the recurrence of a single lane, which nothing else can overlap."""
+    n = 0
+    while n < columns:
+        width = panel_width(columns - n, one)
+        b, c_n = forward(packed, n * inner), forward(c, n)
+        if TILE_VECTORS == 4 and width == 4 * one:
+            row_4(a, 0, 1, b, width, c_n, 0, c_n, 0, inner)
+        elif width == 2 * one:
+            row_2(a, 0, 1, b, width, c_n, 0, c_n, 0, inner)
+        else:
+            row_1(a, 0, 1, b, width, c_n, 0, c_n, 0, inner)
+        n += width
+
+
 @kernel
 def add_transposed_product(a, a_row, b, b_row, c, c_row, rows, outer, columns, one, panel):
     """`c[m, n] += Σ_r a[r, m] b[r, n]`: the gradient of a weight, r counting rows and lanes.

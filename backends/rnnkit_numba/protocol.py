@@ -30,6 +30,9 @@ from rnnkit_numba.window import backward as window_backward
 from rnnkit_numba.window import forward as window_forward
 from rnnkit_numba.window import read_outputs, read_state, start
 
+PIECE_ROWS = 64
+"""Rows of a pass without tape that are computed together; they should stay in the cache."""
+
 
 class Tape(NamedTuple):
     """What `backward` needs of a forward pass: for every layer the numbers that its module counts.
@@ -77,6 +80,39 @@ def forward(
         BLOCK_LANES,
     )
     return y, unflatten_state(model, flat_state), Tape(model, reset, valid, tape)
+
+
+def outputs(
+    model: Chain,
+    params: Mapping[str, Any],
+    x: Any,
+    state: State,
+    reset: np.ndarray | None = None,
+    valid: np.ndarray | None = None,
+) -> tuple[np.ndarray, State]:
+    """`forward` without its tape, in memory that does not grow with the rows: see `rnnkit.backend.Backend`."""
+    reset, valid = check_arguments(model, params, x, state, reset, valid)
+    dtype = common_dtype(dict(params))
+    steps, lanes = reset.shape
+    plan = layout(model, PIECE_ROWS, dtype)
+    flat_state = flatten_state(model, state, lanes, dtype)
+    y = np.empty((steps, lanes, model.outputs), dtype)
+    here = min(lanes, BLOCK_LANES)
+    run_outputs(
+        plan.table,
+        flatten(parameter_shapes(model), params, dtype),
+        np.zeros(plan.packed, dtype),
+        np.empty(here * plan.tape, dtype),
+        np.empty(plan.scratch(here, dtype), dtype),
+        plain(x, dtype),
+        plain(reset, np.bool_),
+        plain(valid, np.bool_),
+        flat_state,
+        y,
+        BLOCK_LANES,
+        PIECE_ROWS,
+    )
+    return y, unflatten_state(model, flat_state)
 
 
 def backward(
@@ -158,6 +194,26 @@ def run_forward(table, params, packed, tape, work, x_TBI, reset_TB, valid_TB, st
         read_outputs(table, block_tape, valid, y_TBO[:, first:last], y_TBO.shape[2])
         for b in range(first, last):
             read_state(table, block_tape, steps, here, b - first, steps, state_BS[b])
+
+
+@entry
+def run_outputs(table, params, packed, tape, work, x_TBI, reset_TB, valid_TB, state_BS, y_TBO, block_lanes, piece_rows):
+    """A window of all lanes, a piece of its rows after the other on one small tape."""
+    steps, lanes = reset_TB.shape
+    tape_lane = tape.size // min(lanes, block_lanes)
+    pack(table, params, packed, 0, 1)
+    for first in range(0, lanes, block_lanes):
+        last = min(first + block_lanes, lanes)
+        here = last - first
+        block_tape = vector(tape, 0, here * tape_lane)
+        for t in range(0, steps, piece_rows):
+            end = min(t + piece_rows, steps)
+            reset, valid = reset_TB[t:end, first:last], valid_TB[t:end, first:last]
+            start(table, block_tape, x_TBI[t:end, first:last], state_BS[first:last], valid)
+            window_forward(table, packed, block_tape, work, reset, valid)
+            read_outputs(table, block_tape, valid, y_TBO[t:end, first:last], y_TBO.shape[2])
+            for b in range(first, last):
+                read_state(table, block_tape, end - t, here, b - first, end - t, state_BS[b])
 
 
 @entry
