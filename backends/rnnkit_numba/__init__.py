@@ -9,6 +9,7 @@ from rnnkit_numba.options import configure
 from rnnkit_numba.protocol import backward, forward, outputs, update
 from rnnkit_numba.stepper import Stepper as stepper
 from rnnkit_numba.train import train_block
+from rnnkit_numba.warm import warmup
 
 name = "numba"
 
@@ -23,4 +24,5 @@ __all__ = [
     "to_numpy",
     "train_block",
     "update",
+    "warmup",
 ]
