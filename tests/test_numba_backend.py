@@ -525,7 +525,7 @@ def test_arrays_that_do_not_fit_are_refused():
         compiled.backward(CHAINS["lstm"], setup(CHAINS["lstm"], dtype="float64")[0], tape, c.d_y)
     half = {key: p.astype(np.float16) for key, p in c.params.items()}
     with pytest.raises(ModelError, match="cannot run parameters of dtype float16"):
-        compiled.forward(c.model, half, c.x, c.state)
+        compiled.forward(c.model, half, c.x.astype(np.float16), c.state)
     with pytest.raises(ModelError, match="expects arrays like the parameters"):
         compiled.update(SGD(), c.params, {}, RuleState(0, {}))
 

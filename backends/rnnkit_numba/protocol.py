@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnkit.backend import Gradients, check_arguments
 from rnnkit.errors import ModelError
-from rnnkit.model import Chain, Rule, RuleState, State, parameter_shapes
+from rnnkit.model import Chain, Rule, RuleState, State, parameter_shapes, slot_names
 from rnnkit_numba.arrays import common_dtype, plain
 from rnnkit_numba.compiled import entry
 from rnnkit_numba.layout import (
@@ -168,7 +168,7 @@ def update(
     run_update(code, settings, float(rule.learning_rate), count, flat, grad, slots)
     return unflatten(shapes, flat, params), RuleState(
         count,
-        {name: unflatten(shapes, row, params) for name, row in zip(rule_state.slots, slots, strict=True)},
+        {name: unflatten(shapes, row, params) for name, row in zip(slot_names(rule), slots, strict=True)},
     )
 
 

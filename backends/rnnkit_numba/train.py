@@ -8,7 +8,7 @@ import numpy as np
 
 from rnnkit.backend import BlockResult, check_arguments
 from rnnkit.errors import ModelError
-from rnnkit.model import Chain, Clip, CrossEntropy, Loss, Rule, RuleState, State, parameter_shapes
+from rnnkit.model import Chain, Clip, CrossEntropy, Loss, Rule, RuleState, State, parameter_shapes, slot_names
 from rnnkit_numba.arrays import common_dtype, plain
 from rnnkit_numba.compiled import entry, kernel
 from rnnkit_numba.layout import (
@@ -134,7 +134,7 @@ def train_on(
         BLOCK_LANES,
     )
     done, count = run_threads(team, barrier, lambda thread: run_block(thread, team, barrier, *arguments))
-    slot_trees = {name: unflatten(shapes, row, params) for name, row in zip(rule_state.slots, slots, strict=True)}
+    slot_trees = {name: unflatten(shapes, row, params) for name, row in zip(slot_names(rule), slots, strict=True)}
     return BlockResult(
         unflatten(shapes, flat, params),
         RuleState(count, slot_trees),
