@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import rnnkit_numba as compiled
-from rnnkit_numba.protocol import PIECE_ROWS
+from rnnkit_numba.protocol import PIECE_ROWS, run_backward, run_forward, run_outputs, run_update
+from rnnkit_numba.stepper import run_step
+from rnnkit_numba.train import run_block
 
 import rnnkit as rk
 from rnnkit.errors import ModelError
@@ -78,3 +80,18 @@ def test_a_pass_without_tape_is_the_forward_pass(steps, lanes, dtype):
     assert got.tobytes() == y.tobytes()
     for a, b in zip(got_end, end, strict=True):
         assert [p.tobytes() for p in a] == [p.tobytes() for p in b]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nothing_is_compiled_after_warmup(dtype):
+    compiled.warmup((dtype,))
+    entries = (run_block, run_forward, run_backward, run_update, run_outputs, run_step)
+    before = [len(f.signatures) for f in entries]
+    assert min(before) >= 1
+    params, state = rk.setup(MODEL, 0, 20, dtype)
+    x = np.ones((5, 20, 3), dtype)
+    y, _, tape = compiled.forward(MODEL, params, x, state)
+    compiled.backward(MODEL, params, tape, y)
+    compiled.outputs(MODEL, params, x, state)
+    compiled.stepper(MODEL, params, 20, state).step(x[0])
+    assert [len(f.signatures) for f in entries] == before
