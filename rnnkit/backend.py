@@ -67,8 +67,11 @@ class Backend(Protocol):
     the initial state before row t, whether the row is valid or not, and no gradient crosses. Where `valid[t, b]` is
     false the state of every layer is held, the output row is zero, and x and `d_y` there have no influence.
 
-    A backend may bring two more: `train_block` (see `rnnkit.train.block.train_block`, which composes it from the
-    five), and `configure(**options)`, which returns the backend with options set, such as `device="cuda"`.
+    A backend may bring four more: `train_block` (see `rnnkit.train.block.train_block`, which composes it from the
+    five); `outputs`, which takes what `forward` takes and returns `y, state`, without a tape; `configure(**options)`,
+    which returns the backend with options set, such as `device="cuda"`; and `stepper(model, params, lanes, state)`,
+    an object for `rk.Stream` with `step(x)`, which reads one NumPy row `(B, I)` and returns a new `(B, O)`, and a
+    `state` that can be read and replaced.
     A model, loss or rule that a backend cannot run raises `ModelError`.
     """
 

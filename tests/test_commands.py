@@ -729,3 +729,17 @@ def test_the_taxi_example_beats_persistence_by_far(tmp_path, monkeypatch):
     found = rk.evaluate(run, series.split(0.7, 0.15)[2])
     assert found.persistence is not None
     assert found.model.mae < 0.65 * found.persistence.mae
+
+
+def test_warmup_leaves_nothing_to_compile(capfd):
+    assert main(["warmup"]) == 0
+    capfd.readouterr()
+    code = "import rnnkit_numba; rnnkit_numba.warmup()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "compiling" not in done.stderr
+
+
+def test_threads_are_the_backends_to_take(home, capsys):
+    assert main(["train", "a.toml", "--backend", "numba", "--threads", "2", "--train.epochs", "1", "--out", "two"]) == 0
+    assert main(["train", "a.toml", "--backend", "numpy", "--threads", "2"]) == 2
+    assert "backend 'numpy' takes no options, got threads" in capsys.readouterr().err

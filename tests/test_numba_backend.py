@@ -291,7 +291,11 @@ def test_one_compilation_serves_every_architecture():
             case(chain, dtype=dtype).run(compiled)
             train(compiled.train_block, chain, block_of(chain), dtype=dtype)
     for function in (run_forward, run_backward, run_block):
-        assert sorted(str(s[1].dtype) for s in function.signatures) == ["float32", "float64"]
+        dtypes = [
+            next(str(a.dtype) for a in s if str(getattr(a, "dtype", "")).startswith("float"))
+            for s in function.signatures
+        ]
+        assert sorted(dtypes) == ["float32", "float64"]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=repr)
@@ -507,7 +511,7 @@ def test_unknown_descriptions_are_refused():
     with pytest.raises(ModelError, match=r"moments \('m', 'v'\) for Adam"):
         go(rule=Adam())
     with pytest.raises(ModelError, match="backend 'numba' cannot run the layer Unknown"):
-        extent(Unknown(), 3)
+        extent(Unknown(), 3, 8)
 
 
 def test_arrays_that_do_not_fit_are_refused():

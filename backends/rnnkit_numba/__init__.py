@@ -5,9 +5,24 @@ numbers (`layout.py`). One compilation for each of float32 and float64 therefore
 """
 
 from rnnkit_numba.arrays import from_numpy, to_numpy
-from rnnkit_numba.protocol import backward, forward, update
+from rnnkit_numba.options import configure
+from rnnkit_numba.protocol import backward, forward, outputs, update
+from rnnkit_numba.stepper import Stepper as stepper
 from rnnkit_numba.train import train_block
+from rnnkit_numba.warm import warmup
 
 name = "numba"
 
-__all__ = ["backward", "forward", "from_numpy", "name", "to_numpy", "train_block", "update"]
+__all__ = [
+    "backward",
+    "configure",
+    "forward",
+    "from_numpy",
+    "name",
+    "outputs",
+    "stepper",
+    "to_numpy",
+    "train_block",
+    "update",
+    "warmup",
+]

@@ -13,6 +13,8 @@ from rnnkit.backend import map_arrays
 from rnnkit.errors import ModelError
 from rnnkit.model import DTYPES
 
+KNOWN = frozenset(np.dtype(name) for name in DTYPES)
+
 
 def from_numpy(tree: Any) -> Any:
     """A tree of NumPy arrays as contiguous ones; what is contiguous already is not copied."""
@@ -35,9 +37,10 @@ def common_dtype(params: dict[str, np.ndarray]) -> np.dtype:
     Raises:
         ModelError: parameters of several dtypes, or of one other than float32 and float64.
     """
-    dtypes = sorted({np.dtype(p.dtype).name for p in params.values()})
-    if len(dtypes) != 1 or dtypes[0] not in DTYPES:
+    dtypes = {p.dtype for p in params.values()}
+    if len(dtypes) != 1 or dtypes.isdisjoint(KNOWN):
+        names = sorted(np.dtype(dtype).name for dtype in dtypes)
         raise ModelError(
-            f"backend 'numba' cannot run parameters of dtype {', '.join(dtypes)}; make them all float32 or all float64"
+            f"backend 'numba' cannot run parameters of dtype {', '.join(names)}; make them all float32 or all float64"
         )
-    return np.dtype(dtypes[0])
+    return next(iter(dtypes))

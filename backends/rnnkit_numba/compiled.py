@@ -7,6 +7,8 @@ in any other file of this package. Here the name of an entry's cache file carrie
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -17,9 +19,11 @@ import numba
 from numba import types
 from numba.core import config as untyped_config
 from numba.core.caching import FunctionCache, IndexDataCacheFile
-from numba.extending import intrinsic
 
 config: Any = untyped_config
+
+VECTOR_BYTES = "RNNKIT_VECTOR_BYTES"
+"""Environment variable: bytes of a vector, instead of what the processor has; read once, at import."""
 
 # Strict IEEE arithmetic: no fastmath, and a fused multiply-add only where `fma` is written. A kernel is
 # compiled once for each entry that calls it, and the linker may pick any of the copies: strictness makes all of
@@ -31,23 +35,26 @@ OPTIONS: dict[str, Any] = {"fastmath": False, "error_model": "numpy"}
 INTERNAL: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
-def _fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
-    if not (isinstance(a, types.Float) and a == b == c):
-        return None
-
-    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fma(*arguments)
-
-    return a(a, b, c), lower
-
-
-fma: Any = intrinsic(_fma)
-"""`fma(a, b, c)`: a b + c, rounded once; all three of one floating type."""
+def check_index(context: Any, builder: Any, indices: Any, lengths: Any, last: Any) -> None:
+    """Under NUMBA_BOUNDSCHECK, raise IndexError where `last` numbers from an index on leave their array."""
+    if not config.BOUNDSCHECK:
+        return
+    spans = [1] * (len(indices) - 1) + [last]
+    for index, length, span in zip(indices, lengths, spans, strict=True):
+        end = builder.add(index, index.type(span) if isinstance(span, int) else span)
+        outside = builder.or_(builder.icmp_signed("<", index, index.type(0)), builder.icmp_signed(">", end, length))
+        with builder.if_then(outside, likely=False):
+            context.call_conv.return_user_exc(builder, IndexError, ("a pointer leaves its array",))
 
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function that other compiled functions call."""
     return numba.njit(**OPTIONS, **INTERNAL)(function)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a function of a few numbers or vectors that always becomes part of its caller."""
+    return numba.njit(forceinline=True, **OPTIONS, **INTERNAL)(function)
 
 
 def entry(function: Callable[..., Any]) -> Any:
@@ -77,10 +84,13 @@ class PackageCache(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled function for a signature, or None: not there, or not readable."""
         try:
-            return super().load_overload(sig, target_context)
+            found = super().load_overload(sig, target_context)
         except Exception:  # a truncated pickle or object file may raise anything
             self._discard()
-            return None
+            found = None
+        if found is None:
+            announce(sig)
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep a compiled function; where the disk is full or read-only the next process compiles again."""
@@ -93,11 +103,23 @@ class PackageCache(FunctionCache):
         Path(self._cache_file._index_path).unlink(missing_ok=True)
 
 
+def announce(argument_types: Any) -> None:
+    """Say on stderr that somebody has to wait, once for each dtype."""
+    names = {str(a.dtype) for a in argument_types if isinstance(a, types.Array)} & {"float32", "float64"}
+    dtype = "float32" if "float32" in names else "float64" if names else None
+    if dtype and dtype not in ANNOUNCED:
+        ANNOUNCED.add(dtype)
+        print(f"rnnkit: compiling the {dtype} kernels for this machine, once ...", file=sys.stderr, flush=True)
+
+
+ANNOUNCED: set[str] = set()
+
+
 @cache
 def source_digest(folder: Path) -> str:
     """Sixteen hexadecimal digits for a folder's sources and whatever else shapes their machine code."""
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
-    digest.update(f"{config.BOUNDSCHECK} {config.OPT}".encode())
+    digest.update(f"{config.BOUNDSCHECK} {config.OPT} {os.environ.get(VECTOR_BYTES)}".encode())
     for source in sorted(folder.glob("*.py")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     return digest.hexdigest()[:16]

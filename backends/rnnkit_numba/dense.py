@@ -4,73 +4,65 @@
     (2)  y = activation(a)                  (2')  d_a = d_y ⊙ activation'(a)
 
 Tape: the O outputs a row and lane, from which each activation's derivative follows; the inputs are kept by
-the layer before. `backward` writes d_a over d_y.
+the layer before. `backward` writes d_a over d_y. Rows are padded to whole vectors.
 """
 
 from __future__ import annotations
 
 from rnnkit_numba.activations import RELU, SIGMOID, TANH, relu, sigmoid, tanh
 from rnnkit_numba.compiled import kernel
-from rnnkit_numba.products import (
-    add_product,
-    add_rows,
-    add_transpose,
-    add_transposed_product,
-    fill_rows,
-    transpose,
-)
-from rnnkit_numba.views import copy, fill, vector
+from rnnkit_numba.pointers import pointer
+from rnnkit_numba.products import add_rows, add_transposed_product, product
+from rnnkit_numba.vectors import lanes, like, load_at, store_at, where_less
 
 
 @kernel
-def pack(weight_OI, bias_O, weight_IO, packed_bias_O):
-    """Parameters as the forward pass reads them: the weight transposed."""
-    transpose(weight_OI, weight_IO)
-    copy(bias_O, packed_bias_O)
-
-
-@kernel
-def unpack(d_weight_IO, d_packed_bias_O, d_weight_OI, d_bias_O):
-    """Add the gradients of one block of lanes, as `backward` leaves them, to those of the parameters."""
-    add_transpose(d_weight_IO, d_weight_OI)
-    for j in range(d_bias_O.shape[0]):
-        d_bias_O[j] += d_packed_bias_O[j]
-
-
-@kernel
-def forward(x_RI, weight_IO, bias_O, y_RO, activation):
-    """Fill `y`."""
-    one = y_RO.dtype.type(1)
-    fill_rows(bias_O, y_RO)  # (1)
-    add_product(x_RI, weight_IO, y_RO)  # (1)
-    y_N = vector(y_RO, 0, y_RO.size)
+def forward(x_RN, inputs, weights, y_RO, activation):
+    """Fill `y`; `weights` are the weight in panels, then the bias."""
+    rows, width = y_RO.shape
+    one, y = lanes(y_RO), pointer(y_RO, 0, y_RO.size)
+    bias = pointer(weights, inputs * width, width)
+    x, weight = pointer(x_RN, 0, rows * x_RN.shape[1]), pointer(weights, 0, inputs * width)
+    product(x, x_RN.shape[1], weight, bias, 0, y, width, rows, width, inputs, one)  # (1)
     if activation == TANH:
-        for j in range(y_N.size):
-            y_N[j] = tanh(y_N[j])  # (2)
+        for j in range(0, y_RO.size, one):
+            store_at(tanh(load_at(y, j)), y, j)  # (2)
     elif activation == RELU:
-        for j in range(y_N.size):
-            y_N[j] = relu(y_N[j], one)  # (2)
+        for j in range(0, y_RO.size, one):
+            store_at(relu(load_at(y, j)), y, j)  # (2)
     elif activation == SIGMOID:
-        for j in range(y_N.size):
-            y_N[j] = sigmoid(y_N[j], one)  # (2)
+        for j in range(0, y_RO.size, one):
+            store_at(sigmoid(load_at(y, j)), y, j)  # (2)
 
 
 @kernel
-def backward(d_y_RO, x_RI, weight_OI, y_RO, d_weight_IO, d_bias_O, d_x_RI, activation, wants_d_x):
-    """Back-propagate: `d_weight` and `d_bias` are added to, `d_x` written where wanted, `d_y` used up."""
-    one = y_RO.dtype.type(1)
-    y_N, d_a_N = vector(y_RO, 0, y_RO.size), vector(d_y_RO, 0, d_y_RO.size)
+def backward(d_y_RO, x_RN, inputs, outputs, weights, zeros, y_RO, d_weights, d_x_RI, panel, activation, wants_d_x):
+    """Back-propagate: `d_weights` are added to, `d_x` is written where wanted, `d_y` used up.
+
+    `weights` is the weight as `(O, I)` in panels; see `lstm.backward` for `zeros` and `panel`.
+    """
+    rows, width = y_RO.shape
+    one, y, d_a = lanes(y_RO), pointer(y_RO, 0, y_RO.size), pointer(d_y_RO, 0, d_y_RO.size)
     if activation == TANH:
-        for j in range(y_N.size):
-            d_a_N[j] *= one - y_N[j] * y_N[j]  # (2')
+        for j in range(0, y_RO.size, one):
+            y_j = load_at(y, j)
+            store_at(load_at(d_a, j) * (like(y_j, 1.0) - y_j * y_j), d_a, j)  # (2')
     elif activation == RELU:
-        for j in range(y_N.size):
-            d_a_N[j] *= one - one if y_N[j] <= one - one else one  # (2')
+        for j in range(0, y_RO.size, one):
+            y_j = load_at(y, j)
+            slope = where_less(like(y_j, 0.0), y_j, like(y_j, 1.0), y_j)  # NaN stays NaN
+            store_at(load_at(d_a, j) * slope, d_a, j)  # (2')
     elif activation == SIGMOID:
-        for j in range(y_N.size):
-            d_a_N[j] *= y_N[j] * (one - y_N[j])  # (2')
-    add_transposed_product(x_RI, d_y_RO, d_weight_IO)  # (1')
-    add_rows(d_y_RO, d_bias_O)  # (1')
+        for j in range(0, y_RO.size, one):
+            y_j = load_at(y, j)
+            store_at(load_at(d_a, j) * (y_j * (like(y_j, 1.0) - y_j)), d_a, j)  # (2')
+    x, x_row = pointer(x_RN, 0, rows * x_RN.shape[1]), x_RN.shape[1]
+    d_weight, d_bias = pointer(d_weights, 0, inputs * width), pointer(d_weights, inputs * width, width)
+    scratch = pointer(panel, 0, panel.size)
+    add_transposed_product(x, x_row, d_a, width, d_weight, width, rows, inputs, width, one, scratch)  # (1')
+    add_rows(d_a, d_bias, rows, width, one)  # (1')
     if wants_d_x:
-        fill(vector(d_x_RI, 0, d_x_RI.size), one - one)
-        add_product(d_y_RO, weight_OI, d_x_RI)  # (1')
+        columns = d_x_RI.shape[1]
+        weight = pointer(weights, 0, outputs * columns)
+        d_x = pointer(d_x_RI, 0, d_x_RI.size)
+        product(d_a, width, weight, pointer(zeros, 0, columns), 0, d_x, columns, rows, columns, outputs, one)  # (1')

@@ -3,12 +3,16 @@
 Every row of the table is one layer; its columns say what the layer is and where its numbers stand:
 
     KIND, INPUTS, OUTPUTS, ACTIVATION    what it computes; OUTPUTS are the hidden units of an LSTM
-    PARAMETERS, PACKED                   its first parameter in the flat buffers
+    READ, WIDTH                          numbers of a row of its inputs and of its outputs on the tape
+    PARAMETERS                           its first parameter in the flat buffers
+    PACKED, BACK, GRADIENT               its weights in panels for the forward and the backward pass (`products.py`),
+                                         and their gradients
     STATE                                its first number in a lane's row of the state `(B, S)`
     GATES, CELLS, HIDDEN, OUTPUT         its arrays on the tape, in numbers a lane
 
-A tape holds one block of lanes after the other. Within a block of B lanes every array is `(rows, B, width)`,
-so that an array which starts at n numbers a lane starts at n B.
+Rows of every layer's outputs are padded to a whole number of vectors, so that no loop has a remainder: hidden
+units that have no weights and stay zero. A tape holds one block of lanes after the other. Within a block of B lanes
+every array is `(rows, B, width)`, so that an array which starts at n numbers a lane starts at n B.
 """
 
 from __future__ import annotations
@@ -33,9 +37,12 @@ from rnnkit.model import (
     parameter_shapes,
     slot_names,
 )
+from rnnkit_numba.products import PANEL_VECTORS
+from rnnkit_numba.vectors import lanes_of
 
-KIND, INPUTS, OUTPUTS, ACTIVATION, PARAMETERS, PACKED, STATE, GATES, CELLS, HIDDEN, OUTPUT = range(11)
-COLUMNS = 11
+KIND, INPUTS, OUTPUTS, ACTIVATION, READ, WIDTH, PARAMETERS, PACKED, BACK, GRADIENT, STATE = range(11)
+GATES, CELLS, HIDDEN, OUTPUT = range(11, 15)
+COLUMNS = 15
 
 KIND_LSTM, KIND_DENSE = 0, 1
 
@@ -50,18 +57,26 @@ class Layout:
     Attributes:
         table: `(layers, COLUMNS)` int64, read-only.
         parameters: numbers of all parameters, P.
-        packed: numbers of the parameters as the forward pass reads them.
+        packed: numbers of the weights in panels, all of which begin as zeros.
+        gradients: numbers of their gradients.
         state: numbers of one lane's state, S.
         tape: numbers of one lane's tape.
         work: numbers of one lane's scratch space.
+        flops: multiplications and additions of one lane's forward pass.
     """
 
     table: np.ndarray
     parameters: int
     packed: int
+    gradients: int
     state: int
     tape: int
     work: int
+    flops: int
+
+    def scratch(self, lanes: int, dtype: Any) -> int:
+        """Numbers of scratch space for a block of so many lanes: rows of them, and one panel."""
+        return lanes * self.work + PANEL_VECTORS * lanes_of(dtype)
 
 
 @dataclass(frozen=True)
@@ -70,69 +85,86 @@ class Extent:
 
     kind: int
     activation: int
-    packed: int
+    forward: int
+    back: int
     state: int
     tape: int
     arrays: dict[int, int]
 
 
+def padded(features: int, vector: int) -> int:
+    """Features rounded up to a whole number of vectors."""
+    return -(-features // vector) * vector
+
+
 @singledispatch
-def extent(layer: Any, steps: int) -> Extent:
-    """What a layer takes for a window of `steps` rows."""
+def extent(layer: Any, steps: int, vector: int) -> Extent:
+    """What a layer takes for a window of `steps` rows and vectors of so many numbers."""
     raise ModelError(f"backend 'numba' cannot run the layer {layer!r}; it knows LSTM and Dense")
 
 
 @extent.register
-def _(layer: LSTM, steps: int) -> Extent:
-    hidden = layer.hidden
-    cells = 4 * hidden * steps
-    state = cells + hidden * (steps + 1)
+def _(layer: LSTM, steps: int, vector: int) -> Extent:
+    width = padded(layer.hidden, vector)
+    cells = 4 * width * steps
+    hidden = cells + width * (steps + 1)
     return Extent(
         kind=KIND_LSTM,
         activation=0,
-        packed=4 * hidden * (layer.inputs + hidden + 1),
-        state=2 * hidden,
-        tape=state + hidden * (steps + 1),
-        arrays={GATES: 0, CELLS: cells, HIDDEN: state, OUTPUT: state + hidden},
+        forward=4 * width * (layer.inputs + layer.hidden + 1),
+        back=4 * width * (width + padded(layer.inputs, vector)),
+        state=2 * layer.hidden,
+        tape=hidden + width * (steps + 1),
+        arrays={GATES: 0, CELLS: cells, HIDDEN: hidden, OUTPUT: hidden + width},
     )
 
 
 @extent.register
-def _(layer: Dense, steps: int) -> Extent:
+def _(layer: Dense, steps: int, vector: int) -> Extent:
+    width = padded(layer.outputs, vector)
     return Extent(
         kind=KIND_DENSE,
         activation=ACTIVATIONS.index(layer.activation),
-        packed=layer.outputs * (layer.inputs + 1),
+        forward=width * (layer.inputs + 1),
+        back=layer.outputs * padded(layer.inputs, vector),
         state=0,
-        tape=layer.outputs * steps,
+        tape=width * steps,
         arrays={GATES: 0, CELLS: 0, HIDDEN: 0, OUTPUT: 0},
     )
 
 
 @lru_cache(maxsize=64)
-def layout(model: Chain, steps: int) -> Layout:
+def layout(model: Chain, steps: int, dtype: Any) -> Layout:
     """The layout of a model for windows of `steps` rows.
 
     Raises:
         ModelError: a layer that this backend does not know.
     """
+    vector = lanes_of(dtype)
     table = np.zeros((len(model.layers), COLUMNS), np.int64)
-    parameters = packed = state = 0
-    tape = steps * model.inputs  # the inputs stand first
+    parameters = packed = gradients = state = flops = 0
+    read = model.inputs
+    tape = steps * read  # the inputs stand first
     for row, layer in zip(table, model.layers, strict=True):
-        taken = extent(layer, steps)
+        taken = extent(layer, steps, vector)
+        width = padded(layer.outputs, vector)
         row[[KIND, INPUTS, OUTPUTS, ACTIVATION]] = taken.kind, layer.inputs, layer.outputs, taken.activation
-        row[[PARAMETERS, PACKED, STATE]] = parameters, packed, state
+        row[[READ, WIDTH, PARAMETERS]] = read, width, parameters
+        row[[PACKED, BACK, GRADIENT, STATE]] = packed, packed + taken.forward, gradients, state
         for column, offset in taken.arrays.items():
             row[column] = tape + offset
-        parameters += sum(int(np.prod(shape)) for shape in parameter_shapes(layer).values())
-        packed += taken.packed
+        size = sum(int(np.prod(shape)) for shape in parameter_shapes(layer).values())
+        parameters += size
+        packed += taken.forward + taken.back
+        gradients += taken.forward
         state += taken.state
         tape += taken.tape
+        flops += 2 * size * steps
+        read = width
     table.flags.writeable = False
-    widest = int(table[:, [INPUTS, OUTPUTS]].max())
-    work = (2 * steps + 3) * widest  # two gradients of a layer's rows; d_h, d_c and h⁻
-    return Layout(table, parameters, packed, state, tape, work)
+    widest = padded(int(table[:, [INPUTS, OUTPUTS]].max()), vector)
+    work = (2 * steps + 3) * widest  # two gradients of a layer's rows; d_h, d_c or h⁻
+    return Layout(table, parameters, packed + widest, gradients, state, tape, work, flops)
 
 
 Shapes = dict[str, tuple[int, ...]]

@@ -53,11 +53,12 @@ def _(loss: BinaryCrossEntropy) -> tuple[int, float]:
 
 
 @kernel
-def add_loss(code, setting, y_TBO, target_TBO, weight_TB, total):
+def add_loss(code, setting, y_TBO, outputs, target_TBO, weight_TB, total):
     """What a block of lanes adds to a window's loss; `y` leaves as the gradient, zero where not scored.
 
     Args:
         code, setting: see `loss_code`.
+        y_TBO: the predictions, `outputs` of them in a row that may be wider.
         target_TBO: the targets; for cross-entropy `(T, B, 1)` labels.
         total: sum of the weights of the whole window.
     """
@@ -65,7 +66,7 @@ def add_loss(code, setting, y_TBO, target_TBO, weight_TB, total):
     value = 0.0
     for t in range(steps):
         for b in range(lanes):
-            y, target = y_TBO[t, b], target_TBO[t, b]
+            y, target = y_TBO[t, b, :outputs], target_TBO[t, b]
             if not weight_TB[t, b] > 0:
                 fill(y, 0)
                 continue

@@ -23,93 +23,144 @@ Backward, from the last row to the first; the number tells which forward line is
 Tape: 6H numbers a row and lane: the gates i, f, g, o and the state h, c; tanh(c) is computed again.
 `backward` writes d_a over the gates and h⁻ over h, so that it needs no memory of its own that grows with T.
 
-Weights stand transposed, `weight_ih_IG`, `weight_hh_HG`, where the innermost loop runs over the 4H gate rows.
+H here is the number of hidden units padded to whole vectors. The units in excess have no weights: their gates
+are σ(0) or tanh(0), their states and all their gradients stay 0. The plain twin stands in `plain.py`.
 """
 
 from __future__ import annotations
 
 from rnnkit_numba.activations import sigmoid, tanh
-from rnnkit_numba.compiled import kernel
-from rnnkit_numba.products import (
-    add_product,
-    add_rows,
-    add_transpose,
-    add_transposed_product,
-    fill_rows,
-    transpose,
-)
-from rnnkit_numba.views import fill, matrix, vector
+from rnnkit_numba.compiled import inlined, kernel
+from rnnkit_numba.pointers import pointer
+from rnnkit_numba.products import add_rows, add_transposed_product, product, row_product
+from rnnkit_numba.vectors import fma, lanes, like, load_at, store_at
+
+GATES_IN_CACHE = 2**18
+"""Numbers of gates whose inputs are multiplied ahead of the recurrence, so that they are still in the cache."""
+
+
+@inlined
+def activate(gates, c_before, c, h, width, one, cold):
+    """(3), (4) and (5) for one row and lane, all of them pointers; `gates` holds a and leaves as i, f, g, o."""
+    for j in range(0, width, one):
+        i = sigmoid(load_at(gates, j))
+        f = sigmoid(load_at(gates, width + j))
+        g = tanh(load_at(gates, 2 * width + j))
+        o = sigmoid(load_at(gates, 3 * width + j))
+        new = i * g
+        if not cold:
+            new = fma(f, load_at(c_before, j), new)
+        store_at(i, gates, j)
+        store_at(f, gates, width + j)
+        store_at(g, gates, 2 * width + j)
+        store_at(o, gates, 3 * width + j)
+        store_at(new, c, j)
+        store_at(o * tanh(new), h, j)
+
+
+@inlined
+def deactivate(gates, d_y, c_before, c, d_h, d_c, width, one, cold):
+    """(6'), (5'), (4') and (3') for one valid row and lane; `gates` leaves as d_a, `d_h` as zeros."""
+    for j in range(0, width, one):
+        i, f = load_at(gates, j), load_at(gates, width + j)
+        g, o = load_at(gates, 2 * width + j), load_at(gates, 3 * width + j)
+        tanh_c = tanh(load_at(c, j))
+        unit = like(i, 1.0)
+        before = unit - unit if cold else load_at(c_before, j)  # (1)
+        dh = load_at(d_y, j) + load_at(d_h, j)  # (6')
+        dc = fma(dh * o, unit - tanh_c * tanh_c, load_at(d_c, j))  # (5')
+        store_at(dc * g * (i * (unit - i)), gates, j)  # (4'), (3') d_a_i
+        store_at(dc * before * (f * (unit - f)), gates, width + j)  # (4'), (3') d_a_f
+        store_at(dc * i * (unit - g * g), gates, 2 * width + j)  # (4'), (3') d_a_g
+        store_at(dh * tanh_c * (o * (unit - o)), gates, 3 * width + j)  # (5'), (3') d_a_o
+        store_at(dc * f, d_c, j)  # (4')
+        store_at(unit - unit, d_h, j)
 
 
 @kernel
-def pack(weight_ih_GI, weight_hh_GH, bias_ih_G, bias_hh_G, weight_ih_IG, weight_hh_HG, bias_G):
-    """Parameters as the forward pass reads them: both weights transposed, the two biases summed."""
-    transpose(weight_ih_GI, weight_ih_IG)
-    transpose(weight_hh_GH, weight_hh_HG)
-    for j in range(bias_G.shape[0]):
-        bias_G[j] = bias_ih_G[j] + bias_hh_G[j]
+def forward(x_RN, inputs, weights, gates_TBG, h_TBH, c_TBH, before_BH, hidden, reset_TB, valid_TB):
+    """Fill `gates` and rows 1 to T of `h` and `c`; row 0 holds the state before.
 
-
-@kernel
-def unpack(d_weight_ih_IG, d_weight_hh_HG, d_bias_G, d_weight_ih_GI, d_weight_hh_GH, d_bias_ih_G, d_bias_hh_G):
-    """Add the gradients of one block of lanes, as `backward` leaves them, to those of the parameters."""
-    add_transpose(d_weight_ih_IG, d_weight_ih_GI)
-    add_transpose(d_weight_hh_HG, d_weight_hh_GH)
-    for j in range(d_bias_G.shape[0]):
-        d_bias_ih_G[j] += d_bias_G[j]
-        d_bias_hh_G[j] += d_bias_G[j]
-
-
-@kernel
-def forward(x_RI, weight_ih_IG, weight_hh_HG, bias_G, gates_TBG, h_TBH, c_TBH, before_BH, reset_TB, valid_TB):
-    """Fill `gates` and rows 1 to T of `h` and `c`; row 0 holds the state before. `before` is scratch."""
-    steps, lanes, rows = gates_TBG.shape
-    hidden = rows // 4
-    one = gates_TBG.dtype.type(1)
-    gates_RG = matrix(gates_TBG, 0, steps * lanes, rows)
-    fill_rows(bias_G, gates_RG)  # (2) the biases of all rows
-    add_product(x_RI, weight_ih_IG, gates_RG)  # (2) the inputs of all rows
+    Args:
+        x_RN: rows of the inputs, of which the first `inputs` numbers count.
+        weights: weight_ih and weight_hh in panels, then the sum of the biases, see `packing.py`.
+        before_BH: scratch for h⁻.
+        hidden: hidden units without the padding.
+    """
+    steps, lanes_B, gates = gates_TBG.shape
+    width, row, one = gates // 4, lanes_B * gates, lanes(gates_TBG)
+    state_row = lanes_B * width
+    x_row = x_RN.shape[1]
+    weight_ih = pointer(weights, 0, inputs * gates)
+    weight_hh = pointer(weights, inputs * gates, hidden * gates)
+    bias = pointer(weights, (inputs + hidden) * gates, gates)
+    before = pointer(before_BH, 0, state_row)
+    ahead = max(1, GATES_IN_CACHE // row)
     for t in range(steps):
-        for b in range(lanes):
-            for j in range(hidden):
-                before_BH[b, j] = one - one if reset_TB[t, b] else h_TBH[t, b, j]  # (1)
-        add_product(before_BH, weight_hh_HG, gates_TBG[t])  # (2)
-        for b in range(lanes):
+        a = pointer(gates_TBG, t * row, row)
+        if t % ahead == 0:
+            rows = min(ahead, steps - t) * lanes_B
+            product(
+                pointer(x_RN, t * lanes_B * x_row, rows * x_row),
+                x_row,
+                weight_ih,
+                bias,
+                0,
+                a,
+                gates,
+                rows,
+                gates,
+                inputs,
+                one,
+            )  # (2)
+        anyone_cold = False
+        for b in range(lanes_B):
+            anyone_cold = anyone_cold or reset_TB[t, b]
+        h_before = pointer(h_TBH, t * state_row, state_row)
+        if anyone_cold:
+            for b in range(lanes_B):
+                for j in range(width):
+                    before_BH[b, j] = 0 if reset_TB[t, b] else h_TBH[t, b, j]  # (1)
+            h_before = before
+        if lanes_B == 1:
+            row_product(h_before, weight_hh, a, gates, hidden, one)  # (2)
+        else:
+            product(h_before, width, weight_hh, a, gates, a, gates, lanes_B, gates, hidden, one)  # (2)
+        for b in range(lanes_B):
+            cold = reset_TB[t, b]
             if not valid_TB[t, b]:
-                for j in range(hidden):
-                    h_TBH[t + 1, b, j] = before_BH[b, j]  # (6)
-                    c_TBH[t + 1, b, j] = one - one if reset_TB[t, b] else c_TBH[t, b, j]  # (6), (1)
+                for j in range(width):
+                    h_TBH[t + 1, b, j] = 0 if cold else h_TBH[t, b, j]  # (6), (1)
+                    c_TBH[t + 1, b, j] = 0 if cold else c_TBH[t, b, j]  # (6), (1)
                 continue
-            gates_G = gates_TBG[t, b]
-            for j in range(2 * hidden):
-                gates_G[j] = sigmoid(gates_G[j], one)  # (3) i, f
-            for j in range(2 * hidden, 3 * hidden):
-                gates_G[j] = tanh(gates_G[j])  # (3) g
-            for j in range(3 * hidden, rows):
-                gates_G[j] = sigmoid(gates_G[j], one)  # (3) o
-            for j in range(hidden):
-                i, f, g = gates_G[j], gates_G[hidden + j], gates_G[2 * hidden + j]
-                c_before = one - one if reset_TB[t, b] else c_TBH[t, b, j]  # (1)
-                c_TBH[t + 1, b, j] = f * c_before + i * g  # (4), (6)
-            for j in range(hidden):
-                h_TBH[t + 1, b, j] = gates_G[3 * hidden + j] * tanh(c_TBH[t + 1, b, j])  # (5), (6)
+            c = t * state_row + b * width
+            activate(
+                pointer(gates_TBG, t * row + b * gates, gates),
+                pointer(c_TBH, c, width),
+                pointer(c_TBH, c + state_row, width),
+                pointer(h_TBH, c + state_row, width),
+                width,
+                one,
+                cold,
+            )  # (3), (4), (5), (6)
 
 
 @kernel
 def backward(
     d_y_TBH,
-    x_RI,
-    weight_ih_GI,
-    weight_hh_GH,
+    x_RN,
+    inputs,
+    weights,
+    zeros,
     gates_TBG,
     h_TBH,
     c_TBH,
     d_h_BH,
     d_c_BH,
-    d_weight_ih_IG,
-    d_weight_hh_HG,
-    d_bias_G,
+    d_weights,
     d_x_RI,
+    panel,
+    hidden,
     reset_TB,
     valid_TB,
     wants_d_x,
@@ -117,45 +168,59 @@ def backward(
     """Back-propagate through a window.
 
     `d_h` and `d_c` hold the gradient of the state after the last row and leave with that of the state before
-    row 0. `d_weight_ih`, `d_weight_hh` and `d_bias` are added to, `d_x` is written where it is wanted, and
-    `gates` and `h` are used up.
+    row 0. `d_weights`, which stand as the forward pass's weights but in one panel, are added to, `d_x` is written
+    where it is wanted, and `gates` and `h` are used up.
+
+    Args:
+        weights: both weights as `(G, H)` and `(G, I)` in panels.
+        zeros: as many as the widest row.
+        panel: scratch for `add_transposed_product`.
     """
-    steps, lanes, rows = gates_TBG.shape
-    hidden = rows // 4
-    one = gates_TBG.dtype.type(1)
-    zero = one - one
+    steps, lanes_B, gates = gates_TBG.shape
+    width, row, one = gates // 4, lanes_B * gates, lanes(gates_TBG)
+    state_row = lanes_B * width
+    weight_hh = pointer(weights, 0, gates * width)
+    d_h = pointer(d_h_BH, 0, state_row)
     for t in range(steps - 1, -1, -1):
-        for b in range(lanes):
-            cold = reset_TB[t, b]
-            gates_G = gates_TBG[t, b]
+        for b in range(lanes_B):
             if not valid_TB[t, b]:
-                fill(gates_G, zero)  # (6') d_h and d_c pass unchanged
+                for j in range(gates):
+                    gates_TBG[t, b, j] = 0  # (6') d_h and d_c pass unchanged
                 continue
-            for j in range(hidden):
-                i, f = gates_G[j], gates_G[hidden + j]
-                g, o = gates_G[2 * hidden + j], gates_G[3 * hidden + j]
-                tanh_c = tanh(c_TBH[t + 1, b, j])
-                c_before = zero if cold else c_TBH[t, b, j]  # (1)
-                d_h = d_y_TBH[t, b, j] + d_h_BH[b, j]  # (6')
-                d_o = d_h * tanh_c  # (5')
-                d_c = d_c_BH[b, j] + d_h * o * (one - tanh_c * tanh_c)  # (5')
-                gates_G[j] = d_c * g * i * (one - i)  # (4'), (3') d_a_i
-                gates_G[hidden + j] = d_c * c_before * f * (one - f)  # (4'), (3') d_a_f
-                gates_G[2 * hidden + j] = d_c * i * (one - g * g)  # (4'), (3') d_a_g
-                gates_G[3 * hidden + j] = d_o * o * (one - o)  # (3') d_a_o
-                d_c_BH[b, j] = d_c * f  # (4')
-                d_h_BH[b, j] = zero
-        add_product(gates_TBG[t], weight_hh_GH, d_h_BH)  # (2')
-        for b in range(lanes):
+            c = t * state_row + b * width
+            deactivate(
+                pointer(gates_TBG, t * row + b * gates, gates),
+                pointer(d_y_TBH, c, width),
+                pointer(c_TBH, c, width),
+                pointer(c_TBH, c + state_row, width),
+                pointer(d_h_BH, b * width, width),
+                pointer(d_c_BH, b * width, width),
+                width,
+                one,
+                reset_TB[t, b],
+            )  # (6'), (5'), (4'), (3')
+        d_a_t = pointer(gates_TBG, t * row, row)
+        if lanes_B == 1:
+            row_product(d_a_t, weight_hh, d_h, width, gates, one)  # (2')
+        else:
+            product(d_a_t, gates, weight_hh, d_h, width, d_h, width, lanes_B, width, gates, one)  # (2')
+        for b in range(lanes_B):
             if reset_TB[t, b]:
-                for j in range(hidden):
-                    d_h_BH[b, j] = zero  # (1')
-                    d_c_BH[b, j] = zero  # (1')
-                    h_TBH[t, b, j] = zero  # (1) h becomes h⁻
-    d_a_RG = matrix(gates_TBG, 0, steps * lanes, rows)
-    add_transposed_product(x_RI, d_a_RG, d_weight_ih_IG)  # (2')
-    add_transposed_product(matrix(h_TBH, 0, steps * lanes, hidden), d_a_RG, d_weight_hh_HG)  # (2')
-    add_rows(d_a_RG, d_bias_G)  # (2')
+                for j in range(width):
+                    d_h_BH[b, j] = 0  # (1')
+                    d_c_BH[b, j] = 0  # (1')
+                    h_TBH[t, b, j] = 0  # (1) h becomes h⁻
+    rows = steps * lanes_B
+    d_a, x = pointer(gates_TBG, 0, rows * gates), pointer(x_RN, 0, rows * x_RN.shape[1])
+    scratch, h = pointer(panel, 0, panel.size), pointer(h_TBH, 0, rows * width)
+    d_weight_ih = pointer(d_weights, 0, inputs * gates)
+    d_weight_hh = pointer(d_weights, inputs * gates, hidden * gates)
+    add_transposed_product(x, x_RN.shape[1], d_a, gates, d_weight_ih, gates, rows, inputs, gates, one, scratch)  # (2')
+    add_transposed_product(h, width, d_a, gates, d_weight_hh, gates, rows, hidden, gates, one, scratch)  # (2')
+    add_rows(d_a, pointer(d_weights, (inputs + hidden) * gates, gates), rows, gates, one)  # (2')
     if wants_d_x:
-        fill(vector(d_x_RI, 0, d_x_RI.size), zero)
-        add_product(d_a_RG, weight_ih_GI, d_x_RI)  # (2')
+        columns = d_x_RI.shape[1]
+        product(
+            d_a, gates, pointer(weights, gates * width, gates * columns), pointer(zeros, 0, columns), 0,
+            pointer(d_x_RI, 0, d_x_RI.size), columns, rows, columns, gates, one,
+        )  # (2')  # fmt: skip

@@ -1,74 +1,180 @@
-"""Matrix products that add to their result. Arrays are C-contiguous; the innermost loop runs along a row."""
+"""Matrix products, tile by tile, and the panels in which their right-hand sides stand.
+
+A *panel* is a strip of columns, one tile wide, stored row after row. A packed matrix `(K, N)` is its panels one
+after the other: full ones, and where N is no multiple of them, narrower ones at the end. As each panel holds K
+numbers a column, the one that begins at column n begins at number n K. N is always a whole number of vectors.
+
+All matrices are given by a pointer and the numbers from one of their rows to the next (0: one row for all).
+`plain.py` says in plain loops what all of this computes.
+"""
 
 from __future__ import annotations
 
-from rnnkit_numba.compiled import fma, kernel
+from rnnkit_numba.compiled import kernel
+from rnnkit_numba.pointers import forward
+from rnnkit_numba.tiles import TILE_ROWS, TILE_VECTORS, make_tile
+from rnnkit_numba.vectors import load_at, store_at
+
+INNER = 128
+"""Values of k that one tile runs through before the next: a full panel of these fits the first-level cache."""
+
+SUMMED = 256
+"""Rows that a gradient of weights is summed over before the sum goes back to memory."""
+
+PANEL_VECTORS = 4 * SUMMED
+"""Vectors of scratch space that `add_transposed_product` takes."""
+
+
+def make_strip(vectors):
+    """The function that computes all rows of a strip of columns, as many of them at a time as a tile takes."""
+    six, four, two, one = (make_tile(rows, vectors) for rows in (TILE_ROWS, 4, 2, 1))
+
+    @kernel
+    def strip(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner):
+        m = 0
+        while rows - m >= TILE_ROWS and rows - m != 8:  # two tiles of four are faster than six and two
+            six(
+                forward(a, m * a_row),
+                a_row,
+                a_k,
+                b,
+                b_k,
+                forward(c0, m * c0_row),
+                c0_row,
+                forward(c, m * c_row),
+                c_row,
+                inner,
+            )
+            m += TILE_ROWS
+        while rows - m >= 4:
+            four(
+                forward(a, m * a_row),
+                a_row,
+                a_k,
+                b,
+                b_k,
+                forward(c0, m * c0_row),
+                c0_row,
+                forward(c, m * c_row),
+                c_row,
+                inner,
+            )
+            m += 4
+        if rows - m >= 2:
+            two(
+                forward(a, m * a_row),
+                a_row,
+                a_k,
+                b,
+                b_k,
+                forward(c0, m * c0_row),
+                c0_row,
+                forward(c, m * c_row),
+                c_row,
+                inner,
+            )
+            m += 2
+        if rows - m >= 1:
+            one(
+                forward(a, m * a_row),
+                a_row,
+                a_k,
+                b,
+                b_k,
+                forward(c0, m * c0_row),
+                c0_row,
+                forward(c, m * c_row),
+                c_row,
+                inner,
+            )
+
+    return strip
+
+
+strip_4, strip_2, strip_1 = (make_strip(vectors) for vectors in (4, 2, 1))
 
 
 @kernel
-def add_product(a_MK, b_KN, c_MN):
-    """`c[m, n] += Σ_k a[m, k] b[k, n]`."""
-    rows, inner = a_MK.shape
-    columns = c_MN.shape[1]
-    fours = inner - inner % 4
-    for m in range(rows):
-        for k in range(0, fours, 4):  # four at a time: one load and store of c for four products
-            a0, a1, a2, a3 = a_MK[m, k], a_MK[m, k + 1], a_MK[m, k + 2], a_MK[m, k + 3]
-            for n in range(columns):
-                c = fma(a1, b_KN[k + 1, n], fma(a0, b_KN[k, n], c_MN[m, n]))
-                c_MN[m, n] = fma(a3, b_KN[k + 3, n], fma(a2, b_KN[k + 2, n], c))
-        for k in range(fours, inner):
-            a0 = a_MK[m, k]
-            for n in range(columns):
-                c_MN[m, n] = fma(a0, b_KN[k, n], c_MN[m, n])
+def panel_width(columns, one):
+    """Columns of the panel that begins a matrix of so many columns; `one` is a vector's."""
+    if TILE_VECTORS == 4 and columns >= 4 * one:
+        return 4 * one
+    return 2 * one if columns >= 2 * one else one
 
 
 @kernel
-def add_transposed_product(a_RM, b_RN, c_MN):
-    """`c[m, n] += Σ_r a[r, m] b[r, n]`: the gradient of a weight, r counting rows and lanes."""
-    rows, outer = a_RM.shape
-    columns = c_MN.shape[1]
-    fours = rows - rows % 4
-    for r in range(0, fours, 4):
-        for m in range(outer):
-            a0, a1, a2, a3 = a_RM[r, m], a_RM[r + 1, m], a_RM[r + 2, m], a_RM[r + 3, m]
-            for n in range(columns):
-                c = fma(a1, b_RN[r + 1, n], fma(a0, b_RN[r, n], c_MN[m, n]))
-                c_MN[m, n] = fma(a3, b_RN[r + 3, n], fma(a2, b_RN[r + 2, n], c))
-    for r in range(fours, rows):
-        for m in range(outer):
-            a0 = a_RM[r, m]
-            for n in range(columns):
-                c_MN[m, n] = fma(a0, b_RN[r, n], c_MN[m, n])
+def strip(width, one, a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner):
+    """The strip that is one panel wide."""
+    if TILE_VECTORS == 4 and width == 4 * one:
+        strip_4(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner)
+    elif width == 2 * one:
+        strip_2(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner)
+    else:
+        strip_1(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner)
 
 
 @kernel
-def fill_rows(row_N, c_RN):
-    """`c[r, n] = row[n]`."""
-    for r in range(c_RN.shape[0]):
-        for n in range(c_RN.shape[1]):
-            c_RN[r, n] = row_N[n]
+def product(a, a_row, packed, c0, c0_row, c, c_row, rows, columns, inner, one):
+    """`c[m, n] = c0[m, n] + Σ_k a[m, k] b[k, n]` for a packed b; c0 may be c. `one` is a vector's lanes."""
+    n = 0
+    while n < columns:
+        width = panel_width(columns - n, one)
+        b = forward(packed, n * inner)
+        strip(width, one, a, a_row, 1, b, width, forward(c0, n), c0_row, forward(c, n), c_row, rows, min(INNER, inner))
+        for k in range(INNER, inner, INNER):
+            here = min(INNER, inner - k)
+            c_n = forward(c, n)
+            strip(width, one, forward(a, k), a_row, 1, forward(b, k * width), width, c_n, c_row, c_n, c_row, rows, here)
+        n += width
+
+
+row_4, row_2, row_1 = make_tile(1, 4, 2), make_tile(1, 2, 4), make_tile(1, 1, 4)
 
 
 @kernel
-def add_rows(a_RN, total_N):
-    """`total[n] += Σ_r a[r, n]`."""
-    for r in range(a_RN.shape[0]):
-        for n in range(a_RN.shape[1]):
-            total_N[n] += a_RN[r, n]
+def row_product(a, packed, c, columns, inner, one):
+    """`c[n] += Σ_k a[k] b[k, n]` for a packed b: the recurrence of a single lane, which nothing else can overlap."""
+    n = 0
+    while n < columns:
+        width = panel_width(columns - n, one)
+        b, c_n = forward(packed, n * inner), forward(c, n)
+        if TILE_VECTORS == 4 and width == 4 * one:
+            row_4(a, 0, 1, b, width, c_n, 0, c_n, 0, inner)
+        elif width == 2 * one:
+            row_2(a, 0, 1, b, width, c_n, 0, c_n, 0, inner)
+        else:
+            row_1(a, 0, 1, b, width, c_n, 0, c_n, 0, inner)
+        n += width
 
 
 @kernel
-def transpose(a_MN, c_NM):
-    """`c[n, m] = a[m, n]`."""
-    for m in range(a_MN.shape[0]):
-        for n in range(a_MN.shape[1]):
-            c_NM[n, m] = a_MN[m, n]
+def add_transposed_product(a, a_row, b, b_row, c, c_row, rows, outer, columns, one, panel):
+    """`c[m, n] += Σ_r a[r, m] b[r, n]`: the gradient of a weight, r counting rows and lanes.
+
+    `panel` is scratch for SUMMED rows of the widest panel, four vectors each.
+    """
+    for r in range(0, rows, SUMMED):
+        here = min(SUMMED, rows - r)
+        a_r, b_r = forward(a, r * a_row), forward(b, r * b_row)
+        n = 0
+        while n < columns:
+            width = panel_width(columns - n, one)
+            c_n = forward(c, n)
+            if outer < 2 * TILE_ROWS or b_row == width:  # too few uses to be worth a copy
+                strip(width, one, a_r, 1, a_row, forward(b_r, n), b_row, c_n, c_row, c_n, c_row, outer, here)
+            else:
+                for k in range(here):
+                    for j in range(0, width, one):
+                        store_at(load_at(b_r, k * b_row + n + j), panel, k * width + j)
+                strip(width, one, a_r, 1, a_row, panel, width, c_n, c_row, c_n, c_row, outer, here)
+            n += width
 
 
 @kernel
-def add_transpose(a_MN, c_NM):
-    """`c[n, m] += a[m, n]`."""
-    for n in range(a_MN.shape[1]):
-        for m in range(a_MN.shape[0]):
-            c_NM[n, m] += a_MN[m, n]
+def add_rows(a, total, rows, columns, one):
+    """`total[n] += Σ_r a[r, n]`, the columns a whole number of vectors."""
+    for n in range(0, columns, one):
+        sum_n = load_at(total, n)
+        for r in range(rows):
+            sum_n = sum_n + load_at(a, r * columns + n)
+        store_at(sum_n, total, n)

@@ -9,11 +9,12 @@ import numpy as np
 
 from rnnkit.backend import Gradients, check_arguments
 from rnnkit.errors import ModelError
-from rnnkit.model import Chain, Rule, RuleState, State, parameter_shapes
+from rnnkit.model import Chain, Rule, RuleState, State, parameter_shapes, slot_names
 from rnnkit_numba.arrays import common_dtype, plain
 from rnnkit_numba.compiled import entry
 from rnnkit_numba.layout import (
     BLOCK_LANES,
+    WIDTH,
     flatten,
     flatten_slots,
     flatten_state,
@@ -21,11 +22,16 @@ from rnnkit_numba.layout import (
     unflatten,
     unflatten_state,
 )
+from rnnkit_numba.packing import pack, unpack
 from rnnkit_numba.rules import rule_code, step
+from rnnkit_numba.vectors import lanes as lanes_of_a_vector
 from rnnkit_numba.views import clear_padding, copy_rows, cube, fill, vector
 from rnnkit_numba.window import backward as window_backward
 from rnnkit_numba.window import forward as window_forward
-from rnnkit_numba.window import pack, read_outputs, read_state, start, unpack
+from rnnkit_numba.window import read_outputs, read_state, start
+
+PIECE_ROWS = 64
+"""Rows of a pass without tape that are computed together; they should stay in the cache."""
 
 
 class Tape(NamedTuple):
@@ -56,16 +62,16 @@ def forward(
     reset, valid = plain(reset, np.bool_), plain(valid, np.bool_)
     dtype = common_dtype(dict(params))
     steps, lanes = reset.shape
-    plan = layout(model, steps)
+    plan = layout(model, steps, dtype)
     flat_state = flatten_state(model, state, lanes, dtype)
     y = np.empty((steps, lanes, model.outputs), dtype)
     tape = np.empty(lanes * plan.tape, dtype)
     run_forward(
         plan.table,
         flatten(parameter_shapes(model), params, dtype),
-        np.empty(plan.packed, dtype),
+        np.zeros(plan.packed, dtype),
         tape,
-        np.empty(lanes * plan.work, dtype),
+        np.empty(plan.scratch(min(lanes, BLOCK_LANES), dtype), dtype),
         plain(x, dtype),
         reset,
         valid,
@@ -74,6 +80,39 @@ def forward(
         BLOCK_LANES,
     )
     return y, unflatten_state(model, flat_state), Tape(model, reset, valid, tape)
+
+
+def outputs(
+    model: Chain,
+    params: Mapping[str, Any],
+    x: Any,
+    state: State,
+    reset: np.ndarray | None = None,
+    valid: np.ndarray | None = None,
+) -> tuple[np.ndarray, State]:
+    """`forward` without its tape, in memory that does not grow with the rows: see `rnnkit.backend.Backend`."""
+    reset, valid = check_arguments(model, params, x, state, reset, valid)
+    dtype = common_dtype(dict(params))
+    steps, lanes = reset.shape
+    plan = layout(model, PIECE_ROWS, dtype)
+    flat_state = flatten_state(model, state, lanes, dtype)
+    y = np.empty((steps, lanes, model.outputs), dtype)
+    here = min(lanes, BLOCK_LANES)
+    run_outputs(
+        plan.table,
+        flatten(parameter_shapes(model), params, dtype),
+        np.zeros(plan.packed, dtype),
+        np.empty(here * plan.tape, dtype),
+        np.empty(plan.scratch(here, dtype), dtype),
+        plain(x, dtype),
+        plain(reset, np.bool_),
+        plain(valid, np.bool_),
+        flat_state,
+        y,
+        BLOCK_LANES,
+        PIECE_ROWS,
+    )
+    return y, unflatten_state(model, flat_state)
 
 
 def backward(
@@ -92,22 +131,23 @@ def backward(
         )
     if tuple(d_y.shape) != (steps, lanes, model.outputs):
         raise ModelError(f"backward expects d_y of shape {(steps, lanes, model.outputs)}, got {tuple(d_y.shape)}")
-    plan = layout(model, steps)
+    plan = layout(model, steps, dtype)
     d_flat = np.zeros((lanes, plan.state), dtype)
     if d_state is not None:
         d_flat = flatten_state(model, d_state, lanes, dtype)
-    grad = np.zeros(plan.parameters, dtype)
+    grad = np.empty(plan.parameters, dtype)
     d_x = np.empty((steps, lanes, model.inputs), dtype)
     run_backward(
         plan.table,
         flatten(parameter_shapes(model), params, dtype),
+        np.zeros(plan.packed, dtype),
         tape.values.copy(),  # the kernel uses its tape up
-        np.empty(lanes * plan.work, dtype),
+        np.empty(plan.scratch(min(lanes, BLOCK_LANES), dtype), dtype),
         tape.reset,
         tape.valid,
         plain(d_y, dtype),
         d_flat,
-        np.empty(plan.packed, dtype),
+        np.empty((-(-lanes // BLOCK_LANES), plan.gradients), dtype),
         grad,
         d_x,
         BLOCK_LANES,
@@ -128,50 +168,74 @@ def update(
     run_update(code, settings, float(rule.learning_rate), count, flat, grad, slots)
     return unflatten(shapes, flat, params), RuleState(
         count,
-        {name: unflatten(shapes, row, params) for name, row in zip(rule_state.slots, slots, strict=True)},
+        {name: unflatten(shapes, row, params) for name, row in zip(slot_names(rule), slots, strict=True)},
     )
 
 
-run_update = entry(step.py_func)
+@entry
+def run_update(code, settings, learning_rate, count, params, grad, slots):
+    """Make update number `count`, from 1, of all parameters."""
+    step(code, settings, learning_rate, count, params, grad, slots, 0, params.size)
 
 
 @entry
 def run_forward(table, params, packed, tape, work, x_TBI, reset_TB, valid_TB, state_BS, y_TBO, block_lanes):
     """A window of all lanes; `state` is what stands before row 0 and leaves as that after row T-1."""
     steps, lanes = reset_TB.shape
-    tape_lane, work_lane = tape.size // lanes, work.size // lanes
-    pack(table, params, packed)
+    tape_lane = tape.size // lanes
+    pack(table, params, packed, 0, 1)
     for first in range(0, lanes, block_lanes):
         last = min(first + block_lanes, lanes)
         here = last - first
         block_tape = vector(tape, first * tape_lane, here * tape_lane)
         reset, valid = reset_TB[:, first:last], valid_TB[:, first:last]
         start(table, block_tape, x_TBI[:, first:last], state_BS[first:last], valid)
-        window_forward(table, packed, block_tape, vector(work, first * work_lane, here * work_lane), reset, valid)
-        read_outputs(table, block_tape, valid, y_TBO[:, first:last])
+        window_forward(table, packed, block_tape, work, reset, valid)
+        read_outputs(table, block_tape, valid, y_TBO[:, first:last], y_TBO.shape[2])
         for b in range(first, last):
             read_state(table, block_tape, steps, here, b - first, steps, state_BS[b])
 
 
 @entry
-def run_backward(
-    table, params, tape, work, reset_TB, valid_TB, d_y_TBO, d_state_BS, d_packed, grad, d_x_TBI, block_lanes
-):
-    """A window of all lanes, back; `grad` is added to, `tape` used up, `d_state` becomes that before row 0."""
+def run_outputs(table, params, packed, tape, work, x_TBI, reset_TB, valid_TB, state_BS, y_TBO, block_lanes, piece_rows):
+    """A window of all lanes, a piece of its rows after the other on one small tape."""
     steps, lanes = reset_TB.shape
-    tape_lane, work_lane = tape.size // lanes, work.size // lanes
+    tape_lane = tape.size // min(lanes, block_lanes)
+    pack(table, params, packed, 0, 1)
     for first in range(0, lanes, block_lanes):
         last = min(first + block_lanes, lanes)
         here = last - first
-        block_work = vector(work, first * work_lane, here * work_lane)
+        block_tape = vector(tape, 0, here * tape_lane)
+        for t in range(0, steps, piece_rows):
+            end = min(t + piece_rows, steps)
+            reset, valid = reset_TB[t:end, first:last], valid_TB[t:end, first:last]
+            start(table, block_tape, x_TBI[t:end, first:last], state_BS[first:last], valid)
+            window_forward(table, packed, block_tape, work, reset, valid)
+            read_outputs(table, block_tape, valid, y_TBO[t:end, first:last], y_TBO.shape[2])
+            for b in range(first, last):
+                read_state(table, block_tape, end - t, here, b - first, end - t, state_BS[b])
+
+
+@entry
+def run_backward(
+    table, params, packed, tape, work, reset_TB, valid_TB, d_y_TBO, d_state_BS, d_packs, grad, d_x_TBI, block_lanes
+):
+    """A window of all lanes, back; `grad` is written, `tape` used up, `d_state` becomes that before row 0."""
+    steps, lanes = reset_TB.shape
+    one = lanes_of_a_vector(tape)
+    tape_lane = tape.size // lanes
+    pack(table, params, packed, 0, 1)
+    for first in range(0, lanes, block_lanes):
+        last = min(first + block_lanes, lanes)
+        here = last - first
         reset, valid = reset_TB[:, first:last], valid_TB[:, first:last]
-        d_y = cube(block_work, 0, steps, here, d_y_TBO.shape[2])
+        d_y = cube(work, 0, steps, here, table[table.shape[0] - 1, WIDTH])
+        fill(vector(work, 0, d_y.size), 0)
         copy_rows(d_y_TBO[:, first:last], d_y)
         clear_padding(valid, d_y)
-        fill(d_packed, 0)
         block_tape = vector(tape, first * tape_lane, here * tape_lane)
-        offset = window_backward(
-            table, params, block_tape, block_work, reset, valid, d_state_BS[first:last], d_packed, True
-        )
-        unpack(table, d_packed, grad)
-        copy_rows(cube(block_work, offset, steps, here, d_x_TBI.shape[2]), d_x_TBI[:, first:last])
+        d_packed = d_packs[first // block_lanes]
+        offset = window_backward(table, packed, block_tape, work, reset, valid, d_state_BS[first:last], d_packed, True)
+        width = -(-d_x_TBI.shape[2] // one) * one
+        copy_rows(cube(work, offset, steps, here, width), d_x_TBI[:, first:last])
+    unpack(table, d_packs, grad, 0, 1)

@@ -8,11 +8,12 @@ import numpy as np
 
 from rnnkit.backend import BlockResult, check_arguments
 from rnnkit.errors import ModelError
-from rnnkit.model import Chain, Clip, CrossEntropy, Loss, Rule, RuleState, State, parameter_shapes
+from rnnkit.model import Chain, Clip, CrossEntropy, Loss, Rule, RuleState, State, parameter_shapes, slot_names
 from rnnkit_numba.arrays import common_dtype, plain
 from rnnkit_numba.compiled import entry, kernel
 from rnnkit_numba.layout import (
     BLOCK_LANES,
+    WIDTH,
     flatten,
     flatten_slots,
     flatten_state,
@@ -21,11 +22,21 @@ from rnnkit_numba.layout import (
     unflatten_state,
 )
 from rnnkit_numba.losses import add_loss, loss_code
-from rnnkit_numba.rules import clip_code, clip_gradients, global_norm, rule_code, step
+from rnnkit_numba.packing import pack, share, unpack
+from rnnkit_numba.rules import (
+    NORM_NUMBERS,
+    add_squares,
+    clip_code,
+    clip_gradients,
+    global_norm,
+    rule_code,
+    step,
+)
+from rnnkit_numba.threads import SMALL_FLOPS, meet, new_barrier, processors, run_threads
 from rnnkit_numba.views import clear_padding, copy, cube, fill, vector
 from rnnkit_numba.window import backward as window_backward
 from rnnkit_numba.window import forward as window_forward
-from rnnkit_numba.window import pack, read_outputs, read_state, start, unpack
+from rnnkit_numba.window import read_outputs, read_state, start
 
 if TYPE_CHECKING:
     from rnnkit.schedule.batch import Block
@@ -48,6 +59,29 @@ def train_block(
     Raises:
         ModelError: arrays that do not fit each other or the model, or labels that are no class.
     """
+    return train_on(
+        0, model, params, state, rule_state, block, rule=rule, loss=loss, clip=clip, learning_rates=learning_rates
+    )
+
+
+def train_on(
+    threads: int,
+    model: Chain,
+    params: dict[str, Any],
+    state: State,
+    rule_state: RuleState,
+    block: Block,
+    *,
+    rule: Rule,
+    loss: Loss,
+    clip: Clip | None,
+    learning_rates: np.ndarray,
+) -> BlockResult:
+    """`train_block` on at most so many threads; 0: one for each processor.
+
+    Raises:
+        ModelError: arrays that do not fit each other or the model, or labels that are no class.
+    """
     (rule_number, settings), (loss_number, setting), (clip_number, limit) = (
         rule_code(rule),
         loss_code(loss),
@@ -56,20 +90,28 @@ def train_block(
     dtype = common_dtype(params)
     check_block(model, params, state, block, loss, learning_rates)
     windows, steps, lanes, _ = block.x.shape
-    plan, shapes = layout(model, steps), parameter_shapes(model)
+    plan, shapes = layout(model, steps, dtype), parameter_shapes(model)
     flat = flatten(shapes, params, dtype)
     slots = flatten_slots(shapes, rule, rule_state, dtype)
     carried = flatten_state(model, state, lanes, dtype)
     losses, norms = np.zeros(windows), np.zeros(windows)
     targets = block.y[..., None] if isinstance(loss, CrossEntropy) else block.y
-    done, count = run_block(
+    blocks = -(-lanes // BLOCK_LANES)
+    team = min(threads or processors(), blocks)
+    if 3 * plan.flops * lanes < SMALL_FLOPS:
+        team = 1
+    barrier = new_barrier()
+    arguments = (
         plan.table,
         flat,
         np.empty_like(flat),
         slots,
-        np.empty((1 + -(-lanes // BLOCK_LANES), plan.packed), dtype),
-        np.empty(lanes * plan.tape, dtype),
-        np.empty(lanes * plan.work, dtype),
+        np.zeros(plan.packed, dtype),
+        np.empty((blocks, plan.gradients), dtype),
+        np.empty(blocks),
+        np.empty(-(-plan.parameters // NORM_NUMBERS)),
+        np.empty((team, min(lanes, BLOCK_LANES) * plan.tape), dtype),
+        np.empty((team, plan.scratch(min(lanes, BLOCK_LANES), dtype)), dtype),
         np.empty((3, lanes, plan.state), dtype),
         carried,
         model.outputs,
@@ -91,7 +133,8 @@ def train_block(
         norms,
         BLOCK_LANES,
     )
-    slot_trees = {name: unflatten(shapes, row, params) for name, row in zip(rule_state.slots, slots, strict=True)}
+    done, count = run_threads(team, barrier, lambda thread: run_block(thread, team, barrier, *arguments))
+    slot_trees = {name: unflatten(shapes, row, params) for name, row in zip(slot_names(rule), slots, strict=True)}
     return BlockResult(
         unflatten(shapes, flat, params),
         RuleState(count, slot_trees),
@@ -149,13 +192,19 @@ def weigh(weight_TB):
 
 @entry
 def run_block(
+    thread,
+    threads,
+    barrier,
     table,
     params,
     grad,
     slots,
-    packs,
-    tape,
-    work,
+    packed,
+    d_packs,
+    block_losses,
+    squares,
+    tapes,
+    works,
     states_3BS,
     carried_BS,
     outputs,
@@ -179,54 +228,70 @@ def run_block(
 ):
     """Train; `params`, `slots`, `carried`, `losses` and `norms` change in place.
 
+    Every thread calls this with its own number. It takes whole blocks of lanes through a window, then its share of
+    the parameters through the update; the threads meet in between.
+
     Returns:
         `(done, count)`: the windows trained, and the updates made since the rule's start.
     """
     windows, steps, lanes = reset_KTB.shape
-    tape_lane, work_lane = tape.size // lanes, work.size // lanes
-    packed, d_packs = packs[0], packs[1:]
+    blocks = d_packs.shape[0]
+    tape_lane = tapes.shape[1] // min(lanes, block_lanes)
+    work = works[thread]
+    width = table[table.shape[0] - 1, WIDTH]
     started_BS, handed_on_BS, d_state_BS = states_3BS[0], states_3BS[1], states_3BS[2]
+    first_block, last_block = share(blocks, thread, threads)
+    first_parameter, last_parameter = share(params.size, thread, threads)
     for k in range(windows):
         total, scored = weigh(weight_KTB[k])
-        pack(table, params, packed)
-        for b in range(lanes):
-            if origin_KB[k, b] >= 0:
-                copy(carried_BS[b], started_BS[b])
-            else:
-                fill(started_BS[b], 0)
-        losses[k] = 0
-        fill(vector(d_state_BS, 0, d_state_BS.size), 0)  # no gradient from the window after
-        for first in range(0, lanes, block_lanes):
-            last = min(first + block_lanes, lanes)
+        pack(table, params, packed, thread, threads)
+        if not meet(barrier, threads):
+            return k, count
+        for block in range(first_block, last_block):
+            first, last = block * block_lanes, min((block + 1) * block_lanes, lanes)
             here = last - first
-            block_tape = vector(tape, first * tape_lane, here * tape_lane)
-            block_work = vector(work, first * work_lane, here * work_lane)
+            tape = vector(tapes, thread * tapes.shape[1], here * tape_lane)
             reset, valid = reset_KTB[k, :, first:last], valid_KTB[k, :, first:last]
-            start(table, block_tape, x_KTBI[k, :, first:last], started_BS[first:last], valid)
-            window_forward(table, packed, block_tape, block_work, reset, valid)
+            for b in range(first, last):
+                if origin_KB[k, b] >= 0:
+                    copy(carried_BS[b], started_BS[b])
+                else:
+                    fill(started_BS[b], 0)
+                fill(d_state_BS[b], 0)  # no gradient from the window after
+            start(table, tape, x_KTBI[k, :, first:last], started_BS[first:last], valid)
+            window_forward(table, packed, tape, work, reset, valid)
             for b in range(first, last):
                 row = origin_KB[k + 1, b]
-                read_state(table, block_tape, steps, here, b - first, steps if row < 0 else row, handed_on_BS[b])
+                read_state(table, tape, steps, here, b - first, steps if row < 0 else row, handed_on_BS[b])
             if not scored:
                 continue
-            y = cube(block_work, 0, steps, here, outputs)
-            read_outputs(table, block_tape, valid, y)
-            losses[k] += add_loss(loss, loss_setting, y, y_KTBO[k, :, first:last], weight_KTB[k, :, first:last], total)
+            y = cube(work, 0, steps, here, width)
+            read_outputs(table, tape, valid, y, outputs)
+            targets, weights = y_KTBO[k, :, first:last], weight_KTB[k, :, first:last]
+            block_losses[block] = add_loss(loss, loss_setting, y, outputs, targets, weights, total)
             clear_padding(valid, y)
-            d_packed = d_packs[first // block_lanes]
-            fill(d_packed, 0)
-            window_backward(
-                table, params, block_tape, block_work, reset, valid, d_state_BS[first:last], d_packed, False
-            )
+            window_backward(table, packed, tape, work, reset, valid, d_state_BS[first:last], d_packs[block], False)
         if scored:
-            fill(grad, 0)
-            for first in range(0, lanes, block_lanes):
-                unpack(table, d_packs[first // block_lanes], grad)
-            norms[k] = global_norm(grad)
-            if not (np.isfinite(losses[k]) and np.isfinite(norms[k])):
+            if not meet(barrier, threads):
                 return k, count
-            clip_gradients(clip, clip_limit, norms[k], grad)
+            unpack(table, d_packs, grad, thread, threads)
+            if not meet(barrier, threads):
+                return k, count
+            add_squares(grad, squares, thread, threads)
+            if not meet(barrier, threads):
+                return k, count
+            norm, value = global_norm(squares), 0.0
+            for block in range(blocks):
+                value += block_losses[block]
+            if thread == 0:
+                losses[k], norms[k] = value, norm
+            if not (np.isfinite(value) and np.isfinite(norm)):
+                return k, count
+            clip_gradients(clip, clip_limit, norm, grad, first_parameter, last_parameter)
             count += 1
-            step(rule, rule_settings, learning_rates[k], count, params, grad, slots)
-        copy(vector(handed_on_BS, 0, handed_on_BS.size), vector(carried_BS, 0, carried_BS.size))
+            step(rule, rule_settings, learning_rates[k], count, params, grad, slots, first_parameter, last_parameter)
+            if not meet(barrier, threads):
+                return k, count
+        for b in range(first_block * block_lanes, min(last_block * block_lanes, lanes)):
+            copy(handed_on_BS[b], carried_BS[b])
     return windows, count

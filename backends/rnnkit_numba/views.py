@@ -89,10 +89,11 @@ def copy(source_N, a_N):
 
 @kernel
 def copy_rows(source_TBN, a_TBN):
-    """`a[t, b, n] = source[t, b, n]`."""
+    """`a[t, b, n] = source[t, b, n]` for as many n as both have."""
+    size = min(source_TBN.shape[2], a_TBN.shape[2])
     for t in range(a_TBN.shape[0]):
         for b in range(a_TBN.shape[1]):
-            for n in range(a_TBN.shape[2]):
+            for n in range(size):
                 a_TBN[t, b, n] = source_TBN[t, b, n]
 
 

@@ -10,8 +10,10 @@ from rnnkit_numba import dense, lstm
 from rnnkit_numba.compiled import kernel
 from rnnkit_numba.layout import (
     ACTIVATION,
+    BACK,
     CELLS,
     GATES,
+    GRADIENT,
     HIDDEN,
     INPUTS,
     KIND,
@@ -19,83 +21,30 @@ from rnnkit_numba.layout import (
     OUTPUT,
     OUTPUTS,
     PACKED,
-    PARAMETERS,
+    READ,
     STATE,
+    WIDTH,
 )
-from rnnkit_numba.views import clear_padding, copy_rows, cube, matrix, vector
+from rnnkit_numba.vectors import lanes as lanes_of_a_vector
+from rnnkit_numba.views import clear_padding, copy_rows, cube, fill, matrix, vector
 
-lstm_pack, lstm_unpack, lstm_forward, lstm_backward = lstm.pack, lstm.unpack, lstm.forward, lstm.backward
-dense_pack, dense_unpack, dense_forward, dense_backward = (
-    dense.pack,
-    dense.unpack,
-    dense.forward,
-    dense.backward,
-)
+lstm_forward, lstm_backward = lstm.forward, lstm.backward
+dense_forward, dense_backward = dense.forward, dense.backward
 
 
 @kernel
-def widest(table):
-    """Features of the widest row between two layers."""
+def padded(features, one):
+    """Features rounded up to a whole number of vectors."""
+    return -(-features // one) * one
+
+
+@kernel
+def widest(table, one):
+    """Features of the widest row between two layers, padded."""
     width = 0
     for index in range(table.shape[0]):
-        width = max(width, table[index, INPUTS], table[index, OUTPUTS])
+        width = max(width, padded(table[index, INPUTS], one), table[index, WIDTH])
     return width
-
-
-@kernel
-def pack(table, params, packed):
-    """Write the parameters as the forward pass reads them."""
-    for index in range(table.shape[0]):
-        inputs, outputs = table[index, INPUTS], table[index, OUTPUTS]
-        p, q = table[index, PARAMETERS], table[index, PACKED]
-        if table[index, KIND] == KIND_LSTM:
-            gates = 4 * outputs
-            bias = p + gates * (inputs + outputs)
-            lstm_pack(
-                matrix(params, p, gates, inputs),
-                matrix(params, p + gates * inputs, gates, outputs),
-                vector(params, bias, gates),
-                vector(params, bias + gates, gates),
-                matrix(packed, q, inputs, gates),
-                matrix(packed, q + gates * inputs, outputs, gates),
-                vector(packed, q + gates * (inputs + outputs), gates),
-            )
-        else:
-            size = inputs * outputs
-            dense_pack(
-                matrix(params, p, outputs, inputs),
-                vector(params, p + size, outputs),
-                matrix(packed, q, inputs, outputs),
-                vector(packed, q + size, outputs),
-            )
-
-
-@kernel
-def unpack(table, d_packed, grad):
-    """Add one block's gradients, which stand as the packed parameters do, to those of the parameters."""
-    for index in range(table.shape[0]):
-        inputs, outputs = table[index, INPUTS], table[index, OUTPUTS]
-        p, q = table[index, PARAMETERS], table[index, PACKED]
-        if table[index, KIND] == KIND_LSTM:
-            gates = 4 * outputs
-            bias = p + gates * (inputs + outputs)
-            lstm_unpack(
-                matrix(d_packed, q, inputs, gates),
-                matrix(d_packed, q + gates * inputs, outputs, gates),
-                vector(d_packed, q + gates * (inputs + outputs), gates),
-                matrix(grad, p, gates, inputs),
-                matrix(grad, p + gates * inputs, gates, outputs),
-                vector(grad, bias, gates),
-                vector(grad, bias + gates, gates),
-            )
-        else:
-            size = inputs * outputs
-            dense_unpack(
-                matrix(d_packed, q, inputs, outputs),
-                vector(d_packed, q + size, outputs),
-                matrix(grad, p, outputs, inputs),
-                vector(grad, p + size, outputs),
-            )
 
 
 @kernel
@@ -107,13 +56,21 @@ def start(table, tape, x_TBI, state_BS, valid_TB):
     clear_padding(valid_TB, inside_TBI)
     for index in range(table.shape[0]):
         if table[index, KIND] == KIND_LSTM:
-            hidden, s = table[index, OUTPUTS], table[index, STATE]
-            h_BH = matrix(tape, table[index, HIDDEN] * lanes, lanes, hidden)
-            c_BH = matrix(tape, table[index, CELLS] * lanes, lanes, hidden)
+            hidden, width, s = table[index, OUTPUTS], table[index, WIDTH], table[index, STATE]
+            h_BH = matrix(tape, table[index, HIDDEN] * lanes, lanes, width)
+            c_BH = matrix(tape, table[index, CELLS] * lanes, lanes, width)
             for b in range(lanes):
-                for j in range(hidden):
-                    h_BH[b, j] = state_BS[b, s + j]
-                    c_BH[b, j] = state_BS[b, s + hidden + j]
+                spread(state_BS[b], s, h_BH[b], hidden)
+                spread(state_BS[b], s + hidden, c_BH[b], hidden)
+
+
+@kernel
+def spread(source_N, first, a_N, size):
+    """`a[:size] = source[first : first + size]`, zero beyond."""
+    for j in range(size):
+        a_N[j] = source_N[first + j]
+    for j in range(size, a_N.size):
+        a_N[j] = 0
 
 
 @kernel
@@ -121,99 +78,117 @@ def read_state(table, tape, steps, lanes, b, row, state_S):
     """The state of lane b before row `row`, where no reset of that row has touched it."""
     for index in range(table.shape[0]):
         if table[index, KIND] == KIND_LSTM:
-            hidden, s = table[index, OUTPUTS], table[index, STATE]
-            h_TBH = cube(tape, table[index, HIDDEN] * lanes, steps + 1, lanes, hidden)
-            c_TBH = cube(tape, table[index, CELLS] * lanes, steps + 1, lanes, hidden)
+            hidden, width, s = table[index, OUTPUTS], table[index, WIDTH], table[index, STATE]
+            h_N = vector(tape, table[index, HIDDEN] * lanes + (row * lanes + b) * width, width)
+            c_N = vector(tape, table[index, CELLS] * lanes + (row * lanes + b) * width, width)
             for j in range(hidden):
-                state_S[s + j] = h_TBH[row, b, j]
-                state_S[s + hidden + j] = c_TBH[row, b, j]
+                state_S[s + j] = h_N[j]
+                state_S[s + hidden + j] = c_N[j]
 
 
 @kernel
-def read_outputs(table, tape, valid_TB, y_TBO):
-    """The outputs of the last layer, zero at padding."""
-    steps, lanes, outputs = y_TBO.shape
-    copy_rows(cube(tape, table[table.shape[0] - 1, OUTPUT] * lanes, steps, lanes, outputs), y_TBO)
-    clear_padding(valid_TB, y_TBO)
+def read_outputs(table, tape, valid_TB, y_TBO, outputs):
+    """The outputs of the last layer; zero at padding, and in y's columns beyond them."""
+    last = table.shape[0] - 1
+    steps, lanes, _ = y_TBO.shape
+    width = table[last, WIDTH]
+    from_TBO = cube(tape, table[last, OUTPUT] * lanes, steps, lanes, width)
+    for t in range(steps):
+        for b in range(lanes):
+            if valid_TB[t, b]:
+                for j in range(outputs):
+                    y_TBO[t, b, j] = from_TBO[t, b, j]
+                for j in range(outputs, y_TBO.shape[2]):
+                    y_TBO[t, b, j] = 0
+            else:
+                for j in range(y_TBO.shape[2]):
+                    y_TBO[t, b, j] = 0
 
 
 @kernel
 def forward(table, packed, tape, work, reset_TB, valid_TB):
     """Run the chain over a tape that `start` has prepared."""
     steps, lanes = reset_TB.shape
-    before = 2 * steps * lanes * widest(table)
+    before = 2 * steps * lanes * widest(table, lanes_of_a_vector(tape))
     x_offset = 0
     for index in range(table.shape[0]):
-        inputs, outputs, q = table[index, INPUTS], table[index, OUTPUTS], table[index, PACKED]
+        inputs, outputs, width = table[index, INPUTS], table[index, OUTPUTS], table[index, WIDTH]
+        q = table[index, PACKED]
+        x_RN = matrix(tape, x_offset, steps * lanes, table[index, READ])
         if table[index, KIND] == KIND_LSTM:
-            gates = 4 * outputs
             lstm_forward(
-                matrix(tape, x_offset, steps * lanes, inputs),
-                matrix(packed, q, inputs, gates),
-                matrix(packed, q + gates * inputs, outputs, gates),
-                vector(packed, q + gates * (inputs + outputs), gates),
-                cube(tape, table[index, GATES] * lanes, steps, lanes, gates),
-                cube(tape, table[index, HIDDEN] * lanes, steps + 1, lanes, outputs),
-                cube(tape, table[index, CELLS] * lanes, steps + 1, lanes, outputs),
-                matrix(work, before, lanes, outputs),
+                x_RN,
+                inputs,
+                vector(packed, q, 4 * width * (inputs + outputs + 1)),
+                cube(tape, table[index, GATES] * lanes, steps, lanes, 4 * width),
+                cube(tape, table[index, HIDDEN] * lanes, steps + 1, lanes, width),
+                cube(tape, table[index, CELLS] * lanes, steps + 1, lanes, width),
+                matrix(work, before, lanes, width),
+                outputs,
                 reset_TB,
                 valid_TB,
             )
         else:
             dense_forward(
-                matrix(tape, x_offset, steps * lanes, inputs),
-                matrix(packed, q, inputs, outputs),
-                vector(packed, q + inputs * outputs, outputs),
-                matrix(tape, table[index, OUTPUT] * lanes, steps * lanes, outputs),
+                x_RN,
+                inputs,
+                vector(packed, q, width * (inputs + 1)),
+                matrix(tape, table[index, OUTPUT] * lanes, steps * lanes, width),
                 table[index, ACTIVATION],
             )
         x_offset = table[index, OUTPUT] * lanes
 
 
 @kernel
-def backward(table, params, tape, work, reset_TB, valid_TB, d_state_BS, d_packed, wants_d_x):
+def backward(table, packed, tape, work, reset_TB, valid_TB, d_state_BS, d_packed, wants_d_x):
     """Back-propagate through the chain; the tape is used up.
 
     Args:
-        work: holds `d_y (T, B, O)` at its start, zero at padding.
+        work: holds `d_y (T, B, O)` at its start, O padded, zero at padding.
         d_state_BS: the gradient of the state after the last row; leaves as that of the state before row 0.
-        d_packed: gradients of the parameters, as `pack` orders them; added to.
+        d_packed: gradients of the parameters; written.
         wants_d_x: compute the gradient of the inputs, too.
 
     Returns:
-        Where in `work` the gradient of the inputs `(T, B, I)` starts.
+        Where in `work` the gradient of the inputs `(T, B, I)`, I padded, starts.
     """
     steps, lanes = reset_TB.shape
-    width = widest(table)
-    here, there = 0, steps * lanes * width
-    d_state = 2 * steps * lanes * width
+    rows, one = steps * lanes, lanes_of_a_vector(tape)
+    width_of_all = widest(table, one)
+    here, there = 0, rows * width_of_all
+    d_state = 2 * rows * width_of_all
+    panel_at = d_state + 3 * lanes * width_of_all
+    panel = vector(work, panel_at, work.size - panel_at)
+    zeros = vector(packed, packed.size - width_of_all, width_of_all)
+    fill(d_packed, 0)
     for index in range(table.shape[0] - 1, -1, -1):
-        inputs, outputs = table[index, INPUTS], table[index, OUTPUTS]
-        p, q = table[index, PARAMETERS], table[index, PACKED]
-        x_offset = table[index - 1, OUTPUT] * lanes if index > 0 else 0
+        inputs, outputs, width = table[index, INPUTS], table[index, OUTPUTS], table[index, WIDTH]
+        columns, q, d = padded(inputs, one), table[index, BACK], table[index, GRADIENT]
+        x_RN = matrix(tape, table[index - 1, OUTPUT] * lanes if index > 0 else 0, rows, table[index, READ])
+        d_x_RI = matrix(work, there, rows, columns)
         onward = wants_d_x or index > 0
         if table[index, KIND] == KIND_LSTM:
-            gates, s = 4 * outputs, table[index, STATE]
-            d_h_BH = matrix(work, d_state, lanes, outputs)
-            d_c_BH = matrix(work, d_state + lanes * outputs, lanes, outputs)
+            gates, s = 4 * width, table[index, STATE]
+            d_h_BH = matrix(work, d_state, lanes, width)
+            d_c_BH = matrix(work, d_state + lanes * width, lanes, width)
             for b in range(lanes):
-                for j in range(outputs):
-                    d_h_BH[b, j] = d_state_BS[b, s + j]
-                    d_c_BH[b, j] = d_state_BS[b, s + outputs + j]
+                spread(d_state_BS[b], s, d_h_BH[b], outputs)
+                spread(d_state_BS[b], s + outputs, d_c_BH[b], outputs)
             lstm_backward(
-                cube(work, here, steps, lanes, outputs),
-                matrix(tape, x_offset, steps * lanes, inputs),
-                matrix(params, p, gates, inputs),
-                matrix(params, p + gates * inputs, gates, outputs),
+                cube(work, here, steps, lanes, width),
+                x_RN,
+                inputs,
+                vector(packed, q, gates * (width + columns)),
+                zeros,
                 cube(tape, table[index, GATES] * lanes, steps, lanes, gates),
-                cube(tape, table[index, HIDDEN] * lanes, steps + 1, lanes, outputs),
-                cube(tape, table[index, CELLS] * lanes, steps + 1, lanes, outputs),
+                cube(tape, table[index, HIDDEN] * lanes, steps + 1, lanes, width),
+                cube(tape, table[index, CELLS] * lanes, steps + 1, lanes, width),
                 d_h_BH,
                 d_c_BH,
-                matrix(d_packed, q, inputs, gates),
-                matrix(d_packed, q + gates * inputs, outputs, gates),
-                vector(d_packed, q + gates * (inputs + outputs), gates),
-                matrix(work, there, steps * lanes, inputs),
+                vector(d_packed, d, gates * (inputs + outputs + 1)),
+                d_x_RI,
+                panel,
+                outputs,
                 reset_TB,
                 valid_TB,
                 onward,
@@ -223,15 +198,17 @@ def backward(table, params, tape, work, reset_TB, valid_TB, d_state_BS, d_packed
                     d_state_BS[b, s + j] = d_h_BH[b, j]
                     d_state_BS[b, s + outputs + j] = d_c_BH[b, j]
         else:
-            size = inputs * outputs
             dense_backward(
-                matrix(work, here, steps * lanes, outputs),
-                matrix(tape, x_offset, steps * lanes, inputs),
-                matrix(params, p, outputs, inputs),
-                matrix(tape, table[index, OUTPUT] * lanes, steps * lanes, outputs),
-                matrix(d_packed, q, inputs, outputs),
-                vector(d_packed, q + size, outputs),
-                matrix(work, there, steps * lanes, inputs),
+                matrix(work, here, rows, width),
+                x_RN,
+                inputs,
+                outputs,
+                vector(packed, q, outputs * columns),
+                zeros,
+                matrix(tape, table[index, OUTPUT] * lanes, rows, width),
+                vector(d_packed, d, width * (inputs + 1)),
+                d_x_RI,
+                panel,
                 table[index, ACTIVATION],
                 onward,
             )

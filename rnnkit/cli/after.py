@@ -38,7 +38,10 @@ def read_run(folder: Path, backend: str | None, tokens: Tokens[str]) -> Draft:
     """
     if not (folder / CONFIG).is_file():
         raise SourceError(f"found no run in {str(folder)!r}: it has no {CONFIG}; give the folder that `train` named")
-    return read(folder / CONFIG, [*([] if backend is None else ["--backend", backend, "--device", "none"]), *tokens])
+    return read(
+        folder / CONFIG,
+        [*([] if backend is None else ["--backend", backend, "--device", "none", "--threads", "none"]), *tokens],
+    )
 
 
 def open_part(draft: Draft, part: Part) -> Sequence:

@@ -114,11 +114,12 @@ def build_with_backend(draft: Draft) -> tuple[Experiment, Backend]:
         ConfigError: everything that is wrong, a backend that cannot be had included.
     """
     builder, engine = Builder(draft), None
-    if draft.usable(("backend",), ("device",)):
+    if draft.usable(("backend",), ("device",), ("threads",)):
         try:
             engine = load_backend(draft.config)
         except BackendError as error:
-            key = "device" if draft.config.device is not None and "device" in str(error) else "backend"
+            options = [key for key in ("device", "threads") if getattr(draft.config, key) is not None]
+            key = mentioned(str(error), options) or "backend"
             builder.add((key,), str(error))
     experiment = _build(builder)
     assert engine is not None  # else there was a problem
@@ -152,12 +153,13 @@ def open_parts(draft: Draft) -> Parts:
 
 
 def load_backend(config: Config) -> Backend:
-    """The backend that a config names, on the device that it names.
+    """The backend that a config names, with the options that it gives.
 
     Raises:
         BackendError: as `rnnkit.backend` does.
     """
-    return backend(config.backend, **({} if config.device is None else {"device": config.device}))
+    given = {"device": config.device, "threads": config.threads}
+    return backend(config.backend, **{key: value for key, value in given.items() if value is not None})
 
 
 def _build(builder: Builder) -> Experiment:

@@ -1,4 +1,4 @@
-"""The command line: `rnnkit train`, `plan`, `check`, `predict`, `forecast`, `evaluate`."""
+"""The command line: `rnnkit train`, `plan`, `check`, `predict`, `forecast`, `evaluate`, `warmup`."""
 
 from __future__ import annotations
 
@@ -177,6 +177,15 @@ def evaluate(
     from rnnkit.cli.report import new_console
 
     return print_evaluation(read_run(run, backend, overrides), part, out, overwrite, new_console())
+
+
+@app.command
+def warmup() -> int:
+    """Compile the kernels of the numba backend for this machine now, so that no run waits for it."""
+    import rnnkit_numba
+
+    rnnkit_numba.warmup()
+    return 0
 
 
 def main(tokens: Sequence[str] | None = None) -> int:

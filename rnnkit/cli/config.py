@@ -140,6 +140,7 @@ class Config(Table):
     seed: int = field_of(default=0, ge=0)
     backend: str = "numba"
     device: str | None = None
+    threads: int | None = field_of(default=None, ge=0)
     dtype: Literal["float32", "float64"] = "float32"
     out: str
     data: Data

@@ -4,8 +4,9 @@ from rnnkit.train.block import block_trainer, train_block
 from rnnkit.train.fit import EarlyStopping, Progress, fit
 from rnnkit.train.history import History
 from rnnkit.train.learning_rates import Constant, Cosine, LearningRate, OneCycle, Plateau, StepDecay
-from rnnkit.train.predict import Errors, Evaluation, Stream, evaluate, forecast, predict
+from rnnkit.train.predict import Errors, Evaluation, evaluate, forecast, predict
 from rnnkit.train.run import Run, load
+from rnnkit.train.stream import Stream
 
 __all__ = [
     "Constant",

@@ -160,66 +160,6 @@ def forecast(run: Run, series: Sequence, steps: int, *, warm: int = WARM_ROWS) -
     return run.in_units(np.concatenate(ahead[:steps]))
 
 
-class Stream:
-    """One row in, one prediction out, the state kept in between.
-
-    Args:
-        run: a trained model.
-        lanes: independent streams side by side, B.
-
-    Attributes:
-        state: what the model remembers, the backend's arrays; replace it to continue from elsewhere.
-
-    Example:
-        >>> import numpy as np, rnnkit as rk
-        >>> series = rk.Sequence(np.sin(np.arange(100) / 5))
-        >>> schedule = rk.Schedule(series, rk.Continuation(length=16), rk.Carry())
-        >>> run = rk.fit(rk.Chain(rk.LSTM(1, 4), rk.Dense(4, 1)), schedule, backend="numpy", epochs=1)
-        >>> stream = rk.Stream(run)
-        >>> stream.step([[0.5]]).shape
-        (1, 1)
-    """
-
-    def __init__(self, run: Run, lanes: int = 1) -> None:
-        if lanes < 1:
-            raise ModelError(f"Stream expects at least one lane, got lanes={lanes}")
-        self.run, self.lanes = run, lanes
-        self._params = run.backend.from_numpy(run.params)
-        self.reset()
-
-    def reset(self) -> None:
-        """Start again from the initial state."""
-        dtype = np.dtype(self.run.dtype)
-        layers = self.run.model.layers
-        self.state = self.run.backend.from_numpy(tuple(initial_state(layer, self.lanes, dtype) for layer in layers))
-
-    def step(self, x: np.ndarray) -> np.ndarray:
-        """Read one row a lane, `(B, F)`, in the data's own units, and predict `(B, O)` in those units.
-
-        Raises:
-            ModelError: another shape, or no numbers.
-            DataError: a value that is missing or infinite; the state stays as it was.
-        """
-        run = self.run
-        try:
-            row = np.asarray(x, np.float64)
-        except (TypeError, ValueError) as error:
-            raise ModelError(f"Stream.step expects numbers, got {x!r}") from error
-        if row.shape != (self.lanes, run.model.inputs):
-            raise ModelError(
-                f"Stream.step expects a row of shape {(self.lanes, run.model.inputs)} (lanes, features), "
-                f"got {row.shape}"
-            )
-        if not np.isfinite(row).all():
-            raise DataError(
-                f"Stream.step expects finite numbers, got {row.tolist()}; the state would never be finite again, "
-                f"so fill the value in, or reset() the stream after a gap"
-            )
-        row = (row if run.scaler is None else run.scaler.scale_x(row)).astype(run.dtype)
-        y, self.state, _ = run.backend.forward(run.model, self._params, run.backend.from_numpy(row[None]), self.state)
-        return run.in_units(run.backend.to_numpy(y)[0])
-
-
 def _seen_by(run: Run, series: Sequence, ahead: bool = False) -> Sequence:
     """The series scaled as the run was trained, if it has the same columns (and, with `ahead`, the same horizon)."""
     if not isinstance(run, Run) or not isinstance(series, Sequence):

@@ -1,0 +1,105 @@
+"""One row at a time with as little as possible around it: what `rk.Stream` runs on.
+
+Everything that a step needs lies in one buffer, made once: unpacking an array for compiled code takes as long as
+a small layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rnnkit.backend import check_parameters
+from rnnkit.model import Chain, State, parameter_shapes
+from rnnkit_numba.arrays import common_dtype
+from rnnkit_numba.compiled import entry
+from rnnkit_numba.layout import flatten, flatten_state, layout, unflatten_state
+from rnnkit_numba.packing import pack
+from rnnkit_numba.views import cube, matrix, vector
+from rnnkit_numba.window import forward as window_forward
+from rnnkit_numba.window import read_outputs, read_state, start
+
+
+class Stepper:
+    """A model that reads one row a lane at a time and keeps its state.
+
+    Args:
+        model: the chain.
+        params: its parameters; copied, so that later changes of them are not seen.
+        lanes: independent streams side by side, B.
+        state: what stands before the first row.
+
+    Example:
+        >>> import rnnkit as rk
+        >>> model = rk.Chain(rk.LSTM(1, 3))
+        >>> params, state = rk.setup(model)
+        >>> Stepper(model, params, 1, state).step([[0.5]]).shape
+        (1, 3)
+    """
+
+    def __init__(self, model: Chain, params: Mapping[str, Any], lanes: int, state: State) -> None:
+        check_parameters(model, params)
+        dtype = common_dtype(dict(params))
+        plan = layout(model, 1, dtype)
+        sizes = (
+            plan.parameters,
+            plan.packed,
+            lanes * plan.tape,
+            plan.scratch(lanes, dtype),
+            lanes * plan.state,
+            lanes * model.inputs,
+            lanes * model.outputs,
+        )
+        buffer = np.zeros(sum(sizes), dtype)
+        parts = np.split(buffer, np.cumsum(sizes)[:-1])
+        parts[0][:] = flatten(parameter_shapes(model), params, dtype)
+        masks = np.zeros((2, 1, lanes), np.bool_)
+        masks[1] = True
+        self._model, self._lanes = model, lanes
+        self._state = parts[4].reshape(lanes, plan.state)
+        self._x, self._y = parts[5].reshape(lanes, model.inputs), parts[6].reshape(lanes, model.outputs)
+        self._arguments = (plan.table, buffer, masks, *sizes)
+        self.state = state
+        run_step(*self._arguments, True)
+
+    @property
+    def state(self) -> State:
+        """What the model remembers, a copy; replace it to continue from elsewhere."""
+        return unflatten_state(self._model, self._state)
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._state[:] = flatten_state(self._model, state, self._lanes, self._state.dtype)
+
+    def step(self, x: Any) -> np.ndarray:
+        """Read `(B, I)`, return `(B, O)`, a new array."""
+        self._x[:] = x
+        run_step(*self._arguments, False)
+        return self._y.copy()
+
+
+@entry
+def run_step(
+    table, buffer, masks_21B, parameters, packed_size, tape_size, work_size, state_size, x_size, y_size, packing
+):
+    """One row for all lanes, or, where `packing`, the weights from the parameters once for all rows."""
+    q = parameters
+    t = q + packed_size
+    w = t + tape_size
+    s = w + work_size
+    x = s + state_size
+    packed, tape = vector(buffer, q, packed_size), vector(buffer, t, tape_size)
+    if packing:
+        pack(table, vector(buffer, 0, parameters), packed, 0, 1)
+        return
+    lanes = masks_21B.shape[2]
+    reset, valid = masks_21B[0], masks_21B[1]
+    state_BS = matrix(buffer, s, lanes, state_size // lanes)
+    start(table, tape, cube(buffer, x, 1, lanes, x_size // lanes), state_BS, valid)
+    window_forward(table, packed, tape, vector(buffer, w, work_size), reset, valid)
+    for b in range(lanes):
+        read_state(table, tape, 1, lanes, b, 1, state_BS[b])
+    y_1BO = cube(buffer, x + x_size, 1, lanes, y_size // lanes)
+    read_outputs(table, tape, valid, y_1BO, y_size // lanes)

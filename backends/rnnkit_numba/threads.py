@@ -1,0 +1,133 @@
+"""Several threads in one compiled function: how many, how they start, and where they meet.
+
+There is no pool: a call starts its threads and waits for them, so that nothing outlives it, in a process that forks
+least of all. Between two meeting points threads write to different numbers; who computes what never changes a sum.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from rnnkit_numba.compiled import kernel
+
+SMALL_FLOPS = 2_000_000
+"""Operations of a window below which a second thread costs more than it saves."""
+
+ARRIVED, ROUND, STOPPED = 0, 8, 16
+"""Where the counters of a barrier stand, each in a cache line of its own."""
+
+PATIENCE = 2000
+"""Looks at the barrier before the processor is offered to another thread."""
+
+
+def processors() -> int:
+    """Processors that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def new_barrier() -> np.ndarray:
+    """Counters at zero."""
+    return np.zeros(24, np.int64)
+
+
+def run_threads(threads: int, barrier: np.ndarray, work: Callable[[int], Any]) -> Any:
+    """Call `work(thread)` for every thread at once, thread 0 in this one; what it returns for thread 0.
+
+    Where one of them fails, the others are let go from the barrier and the first error is raised.
+    """
+    errors: list[BaseException] = []
+
+    def guarded(thread: int) -> Any:
+        try:
+            return work(thread)
+        except BaseException as error:
+            barrier[STOPPED] = 1
+            errors.append(error)
+            return None
+
+    started: list[threading.Thread] = []
+    result = None
+    try:
+        for thread in range(1, threads):
+            started.append(threading.Thread(target=guarded, args=(thread,), daemon=True))
+            started[-1].start()
+        result = guarded(0)
+    except BaseException as error:  # Ctrl-C between two lines, or no more threads to be had
+        barrier[STOPPED] = 1
+        errors.append(error)
+    for other in started:
+        while other.is_alive():
+            try:
+                other.join()
+            except BaseException as error:  # Ctrl-C: this thread has done its share, the other is about to
+                errors.append(error)
+    if errors:
+        raise errors[0]
+    return result
+
+
+@intrinsic
+def _atomic_add(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+    def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        target = context.make_array(array)(context, builder, arguments[0])
+        return builder.atomic_rmw("add", builder.gep(target.data, [arguments[1]]), arguments[2], "seq_cst")
+
+    return types.int64(array, types.intp, types.int64), lower
+
+
+@intrinsic
+def _atomic_load(typingctx: Any, array: Any, index: Any) -> Any:
+    def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        target = context.make_array(array)(context, builder, arguments[0])
+        return builder.load_atomic(builder.gep(target.data, [arguments[1]]), "seq_cst", 8)
+
+    return types.int64(array, types.intp), lower
+
+
+YIELD = "sched_yield" if llvm.address_of_symbol("sched_yield") else ""
+
+
+@intrinsic
+def _offer_processor(typingctx: Any) -> Any:
+    def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        if YIELD:
+            kind = ir.FunctionType(ir.IntType(32), [])
+            function = builder.module.globals.get(YIELD) or ir.Function(builder.module, kind, YIELD)
+            builder.call(function, [])
+        return context.get_dummy_value()
+
+    return types.none(), lower
+
+
+atomic_add: Any = _atomic_add
+atomic_load: Any = _atomic_load
+offer_processor: Any = _offer_processor
+
+
+@kernel
+def meet(barrier, threads):
+    """Wait until all threads are here. False: one of them has failed, and the caller returns at once."""
+    if threads == 1:
+        return True
+    turn = atomic_load(barrier, ROUND)
+    if atomic_add(barrier, ARRIVED, 1) == threads - 1:
+        atomic_add(barrier, ARRIVED, -threads)
+        atomic_add(barrier, ROUND, 1)
+        return True
+    looks = 0
+    while atomic_load(barrier, ROUND) == turn:
+        if atomic_load(barrier, STOPPED) != 0:
+            return False
+        looks += 1
+        if looks > PATIENCE:
+            offer_processor()
+    return atomic_load(barrier, STOPPED) == 0

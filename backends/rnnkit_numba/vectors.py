@@ -1,0 +1,272 @@
+"""A value of several floating-point numbers side by side, as wide as the processor's registers.
+
+Inside kernels `load_at` and `store_at` move a vector between registers and memory, `+ - * /` and the functions
+below work on all of its lanes at once. The functions take plain numbers too, so that one formula serves both.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.datamodel.models import PrimitiveModel
+from numba.core.imputils import lower_builtin
+from numba.core.typing import templates
+from numba.extending import intrinsic, register_model
+
+from rnnkit.errors import BackendError
+from rnnkit_numba.compiled import VECTOR_BYTES
+from rnnkit_numba.pointers import address
+
+
+def host_vector_bytes() -> int:
+    """Bytes of the widest vector that this processor computes with: 64, 32 or 16.
+
+    Raises:
+        BackendError: `RNNKIT_VECTOR_BYTES` other than these.
+    """
+    wanted = os.environ.get(VECTOR_BYTES, "")
+    if wanted:
+        if wanted not in ("16", "32", "64"):
+            raise BackendError(
+                f"backend 'numba' expects {VECTOR_BYTES} to be 16, 32 or 64, got {wanted!r}; leave it out"
+            )
+        return int(wanted)
+    features = llvm.get_host_cpu_features()
+    return 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
+
+
+BYTES = host_vector_bytes()
+
+
+def lanes_of(dtype: Any) -> int:
+    """Numbers in a vector of a dtype."""
+    return BYTES // np.dtype(dtype).itemsize
+
+
+class Vector(types.Type):
+    """Numba's type of a vector."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype, self.lanes = dtype, BYTES * 8 // dtype.bitwidth
+        super().__init__(name=f"vector({dtype} x {self.lanes})")
+
+
+@register_model(Vector)
+class VectorModel(PrimitiveModel):
+    """A vector is one LLVM value."""
+
+    def __init__(self, dmm: Any, fe_type: Any) -> None:
+        super().__init__(dmm, fe_type, ir.VectorType(dmm.lookup(fe_type.dtype).get_value_type(), fe_type.lanes))
+
+
+class Arithmetic(templates.AbstractTemplate):
+    """Two vectors of one type in, one out."""
+
+    def generic(self, args: Any, kws: Any) -> Any:
+        """The signature, or None."""
+        if len(args) == 2 and isinstance(args[0], Vector) and args[0] == args[1]:
+            return templates.signature(args[0], *args)
+        return None
+
+
+infer_global: Any = templates.infer_global
+
+
+def _lower(instruction: str) -> Any:
+    return lambda context, builder, sig, arguments: getattr(builder, instruction)(*arguments)
+
+
+for _operator, _instruction in (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+):
+    infer_global(_operator)(type(f"Arithmetic_{_instruction}", (Arithmetic,), {"key": _operator}))
+    lower_builtin(_operator, Vector, Vector)(_lower(_instruction))
+
+
+def is_real(*given: Any) -> bool:
+    """Vectors or plain numbers, all of one type."""
+    return isinstance(given[0], Vector | types.Float) and all(g == given[0] for g in given)
+
+
+def splat(builder: Any, number: Any, kind: Any) -> Any:
+    """A scalar LLVM value in every lane of a vector type; as it is for a scalar type."""
+    if not isinstance(kind, ir.VectorType):
+        return number
+    single = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(
+        single, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), kind.count), None)
+    )
+
+
+def call_llvm(builder: Any, name: str, arguments: Any) -> Any:
+    """Call LLVM's function of a name and of arguments that have one type, such as `llvm.fma`."""
+    kind = arguments[0].type
+    suffix = f"f{integers(kind)[1]}"
+    if isinstance(kind, ir.VectorType):
+        suffix = f"v{kind.count}{suffix}"
+    function_type = ir.FunctionType(kind, [kind] * len(arguments))
+    function = cgutils.get_or_insert_function(builder.module, function_type, f"llvm.{name}.{suffix}")
+    return builder.call(function, arguments)
+
+
+def integers(kind: Any) -> tuple[Any, int]:
+    """The LLVM type of the same shape made of whole numbers, and its bits."""
+    scalar = kind.element if isinstance(kind, ir.VectorType) else kind
+    bits = 64 if isinstance(scalar, ir.DoubleType) else 32
+    whole = ir.IntType(bits)
+    return (ir.VectorType(whole, kind.count) if isinstance(kind, ir.VectorType) else whole), bits
+
+
+def whole_constant(kind: Any, value: int) -> Any:
+    """A whole number as an LLVM constant, in every lane of a vector type."""
+    return ir.Constant(kind, [value] * kind.count if isinstance(kind, ir.VectorType) else value)
+
+
+@intrinsic
+def _lanes(typingctx: Any, array: Any) -> Any:
+    if not isinstance(array, types.Array):
+        return None
+    count = Vector(array.dtype).lanes
+    return types.intp(array), lambda context, builder, sig, arguments: context.get_constant(types.intp, count)
+
+
+lanes: Any = _lanes
+"""`lanes(array)`: numbers in a vector of the array's dtype."""
+
+
+@intrinsic
+def _like(typingctx: Any, a: Any, value: Any) -> Any:
+    if not is_real(a):
+        return None
+
+    def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        kind = context.get_value_type(a)
+        scalar = kind.element if isinstance(kind, ir.VectorType) else kind
+        number = arguments[1]
+        if number.type != scalar:
+            number = builder.fptrunc(number, scalar)
+        return splat(builder, number, kind)
+
+    return a(a, types.float64), lower
+
+
+like: Any = _like
+"""`like(a, value)`: a float64 rounded to a's dtype, in every lane."""
+
+
+@intrinsic
+def _bits(typingctx: Any, a: Any) -> Any:
+    if not is_real(a):
+        return None
+    count = a.dtype.bitwidth if isinstance(a, Vector) else a.bitwidth
+    return types.intp(a), lambda context, builder, sig, arguments: context.get_constant(types.intp, count)
+
+
+bits: Any = _bits
+"""`bits(a)`: 32 or 64, known when the code is compiled."""
+
+
+@intrinsic
+def _fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+    if not is_real(a, b, c):
+        return None
+    return a(a, b, c), lambda context, builder, sig, arguments: call_llvm(builder, "fma", arguments)
+
+
+fma: Any = _fma
+"""`fma(a, b, c)`: a b + c, rounded once."""
+
+
+@intrinsic
+def _where_less(typingctx: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
+    if not is_real(a, b, yes, no):
+        return None
+
+    def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        a, b, yes, no = arguments
+        return builder.select(builder.fcmp_ordered("<", a, b), yes, no)
+
+    return a(a, b, yes, no), lower
+
+
+where_less: Any = _where_less
+"""`where_less(a, b, yes, no)`: `yes` in the lanes where a < b, else `no`; NaN is less than nothing."""
+
+
+@intrinsic
+def _with_sign(typingctx: Any, a: Any, b: Any) -> Any:
+    if not is_real(a, b):
+        return None
+
+    return a(a, b), lambda context, builder, sig, arguments: call_llvm(builder, "copysign", arguments)
+
+
+with_sign: Any = _with_sign
+"""`with_sign(a, b)`: |a| with the sign of b, zeros included."""
+
+
+@intrinsic
+def _power_of_two(typingctx: Any, shifted: Any) -> Any:
+    if not is_real(shifted):
+        return None
+
+    def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        kind = arguments[0].type
+        whole, width = integers(kind)
+        mantissa, bias = (52, 1023) if width == 64 else (23, 127)
+        exponent = builder.shl(builder.bitcast(arguments[0], whole), whole_constant(whole, mantissa))
+        return builder.bitcast(builder.add(exponent, whole_constant(whole, bias << mantissa)), kind)
+
+    return shifted(shifted), lower
+
+
+power_of_two: Any = _power_of_two
+"""`power_of_two(n + 1.5 · 2^23)` (float64: 2^52): 2^n, made from bits.
+
+The sum holds n in its lowest bits; shifted left they are the exponent of the result. Whatever comes in, no bit
+pattern traps: NaN gives some number, and the caller's arithmetic keeps the NaN.
+"""
+
+
+@intrinsic
+def _load_at(typingctx: Any, pointer: Any, offset: Any) -> Any:
+    if not isinstance(pointer, types.CPointer):
+        return None
+    vector = Vector(pointer.dtype)
+
+    def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        where = address(builder, arguments[0], arguments[1], context.get_value_type(vector))
+        return builder.load(where, align=pointer.dtype.bitwidth // 8)
+
+    return vector(pointer, types.intp), lower
+
+
+load_at: Any = _load_at
+"""`load_at(pointer, n)`: the vector n numbers on from a pointer."""
+
+
+@intrinsic
+def _store_at(typingctx: Any, vector: Any, pointer: Any, offset: Any) -> Any:
+    if not (isinstance(pointer, types.CPointer) and vector == Vector(pointer.dtype)):
+        return None
+
+    def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        value, start, number = arguments
+        builder.store(value, address(builder, start, number, value.type), align=pointer.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.none(vector, pointer, types.intp), lower
+
+
+store_at: Any = _store_at
+"""`store_at(vector, pointer, n)`: write a vector n numbers on from a pointer."""

@@ -1,0 +1,36 @@
+"""Compile ahead of the first use: what `rnnkit warmup` calls."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rnnkit.model import DTYPES, LSTM, MSE, Adam, Chain, Dense, initial_rule_state, setup
+from rnnkit.schedule.batch import Block
+from rnnkit_numba.protocol import backward, forward, outputs, update
+from rnnkit_numba.stepper import Stepper
+from rnnkit_numba.train import train_block
+
+
+def warmup(dtypes: tuple[str, ...] = DTYPES) -> None:
+    """Compile every kernel, or read it from disk where that has been done: one code serves all models.
+
+    Args:
+        dtypes: `"float32"`, `"float64"` or both.
+
+    Example:
+        >>> warmup(("float32",))
+    """
+    model = Chain(LSTM(1, 1), Dense(1, 1))
+    rule = Adam()
+    for dtype in dtypes:
+        params, state = setup(model, dtype=dtype)
+        x = np.zeros((1, 1, 1), dtype)
+        false = np.zeros((1, 1, 1), bool)
+        nowhere, weight = np.zeros((1, 1), int), np.ones((1, 1, 1), dtype)
+        block = Block(x[None], x[None], false, ~false, weight, np.zeros((2, 1), int), false * 0, nowhere, nowhere)
+        moments, rates = initial_rule_state(rule, params), np.ones(1)
+        train_block(model, params, state, moments, block, rule=rule, loss=MSE(), clip=None, learning_rates=rates)
+        _, _, tape = forward(model, params, x, state)
+        update(rule, params, backward(model, params, tape, x).params, moments)
+        outputs(model, params, x, state)
+        Stepper(model, params, 1, state).step(x[0])

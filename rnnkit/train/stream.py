@@ -1,0 +1,100 @@
+"""A trained model one row at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from rnnkit.backend import Backend
+from rnnkit.errors import DataError, ModelError
+from rnnkit.model.initialisers import initial_state
+from rnnkit.model.layers import Chain
+from rnnkit.model.state import State
+from rnnkit.train.run import Run
+
+
+class Stream:
+    """One row in, one prediction out, the state kept in between.
+
+    Args:
+        run: a trained model.
+        lanes: independent streams side by side, B.
+
+    Attributes:
+        state: what the model remembers, the backend's arrays; replace it to continue from elsewhere.
+
+    Example:
+        >>> import numpy as np, rnnkit as rk
+        >>> series = rk.Sequence(np.sin(np.arange(100) / 5))
+        >>> schedule = rk.Schedule(series, rk.Continuation(length=16), rk.Carry())
+        >>> run = rk.fit(rk.Chain(rk.LSTM(1, 4), rk.Dense(4, 1)), schedule, backend="numpy", epochs=1)
+        >>> stream = rk.Stream(run)
+        >>> stream.step([[0.5]]).shape
+        (1, 1)
+    """
+
+    def __init__(self, run: Run, lanes: int = 1) -> None:
+        if lanes < 1:
+            raise ModelError(f"Stream expects at least one lane, got lanes={lanes}")
+        self.run, self.lanes = run, lanes
+        self._shape, self._dtype = (lanes, run.model.inputs), np.dtype(run.dtype)
+        self._zeros = np.zeros(self._shape)
+        params = run.backend.from_numpy(run.params)
+        make = getattr(run.backend, "stepper", None) or partial(ForwardStepper, run.backend)
+        self._stepper = make(run.model, params, lanes, self._initial_state())
+
+    @property
+    def state(self) -> State:
+        """What the model remembers."""
+        return self._stepper.state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._stepper.state = state
+
+    def reset(self) -> None:
+        """Start again from the initial state."""
+        self.state = self._initial_state()
+
+    def step(self, x: np.ndarray) -> np.ndarray:
+        """Read one row a lane, `(B, F)`, in the data's own units, and predict `(B, O)` in those units.
+
+        Raises:
+            ModelError: another shape, or no numbers.
+            DataError: a value that is missing or infinite; the state stays as it was.
+        """
+        try:
+            row = np.asarray(x, np.float64)
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"Stream.step expects numbers, got {x!r}") from error
+        if row.shape != self._shape:
+            raise ModelError(f"Stream.step expects a row of shape {self._shape} (lanes, features), got {row.shape}")
+        if np.vdot(row, self._zeros) != 0:  # NaN or infinity times zero; a row is too short for isfinite to pay
+            raise DataError(
+                f"Stream.step expects finite numbers, got {row.tolist()}; the state would never be finite again, "
+                f"so fill the value in, or reset() the stream after a gap"
+            )
+        scaler = self.run.scaler
+        scaled = row if scaler is None else scaler.scale_x(row)
+        return self.run.in_units(self._stepper.step(scaled.astype(self._dtype)))
+
+    def _initial_state(self) -> State:
+        layers = self.run.model.layers
+        return self.run.backend.from_numpy(tuple(initial_state(layer, self.lanes, self._dtype) for layer in layers))
+
+
+class ForwardStepper:
+    """A backend's `forward` as a stepper, for one that brings none: see `rnnkit.backend.Backend`."""
+
+    def __init__(self, backend: Backend, model: Chain, params: Mapping[str, Any], lanes: int, state: State) -> None:
+        self._backend, self._model, self._params = backend, model, params
+        self.state = state
+
+    def step(self, x: np.ndarray) -> np.ndarray:
+        """One row of `lanes` lanes: `(B, I)` in, `(B, O)` out, NumPy arrays."""
+        engine = self._backend
+        y, self.state, _ = engine.forward(self._model, self._params, engine.from_numpy(x[None]), self.state)
+        return engine.to_numpy(y)[0]

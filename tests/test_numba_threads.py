@@ -1,0 +1,159 @@
+"""Threads: the same bits for any number of them, no thread left behind, processes that fork and spawn."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import rnnkit_numba as compiled
+from rnnkit_numba import train as training
+from rnnkit_numba.compiled import entry
+from rnnkit_numba.layout import BLOCK_LANES
+from rnnkit_numba.threads import meet, new_barrier, processors, run_threads
+
+import rnnkit as rk
+from rnnkit.errors import BackendError
+from rnnkit.model import MSE, ClipNorm, initial_rule_state
+from rnnkit.schedule.batch import Block
+
+MODEL = rk.Chain(rk.LSTM(3, 7), rk.Dense(7, 4, "tanh"), rk.LSTM(4, 9), rk.Dense(9, 2))
+
+
+def block_of(lanes, windows=4, steps=6, bad=False):
+    rng = np.random.default_rng(0)
+    shape = (windows, steps, lanes)
+    y = rng.normal(size=(*shape, 2))
+    if bad:
+        y[2, 1, lanes - 1] = np.nan
+    return Block(
+        x=rng.normal(size=(*shape, 3)),
+        y=y,
+        reset=rng.random(shape) < 0.1,
+        valid=rng.random(shape) < 0.9,
+        weight=np.ones(shape),
+        origin=np.array([[-1] * lanes, *[[steps] * lanes] * windows]),
+        rows=np.zeros(shape, int),
+        segment=np.zeros((windows, lanes), int),
+        row=np.zeros((windows, lanes), int),
+    )
+
+
+def train(threads, lanes=3 * BLOCK_LANES + 5, dtype="float32", bad=False):
+    params, state = rk.setup(MODEL, 0, lanes, dtype)
+    rule = rk.Adam(0.01)
+    settings = {"rule": rule, "loss": MSE(), "clip": ClipNorm(0.1), "learning_rates": np.full(4, 0.01)}
+    moments = initial_rule_state(rule, params)
+    backend = rk.backend("numba", threads=threads)
+    block = block_of(lanes, bad=bad)
+    block = block._replace(x=block.x.astype(dtype))
+    return backend.train_block(MODEL, params, state, moments, block, **settings)
+
+
+def bits(tree):
+    if isinstance(tree, dict):
+        return [b for value in tree.values() for b in bits(value)]
+    if isinstance(tree, tuple):
+        return [b for value in tree for b in bits(value)]
+    return [np.asarray(tree).tobytes()]
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Threads for windows of any size."""
+    monkeypatch.setattr(training, "SMALL_FLOPS", 0)
+    counts = []
+    original = training.run_threads
+    monkeypatch.setattr(training, "run_threads", lambda n, *a: (counts.append(n), original(n, *a))[1])
+    return counts
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_any_number_of_threads_gives_the_same_bits(eager, dtype):
+    expected = bits(train(1, dtype=dtype))
+    for threads in (2, 3, 4, 9):
+        assert bits(train(threads, dtype=dtype)) == expected
+    assert eager == [1, 2, 3, 4, 4]  # never more than blocks of lanes
+
+
+def test_all_threads_stop_where_the_loss_is_not_finite(eager):
+    one, two = train(1, bad=True), train(2, bad=True)
+    assert one.done == two.done == 2
+    assert bits(one) == bits(two)
+
+
+def test_by_default_there_is_a_thread_for_each_processor_and_small_work_stays_on_one(eager, monkeypatch):
+    train(0)
+    assert eager == [min(processors(), 4)]
+    monkeypatch.undo()
+    before = threading.active_count()
+    assert train(0, lanes=2).done == 4
+    assert threading.active_count() == before
+
+
+def test_no_thread_outlives_the_call(eager):
+    before = threading.active_count()
+    train(3)
+    assert threading.active_count() == before
+
+
+@entry
+def wait(barrier, threads):
+    return meet(barrier, threads)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_thread_that_fails_lets_the_others_go(error, failing):
+    barrier, met = new_barrier(), []
+
+    def work(thread):
+        if thread == failing:
+            raise error("no")
+        met.append(wait(barrier, 3))
+
+    with pytest.raises(error, match="no"):
+        run_threads(3, barrier, work)
+    assert met == [False, False]
+    assert not [t for t in threading.enumerate() if t is not threading.current_thread() and t.daemon and t.is_alive()]
+
+
+def test_options_are_checked():
+    assert rk.backend("numba", threads=2) == compiled.configure(threads=2)
+    with pytest.raises(BackendError, match="expects threads to be a whole number from 0 on, got -1"):
+        rk.backend("numba", threads=-1)
+    with pytest.raises(BackendError, match=r"expects threads to be a whole number from 0 on, got 1\.5"):
+        rk.backend("numba", threads=1.5)
+    with pytest.raises(BackendError, match="takes the option threads, got device"):
+        rk.backend("numba", device="cuda")
+
+
+SCRIPT = """
+import hashlib, multiprocessing, sys
+import numpy as np, rnnkit as rk
+from rnnkit_numba import train
+train.SMALL_FLOPS = 0
+
+def digest(_):
+    series = rk.Sequence(np.sin(np.arange(400) / 5).astype("float32"))
+    schedule = rk.Schedule(series, rk.Continuation(length=5, lanes=20), rk.Carry())
+    model = rk.Chain(rk.LSTM(1, 5), rk.Dense(5, 1))
+    run = rk.fit(model, schedule, backend=rk.backend("numba", threads=2), epochs=2)
+    return hashlib.sha256(b"".join(p.tobytes() for p in run.params.values())).hexdigest()
+
+if __name__ == "__main__":
+    here = digest(0)
+    with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
+        assert pool.map(digest, range(2)) == [here, here]
+    assert digest(0) == here
+    print("same")
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_that_fork_and_spawn(tmp_path, method):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run([sys.executable, str(script), method], capture_output=True, text=True, env=dict(os.environ))
+    assert done.stdout.strip() == "same", done.stderr
