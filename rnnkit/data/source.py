@@ -277,7 +277,7 @@ def _missing(source: Source, runs: np.ndarray) -> str:
 
 def _complaint(value: float) -> str:
     if np.isinf(value):
-        return "the value is infinite; correct it, or leave the row out with segments=[(start, stop), ...]"
+        return "the value is infinite; correct it, or mark it as missing (NaN, an empty cell) and say missing='cut'"
     return f"the label is {value:.0f}; labels count from 0, so renumber them, or give y as floats"
 
 

@@ -113,7 +113,7 @@ class Continuation:
 
     def __post_init__(self) -> None:
         _check(self, length=self.length, lanes=self.lanes)
-        if isinstance(self.lookback, bool) or not isinstance(self.lookback, int) or self.lookback < 0:
+        if isinstance(self.lookback, bool) or not isinstance(self.lookback, int | np.integer) or self.lookback < 0:
             raise ScheduleError(f"Continuation expects lookback >= 0, got {self.lookback!r}")
 
     def grid(self, lengths: np.ndarray, rng: np.random.Generator, name: str = "the series") -> Grid:

@@ -96,7 +96,7 @@ class OneCycle:
     def factors(self, epoch: int, epochs: int, steps: int, losses: Sequence[float]) -> np.ndarray:
         """See `LearningRate.factors`."""
         step = epoch * steps + np.arange(steps)
-        peak, last = self.rise * epochs * steps - 1, epochs * steps - 1
+        peak, last = self.rise * epochs * steps - 1, epochs * steps - 1  # the steps at which each part ends
         up = _cosine(1 / self.start, 1.0, step / peak if peak > 0 else np.ones(steps))
         down = _cosine(1.0, 1 / (self.start * self.end), (step - peak) / max(last - peak, 1))
         return np.where(step <= peak, up, down)
