@@ -23,6 +23,9 @@ TRUTH, MODEL, NAIVE = "#222222", "#0072B2", "#E69F00"
 LANES = 32
 """Lanes that a timeline shows at most."""
 
+CHARACTERS = 140
+"""Characters of a label that fit side by side across a timeline."""
+
 POINTS = 400
 """Rows that a forecast plot shows unless asked otherwise."""
 
@@ -42,7 +45,6 @@ def plot_schedule(schedule: Schedule, steps: int = 12) -> Figure:
             break
     lanes = min(schedule.lanes, LANES)
     length = len(batches[0].x)
-    roomy = len(batches) <= 16 and lanes <= 16
     for step, batch in enumerate(batches):
         for lane in range(lanes):
             left = step * length * 1.06
@@ -54,10 +56,11 @@ def plot_schedule(schedule: Schedule, steps: int = 12) -> Figure:
                 axes.broken_barh([(left + start, stop - start)], (lane - 0.4, 0.8), color=shade)
                 axes.plot([left + start] * 2, [lane - 0.4, lane + 0.4], color=source, linewidth=2.5)
             widest = max(stretches, key=lambda s: s[1] - s[0], default=(0, 0, colour, False))
-            if roomy and widest[1] - widest[0] >= 0.45 * length:
-                read = batch.rows[:, lane][batch.valid[:, lane]]
-                middle, label = left + (widest[0] + widest[1]) / 2, f"{read[0]}-{read[-1]}"
-                axes.text(middle, lane, label, ha="center", va="center", fontsize=7, color="white")
+            read = batch.rows[:, lane][batch.valid[:, lane]]
+            room = CHARACTERS / len(batches) * (widest[1] - widest[0]) / length
+            labels = (f"{read[0]}-{read[-1]}", f"{read[0]}") if len(read) and lanes <= 16 else ()
+            label = next((text for text in labels if len(text) <= room), "")
+            axes.text(left + sum(widest[:2]) / 2, lane, label, ha="center", va="center", fontsize=7, color="white")
     axes.set_yticks(range(lanes), [f"lane {lane}" for lane in range(lanes)])
     axes.invert_yaxis()
     axes.set_xticks(
