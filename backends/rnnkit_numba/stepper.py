@@ -74,7 +74,7 @@ class Stepper:
         self._state[:] = flatten_state(self._model, state, self._lanes, self._state.dtype)
 
     def step(self, x: Any) -> np.ndarray:
-        """Read `(B, I)`, return `(B, O)`, a new array."""
+        """Read `(B, I)` of any float dtype, return `(B, O)`, a new array."""
         self._x[:] = x
         run_step(*self._arguments, False)
         return self._y.copy()

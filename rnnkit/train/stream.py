@@ -41,7 +41,7 @@ class Stream:
             raise ModelError(f"Stream expects at least one lane, got lanes={lanes}")
         self.run, self.lanes = run, lanes
         self._shape, self._dtype = (lanes, run.model.inputs), np.dtype(run.dtype)
-        self._zeros = np.zeros(self._shape)
+        self._zeros = np.zeros(lanes * run.model.inputs)
         params = run.backend.from_numpy(run.params)
         make = getattr(run.backend, "stepper", None) or partial(ForwardStepper, run.backend)
         self._stepper = make(run.model, params, lanes, self._initial_state())
@@ -72,14 +72,15 @@ class Stream:
             raise ModelError(f"Stream.step expects numbers, got {x!r}") from error
         if row.shape != self._shape:
             raise ModelError(f"Stream.step expects a row of shape {self._shape} (lanes, features), got {row.shape}")
-        if np.vdot(row, self._zeros) != 0:  # NaN or infinity times zero; a row is too short for isfinite to pay
+        if row.ravel().dot(self._zeros) != 0:  # NaN or infinity times zero; a row is too short for isfinite to pay
             raise DataError(
                 f"Stream.step expects finite numbers, got {row.tolist()}; the state would never be finite again, "
                 f"so fill the value in, or reset() the stream after a gap"
             )
         scaler = self.run.scaler
-        scaled = row if scaler is None else scaler.scale_x(row)
-        return self.run.in_units(self._stepper.step(scaled.astype(self._dtype)))
+        if scaler is None:
+            return self._stepper.step(row).astype(np.float64)
+        return self.run.in_units(self._stepper.step(scaler.scale_x(row)))
 
     def _initial_state(self) -> State:
         layers = self.run.model.layers
@@ -91,10 +92,12 @@ class ForwardStepper:
 
     def __init__(self, backend: Backend, model: Chain, params: Mapping[str, Any], lanes: int, state: State) -> None:
         self._backend, self._model, self._params = backend, model, params
+        self._dtype = next(iter(backend.to_numpy(params).values())).dtype
         self.state = state
 
     def step(self, x: np.ndarray) -> np.ndarray:
-        """One row of `lanes` lanes: `(B, I)` in, `(B, O)` out, NumPy arrays."""
+        """One row of `lanes` lanes: `(B, I)` of any float dtype in, `(B, O)` out, NumPy arrays."""
         engine = self._backend
-        y, self.state, _ = engine.forward(self._model, self._params, engine.from_numpy(x[None]), self.state)
+        row = engine.from_numpy(x[None].astype(self._dtype))
+        y, self.state, _ = engine.forward(self._model, self._params, row, self.state)
         return engine.to_numpy(y)[0]
