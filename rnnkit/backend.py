@@ -237,7 +237,7 @@ def check_arguments(
 
 def state_shapes(model: Chain, lanes: int) -> tuple[tuple[tuple[int, ...], ...], ...]:
     """The shapes of a model's state, an entry a layer."""
-    return shapes_of([initial_state(layer, lanes, np.dtype(bool)) for layer in model.layers])
+    return shapes_of(initial_state(model, lanes, np.dtype(bool)))
 
 
 def shapes_of(state: Sequence[Any]) -> tuple[tuple[tuple[int, ...], ...], ...]:

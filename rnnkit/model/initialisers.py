@@ -32,8 +32,8 @@ def _(layer: Dense, rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 @singledispatch
 def initial_state(layer: object, lanes: int, dtype: np.dtype) -> Any:
-    """A layer's state before its first row: zeros for an LSTM, `()` for a layer without state."""
-    raise ModelError(f"initial_state expects a layer, got {type(layer).__name__}")
+    """A layer's state before its first row: zeros for an LSTM, `()` without state; for a chain, an entry a layer."""
+    raise ModelError(f"initial_state expects a Chain or a layer, got {type(layer).__name__}")
 
 
 @initial_state.register
@@ -45,6 +45,11 @@ def _(layer: LSTM, lanes: int, dtype: np.dtype) -> LSTMState:
 @initial_state.register
 def _(layer: Dense, lanes: int, dtype: np.dtype) -> tuple[()]:
     return ()
+
+
+@initial_state.register
+def _(layer: Chain, lanes: int, dtype: np.dtype) -> State:
+    return tuple(initial_state(inner, lanes, dtype) for inner in layer.layers)
 
 
 def setup(model: Chain, seed: int = 0, lanes: int = 1, dtype: str = "float32") -> tuple[dict[str, np.ndarray], State]:
@@ -82,7 +87,7 @@ def setup(model: Chain, seed: int = 0, lanes: int = 1, dtype: str = "float32") -
         for index, layer in enumerate(model.layers)
         for name, value in initial_parameters(layer, rng).items()
     }
-    return params, tuple(initial_state(layer, lanes, kind) for layer in model.layers)
+    return params, initial_state(model, lanes, kind)
 
 
 def _uniform(layer: LSTM | Dense, rng: np.random.Generator, fan: int) -> dict[str, np.ndarray]:

@@ -60,7 +60,7 @@ def train_block(
     """
     steps, lanes = block.x.shape[0], block.x.shape[2]
     dtype = block.x.dtype
-    cold = tuple(initial_state(layer, lanes, dtype) for layer in model.layers)
+    cold = initial_state(model, lanes, dtype)
     losses, norms = np.zeros(steps), np.zeros(steps)
     carried = backend.to_numpy(state)
     for k in range(steps):

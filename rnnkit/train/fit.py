@@ -342,7 +342,7 @@ def _not_finite(
     """The error that names the step, the lane and the rows: the window is run once more to find them."""
     batch = block.batch(result.done)
     what = "loss" if not np.isfinite(result.loss[result.done]) else "gradient"
-    cold = tuple(initial_state(layer, batch.x.shape[1], batch.x.dtype) for layer in model.layers)
+    cold = initial_state(model, batch.x.shape[1], batch.x.dtype)
     carried = engine.to_numpy(result.state)
     state = where_lanes(batch.origin >= 0, carried, cold)
     with np.errstate(all="ignore"):

@@ -83,8 +83,7 @@ class Stream:
         return self.run.in_units(self._stepper.step(scaler.scale_x(row)))
 
     def _initial_state(self) -> State:
-        layers = self.run.model.layers
-        return self.run.backend.from_numpy(tuple(initial_state(layer, self.lanes, self._dtype) for layer in layers))
+        return self.run.backend.from_numpy(initial_state(self.run.model, self.lanes, self._dtype))
 
 
 class ForwardStepper:
