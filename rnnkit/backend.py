@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from rnnkit.errors import BackendError, ModelError, did_you_mean
-from rnnkit.model.initialisers import initial_state
+from rnnkit.model.initialisers import zero_state
 from rnnkit.model.layers import Chain, parameter_shapes
 from rnnkit.model.rules import RuleState
 from rnnkit.model.state import State
@@ -48,6 +48,7 @@ class BlockResult(NamedTuple):
         done: windows trained. Less than K when the loss or gradient of window `done` is not finite: its update was
             not made, its loss and norm are recorded, `params` and `rule_state` are those before it, `state` is what
             its carried lanes started from.
+        store: the recorded states after the last update, where there was a store.
     """
 
     params: dict[str, Any]
@@ -56,6 +57,7 @@ class BlockResult(NamedTuple):
     loss: np.ndarray
     norm: np.ndarray
     done: int
+    store: State | None = None
 
 
 @runtime_checkable
@@ -82,10 +84,11 @@ class Backend(Protocol):
 
     @property
     def forward(self) -> Callable[..., tuple[Any, State, Any]]:
-        """`forward(model, params, x, state, reset=None, valid=None) -> y, state, tape`.
+        """`forward(model, params, x, state, reset=None, valid=None, initial=None) -> y, state, tape`.
 
         `x (T, B, I)`, `y (T, B, O)`; `state` is what stands before row 0, the returned one after row T-1; the tape
-        is what `backward` needs, opaque to everyone else.
+        is what `backward` needs, opaque to everyone else. `initial`, like the state, is what a reset makes of the
+        state; left out, the model's own initial state (`rnnkit.model.initial_state`).
         """
         ...
 
@@ -94,7 +97,8 @@ class Backend(Protocol):
         """`backward(model, params, tape, d_y, d_state=None) -> Gradients`.
 
         `d_y (T, B, O)` and `d_state`, a tuple like the state, are the derivatives of a scalar with respect to the
-        outputs and to the final state.
+        outputs and to the final state. What flows into resets inside the window enters the parameters of a learned
+        initial state, summed over lanes; what flows into the state before row 0 does not.
         """
         ...
 
@@ -192,6 +196,7 @@ def check_arguments(
     state: Sequence[Any],
     reset: np.ndarray | None,
     valid: np.ndarray | None,
+    initial: Sequence[Any] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What every backend's `forward` checks first.
 
@@ -224,6 +229,8 @@ def check_arguments(
             f"forward expects a state of shapes {expected} for {lanes} lanes, got {got}; "
             f"make one with rk.setup(model, lanes={lanes})"
         )
+    if initial is not None and shapes_of(initial) != expected:
+        raise ModelError(f"forward expects an initial state of shapes {expected}, got {shapes_of(initial)}")
     masks = []
     for label, mask, default in (("reset", reset, False), ("valid", valid, True)):
         mask = np.full((steps, lanes), default) if mask is None else np.asarray(mask)
@@ -237,7 +244,7 @@ def check_arguments(
 
 def state_shapes(model: Chain, lanes: int) -> tuple[tuple[tuple[int, ...], ...], ...]:
     """The shapes of a model's state, an entry a layer."""
-    return shapes_of(initial_state(model, lanes, np.dtype(bool)))
+    return shapes_of(zero_state(model, lanes, np.dtype(bool)))
 
 
 def shapes_of(state: Sequence[Any]) -> tuple[tuple[tuple[int, ...], ...], ...]:

@@ -24,13 +24,27 @@ def broken(**changes):
     return SimpleNamespace(**{name: getattr(base, name) for name in names} | changes)
 
 
-def forgets_resets(model, params, x, state, reset=None, valid=None):
-    return rk.backend("numpy").forward(model, params, x, state, None, valid)
+def forgets_resets(model, params, x, state, reset=None, valid=None, initial=None):
+    return rk.backend("numpy").forward(model, params, x, state, None, valid, initial)
 
 
-def treats_padding_as_reset(model, params, x, state, reset=None, valid=None):
+def treats_padding_as_reset(model, params, x, state, reset=None, valid=None, initial=None):
     reset = None if valid is None else (reset | ~valid)
+    return rk.backend("numpy").forward(model, params, x, state, reset, valid, initial)
+
+
+def forgets_the_initial_state_given(model, params, x, state, reset=None, valid=None, initial=None):
     return rk.backend("numpy").forward(model, params, x, state, reset, valid)
+
+
+def resets_to_zeros(model, params, x, state, reset=None, valid=None, initial=None):
+    initial = initial or map_arrays(np.zeros_like, state)
+    return rk.backend("numpy").forward(model, params, x, state, reset, valid, initial)
+
+
+def keeps_the_learned_initial_state(model, params, tape, d_y, d_state=None):
+    grads = rk.backend("numpy").backward(model, params, tape, d_y, d_state)
+    return grads._replace(params={key: g * ("initial" not in key) for key, g in grads.params.items()})
 
 
 def wrong_first_row(model, params, tape, d_y, d_state=None):
@@ -69,6 +83,10 @@ def changes_its_arguments(rule, params, grads, rule_state):
     [
         ({"forward": forgets_resets}, "outputs"),
         ({"forward": treats_padding_as_reset}, "final state"),
+        ({"forward": forgets_the_initial_state_given}, "outputs"),
+        ({"forward": forgets_the_initial_state_given}, "the initial state as an argument"),
+        ({"forward": resets_to_zeros}, "outputs"),
+        ({"backward": keeps_the_learned_initial_state}, "gradient: learned initial state"),
         ({"backward": wrong_first_row}, "gradient: x"),
         ({"backward": ignores_d_state}, "gradient: h0"),
         ({"update": forgets_the_step}, "update: Adam"),
@@ -82,14 +100,47 @@ def test_the_check_finds_what_is_wrong(changes, failed):
         testing.check_backend(broken(**changes), cases=8)
 
 
-def test_the_check_finds_a_train_block_that_ignores_origins():
+def training(**changes):
+    """The textbook backend with a `train_block` of its own that changes its block or its settings first."""
+
     def train_block(model, params, state, rule_state, block, **settings):
         from rnnkit.train.block import train_block
 
-        ends = np.full_like(block.origin, block.x.shape[1])
-        return train_block(
-            rk.backend("numpy"), model, params, state, rule_state, block._replace(origin=ends), **settings
-        )
+        for name, change in changes.items():
+            if hasattr(block, name):
+                block = block._replace(**{name: change(getattr(block, name))})
+            else:
+                settings[name] = change(settings.get(name))
+        return train_block(rk.backend("numpy"), model, params, state, rule_state, block, **settings)
 
-    with pytest.raises(testing.ConformanceError, match="train_block: MSE"):
-        testing.check_backend(broken(train_block=train_block), cases=2)
+    return broken(train_block=train_block)
+
+
+def test_the_check_finds_nothing_in_a_train_block_that_changes_nothing():
+    assert testing.check_backend(training(), cases=1)
+
+
+def reads_another_slot(slots):
+    return slots and slots._replace(read=np.roll(slots.read, 1, axis=0))
+
+
+def records_once_a_lane(slots):
+    return slots and slots._replace(write=np.where(np.arange(3) == 0, slots.write, -1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed"),
+    [
+        ({"origin": lambda origin: np.full_like(origin, 1)}, "train_block: MSE"),
+        ({"detached": lambda rows: 0}, "train_block: detached"),
+        ({"reweight": lambda factors: None}, "train_block: reweight"),
+        ({"scale": lambda scale: None}, "train_block: scale"),
+        ({"slots": reads_another_slot}, "train_block: slots"),
+        ({"slots": records_once_a_lane}, "train_block: slots"),
+        ({"noise": lambda noise: None}, "train_block: noise"),
+        ({"noise": lambda noise: noise and map_arrays(lambda a: a[::-1], noise)}, "train_block: all"),
+    ],
+)
+def test_the_check_finds_a_train_block_that_leaves_something_out(changes, failed):
+    with pytest.raises(testing.ConformanceError, match=failed):
+        testing.check_backend(training(**changes), cases=1)

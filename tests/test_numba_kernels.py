@@ -49,20 +49,20 @@ def run_transposed(a_RM, b_RN, c_MN, panel, total_N):
 
 
 @entry
-def run_activate(gates, c_before, c, h, cold):
+def run_activate(gates, c_before, c, h):
     width = c.size
     activate(
         pointer(gates, 0, 4 * width), pointer(c_before, 0, width), pointer(c, 0, width), pointer(h, 0, width),
-        width, lanes(c), cold,
+        width, lanes(c),
     )  # fmt: skip
 
 
 @entry
-def run_deactivate(gates, d_y, c_before, c, d_h, d_c, cold):
+def run_deactivate(gates, d_y, c_before, c, d_h, d_c):
     width = c.size
     deactivate(
         pointer(gates, 0, 4 * width), pointer(d_y, 0, width), pointer(c_before, 0, width), pointer(c, 0, width),
-        pointer(d_h, 0, width), pointer(d_c, 0, width), width, lanes(c), cold,
+        pointer(d_h, 0, width), pointer(d_c, 0, width), width, lanes(c),
     )  # fmt: skip
 
 
@@ -110,25 +110,23 @@ def test_sums_over_rows_are_the_twins_bit_by_bit(dtype, outer, vectors):
 
 
 @KINDS
-@pytest.mark.parametrize("cold", [False, True])
 @pytest.mark.parametrize("vectors", [1, 3])
-def test_a_row_forward_and_back_is_the_twins(dtype, cold, vectors):
+def test_a_row_forward_and_back_is_the_twins(dtype, vectors):
     rng = np.random.default_rng(vectors)
     width = vectors * lanes_of(dtype)
     draw = lambda size: rng.normal(size=size).astype(dtype)  # noqa: E731
     gates, c_before, d_y, d_h, d_c = draw(4 * width), draw(width), draw(width), draw(width), draw(width)
-    twin_before = np.zeros_like(c_before) if cold else c_before
     c, h = np.empty((2, width), dtype), np.empty((2, width), dtype)
     ours, theirs = gates.copy(), gates.copy()
-    run_activate(ours, c_before, c[0], h[0], cold)
-    plain_activate(theirs, twin_before, c[1], h[1])
+    run_activate(ours, c_before, c[0], h[0])
+    plain_activate(theirs, c_before, c[1], h[1])
     close = {"rtol": 20 * np.finfo(dtype).eps, "atol": 4 * np.finfo(dtype).eps}
     np.testing.assert_allclose(ours, theirs, **close)
     np.testing.assert_allclose(c[0], c[1], **close)
     np.testing.assert_allclose(h[0], h[1], **close)
     ours, back = theirs.copy(), [(d_h.copy(), d_c.copy()) for _ in range(2)]
-    run_deactivate(ours, d_y, c_before, c[1], *back[0], cold)
-    plain_deactivate(theirs, d_y, twin_before, c[1], *back[1])
+    run_deactivate(ours, d_y, c_before, c[1], *back[0])
+    plain_deactivate(theirs, d_y, c_before, c[1], *back[1])
     np.testing.assert_allclose(ours, theirs, **close)
     np.testing.assert_allclose(back[0], back[1], **close)
 

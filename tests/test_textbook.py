@@ -6,21 +6,30 @@ import pytest
 import rnnkit as rk
 from rnnkit import testing
 
+CASES = [testing.random_case(np.random.default_rng(100 + index), index) for index in (*range(12), 15)]
 
-@pytest.mark.parametrize("index", range(12))
-def test_every_gradient_equals_the_complex_step(index):
-    case = testing.random_case(np.random.default_rng(index), index)
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_gradient_equals_the_complex_step(case):
     _, _, grads = testing.run_case(rk.backend("numpy"), case)
     assert testing.relative_difference(grads, testing.complex_step_gradients(case)) <= 1e-12
-    if case.valid.any() and not case.reset.all():  # else h before every row is the initial state, which is zero
-        assert all(np.abs(g).max() > 0 for g in grads.params.values()), "a gradient that is all zero proves nothing"
+    if case.valid.any() and not case.reset.all():  # else h before every row is the initial state, which may be zero
+        reached = {key: g for key, g in grads.params.items() if case.reset.any() or "initial" not in key}
+        assert all(np.abs(g).max() > 0 for g in reached.values()), "a gradient that is all zero proves nothing"
+
+
+def test_those_are_cases_of_every_initial_state_with_resets():
+    kinds = {(type(c.model.initial), c.initial is None) for c in CASES if c.reset.any() and c.valid.any()}
+    given = {(kind, own) for kind in (rk.Zeros, rk.Given, rk.Noise) for own in (True, False)}
+    assert kinds == given | {(rk.Learned, True)}
 
 
 def test_the_complex_step_sees_a_wrong_gradient():
     case = testing.random_case(np.random.default_rng(1), 1)
     _, _, grads = testing.run_case(rk.backend("numpy"), case)
-    grads.params["0.weight_hh"][0, 0] *= 1 + 1e-9
-    assert testing.relative_difference(grads, testing.complex_step_gradients(case)) > 1e-12
+    for key in ("0.weight_hh", "0.initial_h"):
+        wrong = dict(grads.params) | {key: grads.params[key] * (1 + 1e-9)}
+        assert testing.relative_difference(grads._replace(params=wrong), testing.complex_step_gradients(case)) > 1e-12
 
 
 def one_lstm(lanes=3, steps=7, seed=0):
@@ -64,6 +73,18 @@ def test_a_reset_forgets_everything_before_it():
     fresh, _, _ = be.forward(model, params, x[4:], rk.setup(model, lanes=3, dtype="float64")[1])
     assert np.array_equal(y[4:, 1], fresh[:, 1])
     assert not np.allclose(y[4:, 0], fresh[:, 0])
+
+
+def test_a_reset_goes_to_the_initial_state_that_is_given():
+    model, params, state, x = one_lstm()
+    reset = np.zeros((7, 3), bool)
+    reset[4, 1] = True
+    be = rk.backend("numpy")
+    initial = (rk.LSTMState(*(np.random.default_rng(8).standard_normal((3, 4)) for _ in range(2))),)
+    y, _, _ = be.forward(model, params, x, state, reset, initial=initial)
+    fresh, _, _ = be.forward(model, params, x[4:], initial)
+    assert np.array_equal(y[4:, 1], fresh[:, 1])
+    assert not np.allclose(y[4:], fresh)
 
 
 def test_no_gradient_crosses_a_reset():

@@ -257,7 +257,7 @@ def test_arguments_of_the_wrong_kind_are_named() -> None:
 
 def test_a_layer_that_the_backend_cannot_run_is_named() -> None:
     with pytest.raises(ModelError, match=r"'torch' cannot run the layer 'GRU'; it knows LSTM and Dense"):
-        run_layer("GRU", [], torch.ones(T, B, 3), (), cut(*masks("none"), torch.device("cpu")))
+        run_layer("GRU", [], torch.ones(T, B, 3), (), (), cut(*masks("none"), torch.device("cpu")))
 
 
 def test_passes_change_no_argument_and_share_no_memory_with_results() -> None:

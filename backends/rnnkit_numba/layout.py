@@ -9,6 +9,10 @@ Every row of the table is one layer; its columns say what the layer is and where
                                          and their gradients
     STATE                                its first number in a lane's row of the state `(B, S)`
     GATES, CELLS, HIDDEN, OUTPUT         its arrays on the tape, in numbers a lane
+    INITIAL                              h₀ and c₀ of each lane, what a reset goes to, on the tape, too
+
+The parameters of a learned initial state follow those of their layer, in the order in which they stand in a lane's
+row of the state.
 
 Rows of every layer's outputs are padded to a whole number of vectors, so that no loop has a remainder: hidden
 units that have no weights and stay zero. A tape holds one block of lanes after the other. Within a block of B lanes
@@ -24,12 +28,14 @@ from typing import Any
 
 import numpy as np
 
+from rnnkit.backend import map_arrays
 from rnnkit.errors import ModelError
 from rnnkit.model import (
     ACTIVATIONS,
     LSTM,
     Chain,
     Dense,
+    Learned,
     LSTMState,
     Rule,
     RuleState,
@@ -41,8 +47,8 @@ from rnnkit_numba.products import PANEL_VECTORS
 from rnnkit_numba.vectors import lanes_of
 
 KIND, INPUTS, OUTPUTS, ACTIVATION, READ, WIDTH, PARAMETERS, PACKED, BACK, GRADIENT, STATE = range(11)
-GATES, CELLS, HIDDEN, OUTPUT = range(11, 15)
-COLUMNS = 15
+GATES, CELLS, HIDDEN, OUTPUT, INITIAL = range(11, 16)
+COLUMNS = 16
 
 KIND_LSTM, KIND_DENSE = 0, 1
 
@@ -114,8 +120,8 @@ def _(layer: LSTM, steps: int, vector: int) -> Extent:
         forward=4 * width * (layer.inputs + layer.hidden + 1),
         back=4 * width * (width + padded(layer.inputs, vector)),
         state=2 * layer.hidden,
-        tape=hidden + width * (steps + 1),
-        arrays={GATES: 0, CELLS: cells, HIDDEN: hidden, OUTPUT: hidden + width},
+        tape=hidden + width * (steps + 1) + 2 * width,
+        arrays={GATES: 0, CELLS: cells, HIDDEN: hidden, OUTPUT: hidden + width, INITIAL: hidden + width * (steps + 1)},
     )
 
 
@@ -129,7 +135,7 @@ def _(layer: Dense, steps: int, vector: int) -> Extent:
         back=layer.outputs * padded(layer.inputs, vector),
         state=0,
         tape=width * steps,
-        arrays={GATES: 0, CELLS: 0, HIDDEN: 0, OUTPUT: 0},
+        arrays={GATES: 0, CELLS: 0, HIDDEN: 0, OUTPUT: 0, INITIAL: 0},
     )
 
 
@@ -154,7 +160,7 @@ def layout(model: Chain, steps: int, dtype: Any) -> Layout:
         for column, offset in taken.arrays.items():
             row[column] = tape + offset
         size = sum(int(np.prod(shape)) for shape in parameter_shapes(layer).values())
-        parameters += size
+        parameters += size + (taken.state if isinstance(model.initial, Learned) else 0)
         packed += taken.forward + taken.back
         gradients += taken.forward
         state += taken.state
@@ -228,13 +234,17 @@ def flatten_state(model: Chain, state: State, lanes: int, dtype: np.dtype) -> np
 
 def unflatten_state(model: Chain, flat_BS: np.ndarray) -> State:
     """New arrays: the state of each layer."""
+    return map_arrays(np.copy, state_views(model, flat_BS))
+
+
+def state_views(model: Chain, flat_BS: np.ndarray) -> State:
+    """The state of each layer, as views."""
     entries: list[Any] = []
     offset = 0
     for layer in model.layers:
         if not isinstance(layer, LSTM):
             entries.append(())
             continue
-        h, c = (flat_BS[:, offset + k * layer.hidden :][:, : layer.hidden].copy() for k in range(2))
-        entries.append(LSTMState(h, c))
+        entries.append(LSTMState(*(flat_BS[:, offset + k * layer.hidden :][:, : layer.hidden] for k in range(2))))
         offset += 2 * layer.hidden
     return tuple(entries)

@@ -2,7 +2,7 @@
 
 States have T+1 rows, row t being the state *before* row t is consumed. Forward, for every row t and lane b:
 
-    (1)  h⁻, c⁻ = 0, 0 where reset[t], else h[t], c[t]
+    (1)  h⁻, c⁻ = h₀, c₀ where reset[t], else h[t], c[t]                        the initial state, zeros by default
     (2)  a = weight_ih x[t] + bias_ih + weight_hh h⁻ + bias_hh                 four blocks: a_i, a_f, a_g, a_o
     (3)  i, f, g, o = σ(a_i), σ(a_f), tanh(a_g), σ(a_o)
     (4)  c = f ⊙ c⁻ + i ⊙ g
@@ -18,7 +18,8 @@ Backward, from the last row to the first; the number tells which forward line is
     (2') d_h⁻ = d_h⁻ + weight_hhᵀ d_a;  and over all rows at once, after the last of them:
          d_x = weight_ihᵀ d_a;  d_weight_ih = Σ d_a xᵀ;  d_weight_hh = Σ d_a h⁻ᵀ
          d_bias_ih = d_bias_hh = Σ d_a
-    (1') d_h[t], d_c[t] = 0, 0 where reset[t], else d_h⁻, d_c⁻
+    (1') d_h[t], d_c[t] = 0, 0 where reset[t], else r[t] d_h⁻, r[t] d_c⁻         r[t] = 1 but where cuts are drawn
+         d_h₀ = Σ d_h⁻, d_c₀ = Σ d_c⁻ where reset[t]                            over t
 
 Tape: 6H numbers a row and lane: the gates i, f, g, o and the state h, c; tanh(c) is computed again.
 `backward` writes d_a over the gates and h⁻ over h, so that it needs no memory of its own that grows with T.
@@ -40,16 +41,14 @@ GATES_IN_CACHE = 2**18
 
 
 @inlined
-def activate(gates, c_before, c, h, width, one, cold):
+def activate(gates, c_before, c, h, width, one):
     """(3), (4) and (5) for one row and lane, all of them pointers; `gates` holds a and leaves as i, f, g, o."""
     for j in range(0, width, one):
         i = sigmoid(load_at(gates, j))
         f = sigmoid(load_at(gates, width + j))
         g = tanh(load_at(gates, 2 * width + j))
         o = sigmoid(load_at(gates, 3 * width + j))
-        new = i * g
-        if not cold:
-            new = fma(f, load_at(c_before, j), new)
+        new = fma(f, load_at(c_before, j), i * g)
         store_at(i, gates, j)
         store_at(f, gates, width + j)
         store_at(g, gates, 2 * width + j)
@@ -59,14 +58,14 @@ def activate(gates, c_before, c, h, width, one, cold):
 
 
 @inlined
-def deactivate(gates, d_y, c_before, c, d_h, d_c, width, one, cold):
+def deactivate(gates, d_y, c_before, c, d_h, d_c, width, one):
     """(6'), (5'), (4') and (3') for one valid row and lane; `gates` leaves as d_a, `d_h` as zeros."""
     for j in range(0, width, one):
         i, f = load_at(gates, j), load_at(gates, width + j)
         g, o = load_at(gates, 2 * width + j), load_at(gates, 3 * width + j)
         tanh_c = tanh(load_at(c, j))
         unit = like(i, 1.0)
-        before = unit - unit if cold else load_at(c_before, j)  # (1)
+        before = load_at(c_before, j)
         dh = load_at(d_y, j) + load_at(d_h, j)  # (6')
         dc = fma(dh * o, unit - tanh_c * tanh_c, load_at(d_c, j))  # (5')
         store_at(dc * g * (i * (unit - i)), gates, j)  # (4'), (3') d_a_i
@@ -78,12 +77,13 @@ def deactivate(gates, d_y, c_before, c, d_h, d_c, width, one, cold):
 
 
 @kernel
-def forward(x_RN, inputs, weights, gates_TBG, h_TBH, c_TBH, before_BH, hidden, reset_TB, valid_TB):
+def forward(x_RN, inputs, weights, gates_TBG, h_TBH, c_TBH, initial_2BH, before_BH, hidden, reset_TB, valid_TB):
     """Fill `gates` and rows 1 to T of `h` and `c`; row 0 holds the state before.
 
     Args:
         x_RN: rows of the inputs, of which the first `inputs` numbers count.
         weights: weight_ih and weight_hh in panels, then the sum of the biases, see `packing.py`.
+        initial_2BH: h₀ and c₀.
         before_BH: scratch for h⁻.
         hidden: hidden units without the padding.
     """
@@ -120,7 +120,7 @@ def forward(x_RN, inputs, weights, gates_TBG, h_TBH, c_TBH, before_BH, hidden, r
         if anyone_cold:
             for b in range(lanes_B):
                 for j in range(width):
-                    before_BH[b, j] = 0 if reset_TB[t, b] else h_TBH[t, b, j]  # (1)
+                    before_BH[b, j] = initial_2BH[0, b, j] if reset_TB[t, b] else h_TBH[t, b, j]  # (1)
             h_before = before
         if lanes_B == 1:
             row_product(h_before, weight_hh, a, gates, hidden, one)  # (2)
@@ -130,18 +130,17 @@ def forward(x_RN, inputs, weights, gates_TBG, h_TBH, c_TBH, before_BH, hidden, r
             cold = reset_TB[t, b]
             if not valid_TB[t, b]:
                 for j in range(width):
-                    h_TBH[t + 1, b, j] = 0 if cold else h_TBH[t, b, j]  # (6), (1)
-                    c_TBH[t + 1, b, j] = 0 if cold else c_TBH[t, b, j]  # (6), (1)
+                    h_TBH[t + 1, b, j] = initial_2BH[0, b, j] if cold else h_TBH[t, b, j]  # (6), (1)
+                    c_TBH[t + 1, b, j] = initial_2BH[1, b, j] if cold else c_TBH[t, b, j]  # (6), (1)
                 continue
             c = t * state_row + b * width
             activate(
                 pointer(gates_TBG, t * row + b * gates, gates),
-                pointer(c_TBH, c, width),
+                pointer(initial_2BH, state_row + b * width, width) if cold else pointer(c_TBH, c, width),  # (1)
                 pointer(c_TBH, c + state_row, width),
                 pointer(h_TBH, c + state_row, width),
                 width,
                 one,
-                cold,
             )  # (3), (4), (5), (6)
 
 
@@ -155,6 +154,10 @@ def backward(
     gates_TBG,
     h_TBH,
     c_TBH,
+    initial_2BH,
+    d_initial_BS,
+    first_state,
+    reweight_T,
     d_h_BH,
     d_c_BH,
     d_weights,
@@ -168,8 +171,9 @@ def backward(
     """Back-propagate through a window.
 
     `d_h` and `d_c` hold the gradient of the state after the last row and leave with that of the state before
-    row 0. `d_weights`, which stand as the forward pass's weights but in one panel, are added to, `d_x` is written
-    where it is wanted, and `gates` and `h` are used up.
+    row 0, weighed by r[0]. That of h₀ and c₀ is added to `d_initial`, from the column `first_state` on. `d_weights`,
+    which stand as the forward pass's weights but in one panel, are added to, `d_x` is written where it is wanted, and
+    `gates` and `h` are used up.
 
     Args:
         weights: both weights as `(G, H)` and `(G, I)` in panels.
@@ -191,13 +195,12 @@ def backward(
             deactivate(
                 pointer(gates_TBG, t * row + b * gates, gates),
                 pointer(d_y_TBH, c, width),
-                pointer(c_TBH, c, width),
+                pointer(initial_2BH, state_row + b * width, width) if reset_TB[t, b] else pointer(c_TBH, c, width),
                 pointer(c_TBH, c + state_row, width),
                 pointer(d_h_BH, b * width, width),
                 pointer(d_c_BH, b * width, width),
                 width,
                 one,
-                reset_TB[t, b],
             )  # (6'), (5'), (4'), (3')
         d_a_t = pointer(gates_TBG, t * row, row)
         if lanes_B == 1:
@@ -206,10 +209,18 @@ def backward(
             product(d_a_t, gates, weight_hh, d_h, width, d_h, width, lanes_B, width, gates, one)  # (2')
         for b in range(lanes_B):
             if reset_TB[t, b]:
+                for j in range(hidden):
+                    d_initial_BS[b, first_state + j] += d_h_BH[b, j]  # (1')
+                    d_initial_BS[b, first_state + hidden + j] += d_c_BH[b, j]  # (1')
                 for j in range(width):
                     d_h_BH[b, j] = 0  # (1')
                     d_c_BH[b, j] = 0  # (1')
-                    h_TBH[t, b, j] = 0  # (1) h becomes h⁻
+                    h_TBH[t, b, j] = initial_2BH[0, b, j]  # (1) h becomes h⁻
+        if reweight_T[t] != 1:
+            for b in range(lanes_B):
+                for j in range(width):
+                    d_h_BH[b, j] *= reweight_T[t]  # (1')
+                    d_c_BH[b, j] *= reweight_T[t]  # (1')
     rows = steps * lanes_B
     d_a, x = pointer(gates_TBG, 0, rows * gates), pointer(x_RN, 0, rows * x_RN.shape[1])
     scratch, h = pointer(panel, 0, panel.size), pointer(h_TBH, 0, rows * width)

@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnkit.backend import Gradients, check_arguments
 from rnnkit.errors import ModelError
-from rnnkit.model import Chain, Rule, RuleState, State, parameter_shapes, slot_names
+from rnnkit.model import Chain, Learned, Rule, RuleState, State, initial_state, parameter_shapes, slot_names
 from rnnkit_numba.arrays import common_dtype, plain
 from rnnkit_numba.compiled import entry
 from rnnkit_numba.layout import (
@@ -22,6 +22,7 @@ from rnnkit_numba.layout import (
     unflatten,
     unflatten_state,
 )
+from rnnkit_numba.loop import write_initial
 from rnnkit_numba.packing import pack, unpack
 from rnnkit_numba.rules import rule_code, step
 from rnnkit_numba.vectors import lanes as lanes_of_a_vector
@@ -56,9 +57,10 @@ def forward(
     state: State,
     reset: np.ndarray | None = None,
     valid: np.ndarray | None = None,
+    initial: State | None = None,
 ) -> tuple[np.ndarray, State, Tape]:
     """See `rnnkit.backend.Backend.forward`."""
-    reset, valid = check_arguments(model, params, x, state, reset, valid)
+    reset, valid = check_arguments(model, params, x, state, reset, valid, initial)
     reset, valid = plain(reset, np.bool_), plain(valid, np.bool_)
     dtype = common_dtype(dict(params))
     steps, lanes = reset.shape
@@ -76,6 +78,7 @@ def forward(
         reset,
         valid,
         flat_state,
+        flat_initial(model, params, initial, lanes, dtype),
         y,
         BLOCK_LANES,
     )
@@ -89,9 +92,10 @@ def outputs(
     state: State,
     reset: np.ndarray | None = None,
     valid: np.ndarray | None = None,
+    initial: State | None = None,
 ) -> tuple[np.ndarray, State]:
     """`forward` without its tape, in memory that does not grow with the rows: see `rnnkit.backend.Backend`."""
-    reset, valid = check_arguments(model, params, x, state, reset, valid)
+    reset, valid = check_arguments(model, params, x, state, reset, valid, initial)
     dtype = common_dtype(dict(params))
     steps, lanes = reset.shape
     plan = layout(model, PIECE_ROWS, dtype)
@@ -108,11 +112,17 @@ def outputs(
         plain(reset, np.bool_),
         plain(valid, np.bool_),
         flat_state,
+        flat_initial(model, params, initial, lanes, dtype),
         y,
         BLOCK_LANES,
         PIECE_ROWS,
     )
     return y, unflatten_state(model, flat_state)
+
+
+def flat_initial(model: Chain, params: Mapping[str, Any], given: State | None, lanes: int, dtype: Any) -> np.ndarray:
+    """What a reset makes of the state of each lane, `(B, S)`."""
+    return flatten_state(model, initial_state(model, params, lanes) if given is None else given, lanes, dtype)
 
 
 def backward(
@@ -145,8 +155,11 @@ def backward(
         np.empty(plan.scratch(min(lanes, BLOCK_LANES), dtype), dtype),
         tape.reset,
         tape.valid,
+        np.ones(steps, dtype),
         plain(d_y, dtype),
         d_flat,
+        np.zeros_like(d_flat),
+        isinstance(model.initial, Learned),
         np.empty((-(-lanes // BLOCK_LANES), plan.gradients), dtype),
         grad,
         d_x,
@@ -179,7 +192,7 @@ def run_update(code, settings, learning_rate, count, params, grad, slots):
 
 
 @entry
-def run_forward(table, params, packed, tape, work, x_TBI, reset_TB, valid_TB, state_BS, y_TBO, block_lanes):
+def run_forward(table, params, packed, tape, work, x_TBI, reset_TB, valid_TB, state_BS, initial_BS, y_TBO, block_lanes):
     """A window of all lanes; `state` is what stands before row 0 and leaves as that after row T-1."""
     steps, lanes = reset_TB.shape
     tape_lane = tape.size // lanes
@@ -189,7 +202,7 @@ def run_forward(table, params, packed, tape, work, x_TBI, reset_TB, valid_TB, st
         here = last - first
         block_tape = vector(tape, first * tape_lane, here * tape_lane)
         reset, valid = reset_TB[:, first:last], valid_TB[:, first:last]
-        start(table, block_tape, x_TBI[:, first:last], state_BS[first:last], valid)
+        start(table, block_tape, x_TBI[:, first:last], state_BS[first:last], initial_BS[first:last], valid)
         window_forward(table, packed, block_tape, work, reset, valid)
         read_outputs(table, block_tape, valid, y_TBO[:, first:last], y_TBO.shape[2])
         for b in range(first, last):
@@ -197,7 +210,9 @@ def run_forward(table, params, packed, tape, work, x_TBI, reset_TB, valid_TB, st
 
 
 @entry
-def run_outputs(table, params, packed, tape, work, x_TBI, reset_TB, valid_TB, state_BS, y_TBO, block_lanes, piece_rows):
+def run_outputs(
+    table, params, packed, tape, work, x_TBI, reset_TB, valid_TB, state_BS, initial_BS, y_TBO, block_lanes, piece_rows
+):
     """A window of all lanes, a piece of its rows after the other on one small tape."""
     steps, lanes = reset_TB.shape
     tape_lane = tape.size // min(lanes, block_lanes)
@@ -209,7 +224,7 @@ def run_outputs(table, params, packed, tape, work, x_TBI, reset_TB, valid_TB, st
         for t in range(0, steps, piece_rows):
             end = min(t + piece_rows, steps)
             reset, valid = reset_TB[t:end, first:last], valid_TB[t:end, first:last]
-            start(table, block_tape, x_TBI[t:end, first:last], state_BS[first:last], valid)
+            start(table, block_tape, x_TBI[t:end, first:last], state_BS[first:last], initial_BS[first:last], valid)
             window_forward(table, packed, block_tape, work, reset, valid)
             read_outputs(table, block_tape, valid, y_TBO[t:end, first:last], y_TBO.shape[2])
             for b in range(first, last):
@@ -218,7 +233,22 @@ def run_outputs(table, params, packed, tape, work, x_TBI, reset_TB, valid_TB, st
 
 @entry
 def run_backward(
-    table, params, packed, tape, work, reset_TB, valid_TB, d_y_TBO, d_state_BS, d_packs, grad, d_x_TBI, block_lanes
+    table,
+    params,
+    packed,
+    tape,
+    work,
+    reset_TB,
+    valid_TB,
+    reweight_T,
+    d_y_TBO,
+    d_state_BS,
+    d_initial_BS,
+    learned,
+    d_packs,
+    grad,
+    d_x_TBI,
+    block_lanes,
 ):
     """A window of all lanes, back; `grad` is written, `tape` used up, `d_state` becomes that before row 0."""
     steps, lanes = reset_TB.shape
@@ -235,7 +265,22 @@ def run_backward(
         clear_padding(valid, d_y)
         block_tape = vector(tape, first * tape_lane, here * tape_lane)
         d_packed = d_packs[first // block_lanes]
-        offset = window_backward(table, packed, block_tape, work, reset, valid, d_state_BS[first:last], d_packed, True)
+        fill(d_packed, 0)
+        offset = window_backward(
+            table,
+            packed,
+            block_tape,
+            work,
+            reset,
+            valid,
+            reweight_T,
+            d_state_BS[first:last],
+            d_initial_BS[first:last],
+            d_packed,
+            True,
+        )
         width = -(-d_x_TBI.shape[2] // one) * one
         copy_rows(cube(work, offset, steps, here, width), d_x_TBI[:, first:last])
     unpack(table, d_packs, grad, 0, 1)
+    if learned:
+        write_initial(table, d_initial_BS, grad)

@@ -97,7 +97,7 @@ def run_step(
     lanes = masks_21B.shape[2]
     reset, valid = masks_21B[0], masks_21B[1]
     state_BS = matrix(buffer, s, lanes, state_size // lanes)
-    start(table, tape, cube(buffer, x, 1, lanes, x_size // lanes), state_BS, valid)
+    start(table, tape, cube(buffer, x, 1, lanes, x_size // lanes), state_BS, state_BS, valid)
     window_forward(table, packed, tape, vector(buffer, w, work_size), reset, valid)
     for b in range(lanes):
         read_state(table, tape, 1, lanes, b, 1, state_BS[b])

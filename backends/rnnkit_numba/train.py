@@ -8,35 +8,37 @@ import numpy as np
 
 from rnnkit.backend import BlockResult, check_arguments
 from rnnkit.errors import ModelError
-from rnnkit.model import Chain, Clip, CrossEntropy, Loss, Rule, RuleState, State, parameter_shapes, slot_names
+from rnnkit.model import (
+    Chain,
+    Clip,
+    CrossEntropy,
+    Learned,
+    Loss,
+    LSTMState,
+    Rule,
+    RuleState,
+    State,
+    initial_state,
+    parameter_shapes,
+    slot_names,
+)
+from rnnkit.schedule.batch import Slots
 from rnnkit_numba.arrays import common_dtype, plain
-from rnnkit_numba.compiled import entry, kernel
 from rnnkit_numba.layout import (
     BLOCK_LANES,
-    WIDTH,
+    Layout,
     flatten,
     flatten_slots,
     flatten_state,
     layout,
+    state_views,
     unflatten,
     unflatten_state,
 )
-from rnnkit_numba.losses import add_loss, loss_code
-from rnnkit_numba.packing import pack, share, unpack
-from rnnkit_numba.rules import (
-    NORM_NUMBERS,
-    add_squares,
-    clip_code,
-    clip_gradients,
-    global_norm,
-    rule_code,
-    step,
-)
-from rnnkit_numba.threads import SMALL_FLOPS, meet, new_barrier, processors, run_threads
-from rnnkit_numba.views import clear_padding, copy, cube, fill, vector
-from rnnkit_numba.window import backward as window_backward
-from rnnkit_numba.window import forward as window_forward
-from rnnkit_numba.window import read_outputs, read_state, start
+from rnnkit_numba.loop import DRAWN, LEARNED, SAME, run_block
+from rnnkit_numba.losses import loss_code
+from rnnkit_numba.rules import NORM_NUMBERS, clip_code, rule_code
+from rnnkit_numba.threads import SMALL_FLOPS, new_barrier, processors, run_threads
 
 if TYPE_CHECKING:
     from rnnkit.schedule.batch import Block
@@ -53,6 +55,9 @@ def train_block(
     loss: Loss,
     clip: Clip | None,
     learning_rates: np.ndarray,
+    noise: State | None = None,
+    store: State | None = None,
+    remat: int = 0,
 ) -> BlockResult:
     """Train through K batches without returning to Python: see `rnnkit.train.block.train_block`.
 
@@ -60,7 +65,19 @@ def train_block(
         ModelError: arrays that do not fit each other or the model, or labels that are no class.
     """
     return train_on(
-        0, model, params, state, rule_state, block, rule=rule, loss=loss, clip=clip, learning_rates=learning_rates
+        0,
+        model,
+        params,
+        state,
+        rule_state,
+        block,
+        rule=rule,
+        loss=loss,
+        clip=clip,
+        learning_rates=learning_rates,
+        noise=noise,
+        store=store,
+        remat=remat,
     )
 
 
@@ -76,6 +93,9 @@ def train_on(
     loss: Loss,
     clip: Clip | None,
     learning_rates: np.ndarray,
+    noise: State | None = None,
+    store: State | None = None,
+    remat: int = 0,
 ) -> BlockResult:
     """`train_block` on at most so many threads; 0: one for each processor.
 
@@ -90,15 +110,18 @@ def train_on(
     dtype = common_dtype(params)
     check_block(model, params, state, block, loss, learning_rates)
     windows, steps, lanes, _ = block.x.shape
-    plan, shapes = layout(model, steps, dtype), parameter_shapes(model)
+    piece_rows = min(remat or steps, max(steps - block.detached, 1))
+    plan, shapes = layout(model, max(piece_rows, block.detached), dtype), parameter_shapes(model)
     flat = flatten(shapes, params, dtype)
     slots = flatten_slots(shapes, rule, rule_state, dtype)
     carried = flatten_state(model, state, lanes, dtype)
+    recorded, recordings = check_store(model, block, store, dtype)
+    kind, states, draws = initial_states(model, flat, plan, block, noise, dtype)
     losses, norms = np.zeros(windows), np.zeros(windows)
     targets = block.y[..., None] if isinstance(loss, CrossEntropy) else block.y
     blocks = -(-lanes // BLOCK_LANES)
     team = min(threads or processors(), blocks)
-    if 3 * plan.flops * lanes < SMALL_FLOPS:
+    if 3 * plan.flops * -(-steps // piece_rows) * lanes < SMALL_FLOPS:
         team = 1
     barrier = new_barrier()
     arguments = (
@@ -112,8 +135,11 @@ def train_on(
         np.empty(-(-plan.parameters // NORM_NUMBERS)),
         np.empty((team, min(lanes, BLOCK_LANES) * plan.tape), dtype),
         np.empty((team, plan.scratch(min(lanes, BLOCK_LANES), dtype)), dtype),
-        np.empty((3, lanes, plan.state), dtype),
+        states,
+        np.empty((lanes, recordings.at.shape[2], plan.state), dtype),
+        np.empty((team, -(-steps // piece_rows), min(lanes, BLOCK_LANES), plan.state), dtype),
         carried,
+        recorded,
         model.outputs,
         plain(block.x, dtype),
         plain(targets, dtype),
@@ -121,6 +147,13 @@ def train_on(
         plain(block.valid, np.bool_),
         plain(block.weight, np.float64),
         plain(block.origin, np.int64),
+        *(plain(field, np.int64) for field in recordings),
+        draws,
+        reweighted(block, dtype),
+        plain(np.ones(windows) if block.scale is None else block.scale, np.float64),
+        block.detached,
+        piece_rows,
+        kind,
         rule_number,
         settings,
         plain(learning_rates, np.float64),
@@ -142,6 +175,7 @@ def train_on(
         losses,
         norms,
         done,
+        None if store is None else state_views(model, recorded),
     )
 
 
@@ -163,13 +197,21 @@ def check_block(
         ("block.weight", block.weight, by_row),
         ("block.origin", block.origin, (windows + 1, lanes)),
         ("learning_rates", learning_rates, (windows,)),
+        ("block.reweight", block.reweight, (steps,)),
+        ("block.scale", block.scale, (windows,)),
     ):
-        if np.shape(array) != shape:
+        if array is not None and np.shape(array) != shape:
             raise ModelError(f"train_block expects {label} of shape {shape}, got {np.shape(array)}")
-    if block.origin.size and not (block.origin.min() >= -1 and block.origin.max() <= steps):
+    least = -1 if block.slots is None else -2
+    if block.origin.size and not (block.origin.min() >= least and block.origin.max() <= steps):
         raise ModelError(
-            f"train_block expects block.origin between -1 and {steps}, got {block.origin.min()} to {block.origin.max()}"
+            f"train_block expects block.origin between {least} and {steps}, "
+            f"got {block.origin.min()} to {block.origin.max()}"
         )
+    if not 0 <= block.detached <= steps:
+        raise ModelError(f"train_block expects 0 <= block.detached <= {steps}, got {block.detached}")
+    if block.scale is not None and not np.min(block.scale) > 0:
+        raise ModelError(f"train_block expects block.scale > 0, got {np.min(block.scale)}")
     if labels:
         scored = block.y[block.weight > 0]
         if scored.dtype.kind not in "iu" or (scored.size and not 0 <= scored.min() <= scored.max() < model.outputs):
@@ -179,119 +221,71 @@ def check_block(
             )
 
 
-@kernel
-def weigh(weight_TB):
-    """Sum of a window's weights, and whether any row is scored."""
-    total, scored = 0.0, False
-    for t in range(weight_TB.shape[0]):
-        for b in range(weight_TB.shape[1]):
-            total += weight_TB[t, b]
-            scored = scored or weight_TB[t, b] > 0
-    return total, scored
+def check_store(model: Chain, block: Block, store: State | None, dtype: np.dtype) -> tuple[np.ndarray, Slots]:
+    """The recorded states as one array `(M, S)`, and which of them are read and written; empty without a store.
 
-
-@entry
-def run_block(
-    thread,
-    threads,
-    barrier,
-    table,
-    params,
-    grad,
-    slots,
-    packed,
-    d_packs,
-    block_losses,
-    squares,
-    tapes,
-    works,
-    states_3BS,
-    carried_BS,
-    outputs,
-    x_KTBI,
-    y_KTBO,
-    reset_KTB,
-    valid_KTB,
-    weight_KTB,
-    origin_KB,
-    rule,
-    rule_settings,
-    learning_rates,
-    count,
-    loss,
-    loss_setting,
-    clip,
-    clip_limit,
-    losses,
-    norms,
-    block_lanes,
-):
-    """Train; `params`, `slots`, `carried`, `losses` and `norms` change in place.
-
-    Every thread calls this with its own number. It takes whole blocks of lanes through a window, then its share of
-    the parameters through the update; the threads meet in between.
-
-    Returns:
-        `(done, count)`: the windows trained, and the updates made since the rule's start.
+    Raises:
+        ModelError: slots without a store or the other way round, or slots and rows that are not there.
     """
-    windows, steps, lanes = reset_KTB.shape
-    blocks = d_packs.shape[0]
-    tape_lane = tapes.shape[1] // min(lanes, block_lanes)
-    work = works[thread]
-    width = table[table.shape[0] - 1, WIDTH]
-    started_BS, handed_on_BS, d_state_BS = states_3BS[0], states_3BS[1], states_3BS[2]
-    first_block, last_block = share(blocks, thread, threads)
-    first_parameter, last_parameter = share(params.size, thread, threads)
-    for k in range(windows):
-        total, scored = weigh(weight_KTB[k])
-        pack(table, params, packed, thread, threads)
-        if not meet(barrier, threads):
-            return k, count
-        for block in range(first_block, last_block):
-            first, last = block * block_lanes, min((block + 1) * block_lanes, lanes)
-            here = last - first
-            tape = vector(tapes, thread * tapes.shape[1], here * tape_lane)
-            reset, valid = reset_KTB[k, :, first:last], valid_KTB[k, :, first:last]
-            for b in range(first, last):
-                if origin_KB[k, b] >= 0:
-                    copy(carried_BS[b], started_BS[b])
-                else:
-                    fill(started_BS[b], 0)
-                fill(d_state_BS[b], 0)  # no gradient from the window after
-            start(table, tape, x_KTBI[k, :, first:last], started_BS[first:last], valid)
-            window_forward(table, packed, tape, work, reset, valid)
-            for b in range(first, last):
-                row = origin_KB[k + 1, b]
-                read_state(table, tape, steps, here, b - first, steps if row < 0 else row, handed_on_BS[b])
-            if not scored:
-                continue
-            y = cube(work, 0, steps, here, width)
-            read_outputs(table, tape, valid, y, outputs)
-            targets, weights = y_KTBO[k, :, first:last], weight_KTB[k, :, first:last]
-            block_losses[block] = add_loss(loss, loss_setting, y, outputs, targets, weights, total)
-            clear_padding(valid, y)
-            window_backward(table, packed, tape, work, reset, valid, d_state_BS[first:last], d_packs[block], False)
-        if scored:
-            if not meet(barrier, threads):
-                return k, count
-            unpack(table, d_packs, grad, thread, threads)
-            if not meet(barrier, threads):
-                return k, count
-            add_squares(grad, squares, thread, threads)
-            if not meet(barrier, threads):
-                return k, count
-            norm, value = global_norm(squares), 0.0
-            for block in range(blocks):
-                value += block_losses[block]
-            if thread == 0:
-                losses[k], norms[k] = value, norm
-            if not (np.isfinite(value) and np.isfinite(norm)):
-                return k, count
-            clip_gradients(clip, clip_limit, norm, grad, first_parameter, last_parameter)
-            count += 1
-            step(rule, rule_settings, learning_rates[k], count, params, grad, slots, first_parameter, last_parameter)
-            if not meet(barrier, threads):
-                return k, count
-        for b in range(first_block * block_lanes, min(last_block * block_lanes, lanes)):
-            copy(handed_on_BS[b], carried_BS[b])
-    return windows, count
+    windows, steps, lanes, _ = block.x.shape
+    if (store is None) != (block.slots is None):
+        raise ModelError("train_block expects a store where block.slots is given, and only there")
+    if store is None or block.slots is None:
+        return np.empty((0, 0), dtype), Slots(np.empty((0, 0)), *(np.empty((windows, lanes, 0)) for _ in range(2)))
+    count = next((len(array) for entry in store for array in entry), 0)
+    read, at, write = block.slots
+    by_lane = (windows, lanes)
+    if read.shape != by_lane or at.shape != write.shape or at.shape[:2] != by_lane:
+        raise ModelError(
+            f"train_block expects block.slots of shapes {by_lane} and twice {(*by_lane, 'W')}, got "
+            f"{read.shape}, {at.shape} and {write.shape}"
+        )
+    wanted = read[block.origin[:-1] == -2]
+    for label, values, low, high in (
+        ("read", wanted, 0, count - 1),
+        ("at", at, 0, steps),
+        ("write", write, -1, count - 1),
+    ):
+        if values.size and not low <= values.min() <= values.max() <= high:
+            raise ModelError(
+                f"train_block expects block.slots.{label} between {low} and {high}, "
+                f"got {values.min()} to {values.max()}"
+            )
+    return store_buffer(model, store, count, dtype), block.slots
+
+
+def store_buffer(model: Chain, store: State, count: int, dtype: np.dtype) -> np.ndarray:
+    """The array `(M, S)` of which `store` is views, as `state_views` made them; else a new one."""
+    arrays = [array for entry in store for array in entry]
+    base = arrays[0].base if arrays else None
+    if isinstance(base, np.ndarray) and base.ndim == 2 and base.dtype == dtype and base.flags.c_contiguous:
+        views = [array for entry in state_views(model, base) for array in entry]
+        alike = [
+            (a.ctypes.data, a.shape, a.strides) == (b.ctypes.data, b.shape, b.strides)
+            for a, b in zip(arrays, views, strict=False)
+        ]
+        if all(alike) and len(views) == len(arrays):
+            return base
+    return flatten_state(model, store, count, dtype)
+
+
+def initial_states(
+    model: Chain, flat: np.ndarray, plan: Layout, block: Block, noise: State | None, dtype: np.dtype
+) -> tuple[int, np.ndarray, np.ndarray]:
+    """What kind of initial state there is, scratch for states with those of all lanes at its end, and the draws."""
+    windows, _, lanes, _ = block.x.shape
+    states, nothing = np.zeros((6, lanes, plan.state), dtype), np.empty((0, 0, 0), dtype)
+    if isinstance(model.initial, Learned):
+        return LEARNED, states, nothing
+    if noise is not None:
+        drawn = [np.reshape(np.asarray(array), (windows * lanes, -1)) for entry in noise for array in entry]
+        pairs = iter(zip(drawn[::2], drawn[1::2], strict=True))
+        rows = tuple(LSTMState(*next(pairs)) if entry else () for entry in noise)
+        return DRAWN, states, flatten_state(model, rows, windows * lanes, dtype).reshape(windows, lanes, -1)
+    states[5] = flatten_state(model, initial_state(model, {"": flat}, lanes), lanes, dtype)
+    return SAME, states, nothing
+
+
+def reweighted(block: Block, dtype: np.dtype) -> np.ndarray:
+    """`block.reweight` as a plain array, ones where there is none."""
+    return plain(np.ones(block.x.shape[1]) if block.reweight is None else block.reweight, dtype)

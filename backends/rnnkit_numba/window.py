@@ -15,6 +15,7 @@ from rnnkit_numba.layout import (
     GATES,
     GRADIENT,
     HIDDEN,
+    INITIAL,
     INPUTS,
     KIND,
     KIND_LSTM,
@@ -26,7 +27,7 @@ from rnnkit_numba.layout import (
     WIDTH,
 )
 from rnnkit_numba.vectors import lanes as lanes_of_a_vector
-from rnnkit_numba.views import clear_padding, copy_rows, cube, fill, matrix, vector
+from rnnkit_numba.views import clear_padding, copy_rows, cube, matrix, vector
 
 lstm_forward, lstm_backward = lstm.forward, lstm.backward
 dense_forward, dense_backward = dense.forward, dense.backward
@@ -48,8 +49,8 @@ def widest(table, one):
 
 
 @kernel
-def start(table, tape, x_TBI, state_BS, valid_TB):
-    """Lay the inputs (zero at padding, whatever stands there) and the state before row 0 on the tape."""
+def start(table, tape, x_TBI, state_BS, initial_BS, valid_TB):
+    """Lay the inputs (zero at padding, whatever stands there), the state before row 0 and the initial state on it."""
     steps, lanes, inputs = x_TBI.shape
     inside_TBI = cube(tape, 0, steps, lanes, inputs)
     copy_rows(x_TBI, inside_TBI)
@@ -62,6 +63,10 @@ def start(table, tape, x_TBI, state_BS, valid_TB):
             for b in range(lanes):
                 spread(state_BS[b], s, h_BH[b], hidden)
                 spread(state_BS[b], s + hidden, c_BH[b], hidden)
+            initial_2BH = cube(tape, table[index, INITIAL] * lanes, 2, lanes, width)
+            for b in range(lanes):
+                spread(initial_BS[b], s, initial_2BH[0, b], hidden)
+                spread(initial_BS[b], s + hidden, initial_2BH[1, b], hidden)
 
 
 @kernel
@@ -123,6 +128,7 @@ def forward(table, packed, tape, work, reset_TB, valid_TB):
                 cube(tape, table[index, GATES] * lanes, steps, lanes, 4 * width),
                 cube(tape, table[index, HIDDEN] * lanes, steps + 1, lanes, width),
                 cube(tape, table[index, CELLS] * lanes, steps + 1, lanes, width),
+                cube(tape, table[index, INITIAL] * lanes, 2, lanes, width),
                 matrix(work, before, lanes, width),
                 outputs,
                 reset_TB,
@@ -140,13 +146,15 @@ def forward(table, packed, tape, work, reset_TB, valid_TB):
 
 
 @kernel
-def backward(table, packed, tape, work, reset_TB, valid_TB, d_state_BS, d_packed, wants_d_x):
+def backward(table, packed, tape, work, reset_TB, valid_TB, reweight_T, d_state_BS, d_initial_BS, d_packed, wants_d_x):
     """Back-propagate through the chain; the tape is used up.
 
     Args:
         work: holds `d_y (T, B, O)` at its start, O padded, zero at padding.
+        reweight_T: what the gradient is multiplied by that crosses from row t to the row before it.
         d_state_BS: the gradient of the state after the last row; leaves as that of the state before row 0.
-        d_packed: gradients of the parameters; written.
+        d_initial_BS: that of what resets went to; added to.
+        d_packed: gradients of the parameters; added to.
         wants_d_x: compute the gradient of the inputs, too.
 
     Returns:
@@ -160,7 +168,6 @@ def backward(table, packed, tape, work, reset_TB, valid_TB, d_state_BS, d_packed
     panel_at = d_state + 3 * lanes * width_of_all
     panel = vector(work, panel_at, work.size - panel_at)
     zeros = vector(packed, packed.size - width_of_all, width_of_all)
-    fill(d_packed, 0)
     for index in range(table.shape[0] - 1, -1, -1):
         inputs, outputs, width = table[index, INPUTS], table[index, OUTPUTS], table[index, WIDTH]
         columns, q, d = padded(inputs, one), table[index, BACK], table[index, GRADIENT]
@@ -183,6 +190,10 @@ def backward(table, packed, tape, work, reset_TB, valid_TB, d_state_BS, d_packed
                 cube(tape, table[index, GATES] * lanes, steps, lanes, gates),
                 cube(tape, table[index, HIDDEN] * lanes, steps + 1, lanes, width),
                 cube(tape, table[index, CELLS] * lanes, steps + 1, lanes, width),
+                cube(tape, table[index, INITIAL] * lanes, 2, lanes, width),
+                d_initial_BS,
+                s,
+                reweight_T,
                 d_h_BH,
                 d_c_BH,
                 vector(d_packed, d, gates * (inputs + outputs + 1)),

@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnkit.backend import Gradients, check_arguments, check_gradients
 from rnnkit.errors import ModelError
-from rnnkit.model import LSTM, Chain, Dense, LSTMState, State
+from rnnkit.model import LSTM, Chain, Dense, LSTMState, State, initial_state
 from rnnkit_numpy import dense, lstm
 
 
@@ -20,13 +20,15 @@ def forward(
     state: State,
     reset: np.ndarray | None = None,
     valid: np.ndarray | None = None,
+    initial: State | None = None,
 ) -> tuple[np.ndarray, State, Any]:
     """See `rnnkit.backend.Backend.forward`."""
-    reset, valid = check_arguments(model, params, x, state, reset, valid)
+    reset, valid = check_arguments(model, params, x, state, reset, valid, initial)
+    initial = initial_state(model, params, x.shape[1]) if initial is None else initial
     x = np.where(valid[..., None], x, 0)  # what stands at padding has no influence, NaN neither
     new_state, tapes = [], []
     for index, layer in enumerate(model.layers):
-        x, after, tape = run_layer(layer, layer_params(params, index), x, state[index], reset, valid)
+        x, after, tape = run_layer(layer, layer_params(params, index), x, state[index], reset, valid, initial[index])
         new_state.append(after)
         tapes.append(tape)
     return np.where(valid[..., None], x, 0), tuple(new_state), (valid, tapes)
@@ -62,18 +64,18 @@ def layer_params(params: dict[str, np.ndarray], index: int) -> dict[str, np.ndar
 
 
 @singledispatch
-def run_layer(layer: object, params, x, state, reset, valid) -> tuple[np.ndarray, Any, Any]:
+def run_layer(layer: object, params, x, state, reset, valid, initial) -> tuple[np.ndarray, Any, Any]:
     """Forward pass of one layer: outputs, state after the last row, tape."""
     raise ModelError(f"backend 'numpy' cannot run the layer {layer!r}; it knows LSTM and Dense")
 
 
 @run_layer.register
-def _(layer: LSTM, params, x, state, reset, valid) -> tuple[np.ndarray, Any, Any]:
-    return lstm.forward(layer, params, x, state, reset, valid)
+def _(layer: LSTM, params, x, state, reset, valid, initial) -> tuple[np.ndarray, Any, Any]:
+    return lstm.forward(layer, params, x, state, reset, valid, initial)
 
 
 @run_layer.register
-def _(layer: Dense, params, x, state, reset, valid) -> tuple[np.ndarray, Any, Any]:
+def _(layer: Dense, params, x, state, reset, valid, initial) -> tuple[np.ndarray, Any, Any]:
     y, tape = dense.forward(layer, params, x)
     return y, (), tape
 

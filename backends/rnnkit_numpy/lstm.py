@@ -3,7 +3,7 @@
 For every row t = 0 ... T-1 and every lane b. The states have T+1 rows, row t being the state *before* row t is
 consumed, so that no first step is special. Forward:
 
-    (1)  h⁻, c⁻ = 0, 0 where reset[t], else h[t], c[t]
+    (1)  h⁻, c⁻ = h₀, c₀ where reset[t], else h[t], c[t]                        the initial state, zeros by default
     (2)  a = weight_ih x[t] + bias_ih + weight_hh h⁻ + bias_hh                 four blocks: a_i, a_f, a_g, a_o
     (3)  i, f, g, o = σ(a_i), σ(a_f), tanh(a_g), σ(a_o)
     (4)  c = f ⊙ c⁻ + i ⊙ g
@@ -22,6 +22,7 @@ through the output of row t, which is h[t+1] where valid:
     (2') d_x[t] = weight_ihᵀ d_a;  d_h⁻ = d_h⁻ + weight_hhᵀ d_a
          d_weight_ih = Σ d_a x[t]ᵀ;  d_weight_hh = Σ d_a h⁻ᵀ;  d_bias_ih = d_bias_hh = Σ d_a      over t and b
     (1') d_h[t], d_c[t] = 0, 0 where reset[t], else d_h⁻, d_c⁻
+         d_h₀ = Σ d_h⁻, d_c₀ = Σ d_c⁻ where reset[t]                            over t and b, if they are learned
 
 Source: Werbos, "Backpropagation through time: what it does and how to do it" (1990), applied to the LSTM of Gers,
 Schmidhuber and Cummins (2000).
@@ -65,8 +66,9 @@ def forward(
     state: LSTMState,
     reset: np.ndarray,
     valid: np.ndarray,
+    initial: LSTMState,
 ) -> tuple[np.ndarray, LSTMState, Tape]:
-    """Run a layer over a window: `x (T, B, I)`, `state` `(B, H)` each, `reset` and `valid` `(T, B)`.
+    """Run a layer over a window: `x (T, B, I)`, `state` and `initial` `(B, H)` each, `reset` and `valid` `(T, B)`.
 
     Returns:
         `(h, state, tape)`: the state's h after every row, `(T, B, H)` (held at padding), the state after the last
@@ -76,7 +78,7 @@ def forward(
     outputs, tape = [], []
     for t in range(x.shape[0]):
         cold, real = reset[t][:, None], valid[t][:, None]
-        h_before, c_before = np.where(cold, 0, h), np.where(cold, 0, c)  # (1)
+        h_before, c_before = np.where(cold, initial.h, h), np.where(cold, initial.c, c)  # (1)
         a = (
             x[t] @ params["weight_ih"].T + params["bias_ih"] + h_before @ params["weight_hh"].T + params["bias_hh"]
         )  # (2)
@@ -121,5 +123,8 @@ def backward(
         d_params["weight_hh"] += d_a.T @ h_before  # (2')
         d_params["bias_ih"] += d_a.sum(0)  # (2')
         d_params["bias_hh"] += d_a.sum(0)  # (2')
+        if "initial_h" in params:
+            d_params["initial_h"] += np.where(cold, d_h_before, 0).sum(0)  # (1')
+            d_params["initial_c"] += np.where(cold, d_c_before, 0).sum(0)  # (1')
         d_h, d_c = np.where(cold, 0, d_h_before), np.where(cold, 0, d_c_before)  # (1')
     return d_params, LSTMState(d_h, d_c), d_x

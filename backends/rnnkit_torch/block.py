@@ -1,10 +1,10 @@
-"""Training through a block of batches on one set of leaves, with one graph a window."""
+"""Training through a block of batches on one set of leaves, with one graph a window where nothing cuts it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from itertools import pairwise
+from functools import partial
 from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +17,15 @@ from rnnkit.model.layers import Chain
 from rnnkit.model.losses import Loss
 from rnnkit.model.rules import CLIP_EPSILON, Clip, ClipNorm, Rule, RuleState
 from rnnkit.model.state import State
-from rnnkit_torch.chain import check_tensors, layer_weights, leaves, run
+from rnnkit_torch.chain import arrays, check_tensors, layer_weights, leaves, own_initial, run
 from rnnkit_torch.losses import targets, window_loss
 from rnnkit_torch.pieces import cut
 from rnnkit_torch.rules import apply
 from rnnkit_torch.trees import from_numpy
+from rnnkit_torch.window import plan, train_window
 
 if TYPE_CHECKING:
-    from rnnkit.schedule.batch import Block
+    from rnnkit.schedule.batch import Block, Slots
 
 
 def train_block(
@@ -38,13 +39,16 @@ def train_block(
     loss: Loss,
     clip: Clip | None,
     learning_rates: np.ndarray,
+    noise: State | None = None,
+    store: State | None = None,
+    remat: int = 0,
 ) -> BlockResult:
     """Train through K batches without leaving PyTorch; see `rnnkit.train.block.train_block`.
 
     The block goes to the device at once. Each trained window waits for the device once, to see whether its
-    loss and its gradient are finite.
+    loss and its gradient are finite. States are recorded in `store` in place.
     """
-    steps = block.x.shape[0]
+    steps, window = block.valid.shape[:2]
     like = next(iter(params.values()))
     x = from_numpy(block.x, like.device)
     check_arguments(model, params, x[0], state, None, None)
@@ -56,19 +60,29 @@ def train_block(
     elsewhere = [(trained[key], view) for key, view in views.items() if trained[key].data_ptr() != view.data_ptr()]
     weights = layer_weights(model, trained)
     slots = {slot: _flat(values[key] for key in params) for slot, values in rule_state.slots.items()}
-    cold = map_arrays(torch.zeros_like, state)
+    own = own_initial(model, trained)
+    drawn = None if noise is None else from_numpy(noise, like.device)
     carried, count = map_arrays(lambda a: a.detach().clone(), state), rule_state.step
     losses, norms = np.zeros(steps), np.zeros(steps)
     done = steps
     for k in range(steps):
-        started = _where(block.origin[k] >= 0, carried, cold)
-        with torch.set_grad_enabled(bool(wanted.some[k])):
-            y, handed_on = _forward(model, weights, x[k], started, block, k)
-            value = window_loss(loss, y, wanted, k)
-        if wanted.some[k]:
-            g = _flat(torch.autograd.grad(value, list(trained.values())))
+        initial = own if drawn is None else map_arrays(lambda a, k=k: a[k], drawn)
+        started = _start(block, k, initial, carried, store)
+        next_origin = block.origin[k + 1]
+        recorded = () if block.slots is None else block.slots.at[k][block.slots.write[k] >= 0]
+        result = train_window(
+            partial(_run_rows, model, weights, x[k], initial, block.reset[k], block.valid[k]),
+            plan(window, (*next_origin, *recorded), block.detached, block.reweight, remat),
+            started,
+            list(trained.values()),
+            lambda y, k=k: window_loss(loss, y, wanted, k),
+            scale=1.0 if block.scale is None else float(block.scale[k]),
+            trained=bool(wanted.some[k]) and block.detached < window,
+        )
+        if result.grads is not None:
+            g = _flat(result.grads)
             wide = g.double()
-            losses[k], square = torch.stack((value.detach().double(), torch.dot(wide, wide))).tolist()
+            losses[k], square = torch.stack((result.loss.double(), torch.dot(wide, wide))).tolist()
             norms[k] = sqrt(square)
             if not (isfinite(losses[k]) and isfinite(norms[k])):
                 done = k
@@ -80,30 +94,65 @@ def train_block(
             with torch.no_grad():
                 for parameter, view in elsewhere:
                     parameter.copy_(view)
-        carried = handed_on
+        elif wanted.some[k]:
+            losses[k] = result.loss.item()
+        carried = _handed_on(result.states, next_origin, window)
+        if block.slots is not None and store is not None:
+            _record(block.slots, k, result.states, store)
     new_slots = {slot: _named(flat, params) for slot, flat in slots.items()}
-    return BlockResult(views, RuleState(count, new_slots), carried, losses, norms, done)
+    return BlockResult(views, RuleState(count, new_slots), carried, losses, norms, done, store)
 
 
-def _forward(
-    model: Chain, weights: Sequence[list[Tensor]], x: Tensor, state: State, block: Block, k: int
+def _run_rows(
+    model: Chain,
+    weights: list[list[Tensor]],
+    x: Tensor,
+    initial: State,
+    reset: np.ndarray,
+    valid: np.ndarray,
+    start: int,
+    stop: int,
+    state: State,
 ) -> tuple[Tensor, State]:
-    """Forward pass of window k in one graph, cut where lanes hand their state on, to read it off there.
+    """Some rows of a window, in the graph."""
+    rows = slice(start, stop)
+    return run(model, weights, x[rows], state, initial, cut(reset[rows], valid[rows], x.device))
 
-    Returns the outputs and the state that each lane hands on, detached.
-    """
-    window, next_origin = x.shape[0], block.origin[k + 1]
-    cuts = sorted({0, window, *(int(row) for row in next_origin if 0 < row < window)})
-    handed_on, outputs = state, []
-    for start, stop in pairwise(cuts):
-        rows = slice(start, stop)
-        pieces = cut(block.reset[k, rows], block.valid[k, rows], x.device)
-        y, state = run(model, weights, x[rows], state, pieces)
-        outputs.append(y)
-        # origin -1 hands nothing on; what stands there in the end is the state after the whole window
-        here = (next_origin == stop) | (next_origin < 0)
-        handed_on = _where(here, map_arrays(torch.detach, state), handed_on)
-    return outputs[0] if len(outputs) == 1 else torch.cat(outputs), handed_on
+
+def _start(block: Block, k: int, initial: State, carried: State, store: State | None) -> State:
+    """What each lane of window k starts from, by its `origin`; in the graph where it is learned."""
+    origin = block.origin[k]
+    # a copy, because parameters change in place and what a lane holds through padding must not
+    cold = map_arrays(lambda a: a.expand(len(origin), -1).clone(), initial)
+    started = _where(origin >= 0, carried, cold)
+    if block.slots is None or store is None or not (origin == -2).any():
+        return started
+    slot = torch.from_numpy(np.maximum(block.slots.read[k], 0)).to(arrays(store)[0].device)
+    return _where(origin == -2, map_arrays(lambda a: a[slot], store), started)
+
+
+def _handed_on(states: dict[int, State], next_origin: np.ndarray, window: int) -> State:
+    """The state of each lane before the row at which the next window goes on from it."""
+    # origin below 0 hands nothing on; what stands there in the end is the state after the whole window
+    rows = np.where(next_origin < 0, window, next_origin)
+    handed_on = states[window]
+    for row in np.unique(rows):
+        handed_on = _where(rows == row, states[int(row)], handed_on)
+    return handed_on
+
+
+def _record(slots: Slots, k: int, states: dict[int, State], store: State) -> None:
+    """Write the states that window k records into their slots, in place."""
+    lane, nth = np.nonzero(slots.write[k] >= 0)
+    if not len(lane):
+        return
+    rows, which = np.unique(slots.at[k, lane, nth], return_inverse=True)
+    device = arrays(store)[0].device
+    lane, which, slot = (torch.from_numpy(i).to(device) for i in (lane, which, slots.write[k, lane, nth]))
+    for layer, entry in enumerate(store):
+        for field, values in enumerate(entry):
+            read = torch.stack([states[int(row)][layer][field] for row in rows])
+            values.index_copy_(0, slot, read[which, lane])
 
 
 def _clipped(clip: Clip | None, g: Tensor, norm: float) -> Tensor:

@@ -12,7 +12,17 @@ from torch import Tensor
 
 from rnnkit.backend import Gradients, check_arguments, check_gradients, map_arrays
 from rnnkit.errors import ModelError
-from rnnkit.model import LSTM, Chain, Dense, LSTMState, State, parameter_shapes
+from rnnkit.model import (
+    INITIAL,
+    LSTM,
+    Chain,
+    Dense,
+    Learned,
+    LSTMState,
+    State,
+    initial_state,
+    parameter_shapes,
+)
 from rnnkit_torch.pieces import Pieces, cut
 
 ACTIVATE = {
@@ -45,14 +55,18 @@ def forward(
     state: State,
     reset: np.ndarray | None = None,
     valid: np.ndarray | None = None,
+    initial: State | None = None,
 ) -> tuple[Tensor, State, Tape]:
     """See `rnnkit.backend.Backend.forward`; what is returned is detached, the tape holds the graph."""
     check_tensors(params, x, state)
-    reset, valid = check_arguments(model, params, x, state, reset, valid)
+    reset, valid = check_arguments(model, params, x, state, reset, valid, initial)
+    if initial is not None:
+        check_tensors(params, x, initial)
     with torch.enable_grad():
         weights, before = leaves(model, params), map_arrays(leaf, state)
         x = leaf(x)
-        y, after = run(model, layer_weights(model, weights), x, before, cut(reset, valid, x.device))
+        cold = own_initial(model, weights) if initial is None else map_arrays(torch.detach, initial)
+        y, after = run(model, layer_weights(model, weights), x, before, cold, cut(reset, valid, x.device))
     return y.detach(), map_arrays(torch.detach, after), Tape(weights, before, x, y, after)
 
 
@@ -83,40 +97,64 @@ def backward(
     return Gradients({key: d_params[key] for key in params}, map_arrays(lambda _: next(rest), tape.state), next(rest))
 
 
-def run(model: Chain, weights: Sequence[list[Tensor]], x: Tensor, state: State, pieces: Pieces) -> tuple[Tensor, State]:
-    """Run a chain over a window, in the graph: `x (T, B, I)` in, `y (T, B, O)` and the state after it out."""
+def run(
+    model: Chain, weights: Sequence[list[Tensor]], x: Tensor, state: State, initial: State, pieces: Pieces
+) -> tuple[Tensor, State]:
+    """Run a chain over a window, in the graph: `x (T, B, I)` in, `y (T, B, O)` and the state after it out.
+
+    `initial` is what a reset makes of the state: like the state, or `(1, H)` where it is the same for all lanes.
+    """
     x = pieces.gather(x)
     after = []
-    for layer, layer_weight, before in zip(model.layers, weights, state, strict=True):
-        x, entry = run_layer(layer, layer_weight, x, before, pieces)
+    for layer, layer_weight, before, cold in zip(model.layers, weights, state, initial, strict=True):
+        x, entry = run_layer(layer, layer_weight, x, before, cold, pieces)
         after.append(entry)
     return pieces.scatter(x), tuple(after)
 
 
 @singledispatch
-def run_layer(layer: object, weights: list[Tensor], x: Tensor, state: Any, pieces: Pieces) -> tuple[Tensor, Any]:
+def run_layer(
+    layer: object, weights: list[Tensor], x: Tensor, state: Any, initial: Any, pieces: Pieces
+) -> tuple[Tensor, Any]:
     """One layer over rows as `Pieces.gather` lays them out: outputs laid out alike, the state after them."""
     raise ModelError(f"backend 'torch' cannot run the layer {layer!r}; it knows LSTM and Dense")
 
 
 @run_layer.register
-def _(layer: LSTM, weights: list[Tensor], x: Tensor, state: LSTMState, pieces: Pieces) -> tuple[Tensor, LSTMState]:
+def _(
+    layer: LSTM, weights: list[Tensor], x: Tensor, state: LSTMState, initial: LSTMState, pieces: Pieces
+) -> tuple[Tensor, LSTMState]:
     if x.shape[0] == 0:  # no valid row, and PyTorch runs no empty sequence
         y, h, c = x.new_zeros((*x.shape[:-1], layer.hidden)), state.h[:0], state.c[:0]
     else:
-        before = [pieces.begin(s).contiguous()[None] for s in state]  # cuDNN takes no other
+        before = [pieces.begin(s, cold).contiguous()[None] for s, cold in zip(state, initial, strict=True)]  # for cuDNN
         biases, layers, dropout, train, bidirectional = True, 1, 0.0, torch.is_grad_enabled(), False
         if pieces.sizes is None:
             y, h, c = torch.lstm(x, before, weights, biases, layers, dropout, train, bidirectional, False)
         else:
             y, h, c = torch.lstm(x, pieces.sizes, before, weights, biases, layers, dropout, train, bidirectional)
         h, c = h[0], c[0]
-    return y, LSTMState(pieces.end(h, state.h), pieces.end(c, state.c))
+    return y, LSTMState(pieces.end(h, state.h, initial.h), pieces.end(c, state.c, initial.c))
 
 
 @run_layer.register
-def _(layer: Dense, weights: list[Tensor], x: Tensor, state: tuple[()], pieces: Pieces) -> tuple[Tensor, tuple[()]]:
+def _(
+    layer: Dense, weights: list[Tensor], x: Tensor, state: tuple[()], initial: tuple[()], pieces: Pieces
+) -> tuple[Tensor, tuple[()]]:
     return ACTIVATE[layer.activation](torch.nn.functional.linear(x, *weights)), ()
+
+
+def own_initial(model: Chain, params: Mapping[str, Tensor]) -> State:
+    """The model's own initial state, `(1, H)` each: the same for all lanes, and in the graph where it is learned."""
+    like = next(iter(params.values()))
+    plain = Chain(*model.layers) if isinstance(model.initial, Learned) else model
+    numbers = initial_state(plain, {"": np.zeros(0)}, lanes=1)  # float64: they are rounded once, below
+    if isinstance(model.initial, Learned):
+        return tuple(
+            type(entry)(*(params[f"{index}.{name}"][None] for name in INITIAL)) if entry else ()
+            for index, entry in enumerate(numbers)
+        )
+    return map_arrays(lambda a: torch.tensor(a, dtype=like.dtype, device=like.device), numbers)
 
 
 def leaf(a: Tensor) -> Tensor:

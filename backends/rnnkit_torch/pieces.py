@@ -24,9 +24,11 @@ class Pieces(NamedTuple):
         running: `(L, P)`.
         rows: `(N,)`, which row `t * B + b` of the window runs when; None: all of them, as they stand.
         sizes: `(L,)` int64 on the CPU, how many pieces have a row at each position; None: all have L rows.
-        start: `(P,)`, the lane whose state a piece starts from, or B: the initial state; None: lane p.
-        last: `(B,)`, the piece whose last state is the lane's, or P + b: its own state, untouched, or P + B:
-            the initial state; None: piece b.
+        start: `(P,)`, the lane whose state a piece starts from, or B + n: the n-th of `cold`; None: lane p.
+        cold: `(C,)`, the lanes of the pieces that start from the initial state.
+        last: `(B,)`, the piece whose last state is the lane's, or P + b: its own state, untouched, or P + B + n: the
+            n-th of `left`; None: piece b.
+        left: `(D,)`, the lanes that end in the initial state.
     """
 
     shape: tuple[int, int]
@@ -34,7 +36,9 @@ class Pieces(NamedTuple):
     rows: Tensor | None = None
     sizes: Tensor | None = None
     start: Tensor | None = None
+    cold: Tensor | None = None
     last: Tensor | None = None
+    left: Tensor | None = None
 
     def gather(self, x: Tensor) -> Tensor:
         """The rows of `x (T, B, F)` in the order they run: `(L, P, F)`, or `(N, F)` where lengths differ."""
@@ -52,13 +56,23 @@ class Pieces(NamedTuple):
         window = y.new_zeros((steps * lanes, outputs))
         return window.index_copy(0, self.rows, y.reshape(-1, outputs)).view(steps, lanes, outputs)
 
-    def begin(self, s: Tensor) -> Tensor:
-        """From the state of the lanes `(B, H)` to that of the pieces `(P, H)`."""
-        return s if self.start is None else torch.cat([s, s.new_zeros((1, s.shape[1]))])[self.start]
+    def begin(self, s: Tensor, initial: Tensor) -> Tensor:
+        """From the state of the lanes `(B, H)`, and what a reset makes of it, to that of the pieces `(P, H)`."""
+        return s if self.start is None else torch.cat([s, of_lanes(initial, self.cold)])[self.start]
 
-    def end(self, s: Tensor, before: Tensor) -> Tensor:
+    def end(self, s: Tensor, before: Tensor, initial: Tensor) -> Tensor:
         """From the last state of the pieces `(P, H)`, and the lanes' state before, to that of the lanes."""
-        return s if self.last is None else torch.cat([s, before, s.new_zeros((1, s.shape[1]))])[self.last]
+        return s if self.last is None else torch.cat([s, before, of_lanes(initial, self.left)])[self.last]
+
+
+def of_lanes(initial: Tensor, lanes: Tensor | None) -> Tensor:
+    """The initial state of some lanes, from `(B, H)`, or `(1, H)` where it is the same for all.
+
+    A learned one is the same for all: its gradient is a plain sum, in a fixed order on every device.
+    """
+    if lanes is None:
+        return initial[:0]
+    return initial.expand(len(lanes), -1) if len(initial) == 1 else initial[lanes]
 
 
 def cut(reset: np.ndarray, valid: np.ndarray, device: torch.device) -> Pieces:
@@ -83,10 +97,12 @@ def cut(reset: np.ndarray, valid: np.ndarray, device: torch.device) -> Pieces:
     sizes = (length > np.arange(longest)[:, None]).sum(1)
 
     lane, resets_before = np.divmod(keys[by_length], steps + 1)
-    start = np.where(resets_before == 0, lane, lanes)
+    cold = resets_before > 0
+    start = np.where(cold, lanes + np.cumsum(cold) - 1, lane)
     found = np.searchsorted(keys, key[-1])
     ran = np.isin(key[-1], keys)
-    untouched = count + np.where(resets[-1] == 0, np.arange(lanes), lanes)
+    left = ~ran & (resets[-1] > 0)
+    untouched = count + np.where(left, lanes + np.cumsum(left) - 1, np.arange(lanes))
     last = np.where(ran, rank[np.where(ran, found, 0)] if count else 0, untouched)
 
     def index(values: np.ndarray, plain: int, alike: bool = True) -> Tensor | None:
@@ -100,5 +116,7 @@ def cut(reset: np.ndarray, valid: np.ndarray, device: torch.device) -> Pieces:
         rows=index(rows, steps * lanes, alike=(longest, count) == (steps, lanes)),
         sizes=None if (length == longest).all() else torch.from_numpy(sizes),
         start=index(start, lanes),
+        cold=torch.from_numpy(lane[cold]).to(device),
         last=index(last, count),
+        left=torch.from_numpy(np.flatnonzero(left)).to(device),
     )

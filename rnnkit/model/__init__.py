@@ -1,7 +1,8 @@
 """What is trained, as descriptions: layers, state, initial values, losses, rules."""
 
-from rnnkit.model.initialisers import DTYPES, initial_parameters, initial_state, setup
-from rnnkit.model.layers import ACTIVATIONS, GATES, LSTM, Chain, Dense, Layer, parameter_shapes
+from rnnkit.model.initial import Given, Initial, Learned, Noise, Zeros
+from rnnkit.model.initialisers import DTYPES, draw_noise, initial_parameters, initial_state, setup, zero_state
+from rnnkit.model.layers import ACTIVATIONS, GATES, INITIAL, LSTM, Chain, Dense, Layer, parameter_shapes
 from rnnkit.model.losses import (
     LOSSES,
     MAE,
@@ -37,6 +38,7 @@ __all__ = [
     "CLIP_EPSILON",
     "DTYPES",
     "GATES",
+    "INITIAL",
     "LOSSES",
     "LSTM",
     "MAE",
@@ -51,16 +53,22 @@ __all__ = [
     "ClipValue",
     "CrossEntropy",
     "Dense",
+    "Given",
     "Huber",
+    "Initial",
     "LSTMState",
     "Layer",
+    "Learned",
     "Loss",
+    "Noise",
     "RMSProp",
     "Rule",
     "RuleState",
     "State",
     "Summary",
+    "Zeros",
     "as_loss",
+    "draw_noise",
     "initial_parameters",
     "initial_rule_state",
     "initial_state",
@@ -71,4 +79,5 @@ __all__ = [
     "slot_names",
     "summary",
     "window_loss",
+    "zero_state",
 ]

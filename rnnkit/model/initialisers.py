@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import singledispatch
 from typing import Any
 
 import numpy as np
 
 from rnnkit.errors import ModelError
-from rnnkit.model.layers import LSTM, Chain, Dense, parameter_shapes
+from rnnkit.model.initial import Given, Learned, Noise
+from rnnkit.model.layers import INITIAL, LSTM, Chain, Dense, parameter_shapes
 from rnnkit.model.state import LSTMState, State
 
 DTYPES = ("float32", "float64")
@@ -31,25 +33,71 @@ def _(layer: Dense, rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 @singledispatch
-def initial_state(layer: object, lanes: int, dtype: np.dtype) -> Any:
-    """A layer's state before its first row: zeros for an LSTM, `()` without state; for a chain, an entry a layer."""
-    raise ModelError(f"initial_state expects a Chain or a layer, got {type(layer).__name__}")
+def zero_state(layer: object, lanes: int, dtype: np.dtype) -> Any:
+    """Zeros in the shape of a layer's state, `()` without state; for a chain, an entry a layer.
+
+    What the initial state of a chain is, `initial_state` says.
+    """
+    raise ModelError(f"zero_state expects a Chain or a layer, got {type(layer).__name__}")
 
 
-@initial_state.register
+@zero_state.register
 def _(layer: LSTM, lanes: int, dtype: np.dtype) -> LSTMState:
     shape = (lanes, layer.hidden)
     return LSTMState(np.zeros(shape, dtype), np.zeros(shape, dtype))
 
 
-@initial_state.register
+@zero_state.register
 def _(layer: Dense, lanes: int, dtype: np.dtype) -> tuple[()]:
     return ()
 
 
-@initial_state.register
+@zero_state.register
 def _(layer: Chain, lanes: int, dtype: np.dtype) -> State:
-    return tuple(initial_state(inner, lanes, dtype) for inner in layer.layers)
+    return tuple(zero_state(inner, lanes, dtype) for inner in layer.layers)
+
+
+def initial_state(model: Chain, params: Mapping[str, Any], lanes: int, noise: State | None = None) -> State:
+    """The initial state of every lane, new NumPy arrays `(B, H)` in the dtype of the parameters.
+
+    Args:
+        model: the chain; its `initial` says what the initial state is.
+        params: NumPy arrays; those of a learned initial state are read.
+        lanes: lanes B.
+        noise: what was drawn for `Noise`; left out, zeros.
+
+    Returns:
+        A tuple with one entry a layer, `LSTMState(h, c)` or `()`.
+    """
+    dtype = np.dtype(next(iter(params.values())).dtype)
+    state = zero_state(model, lanes, dtype)
+    initial = model.initial
+    if isinstance(initial, Noise) and noise is not None:
+        return noise
+    if isinstance(initial, Learned):
+        rows = ([params[f"{index}.{name}"] for name in INITIAL] if entry else () for index, entry in enumerate(state))
+    elif isinstance(initial, Given):
+        recurrent = iter(zip(initial.h, initial.c, strict=True))
+        rows = (next(recurrent) if entry else () for entry in state)
+    else:
+        return state
+    return tuple(
+        LSTMState(*(np.tile(np.asarray(row, dtype), (lanes, 1)) for row in pair)) if entry else ()
+        for entry, pair in zip(state, rows, strict=True)
+    )
+
+
+def draw_noise(model: Chain, rng: np.random.Generator, windows: int, lanes: int, dtype: Any) -> State | None:
+    """What `Noise` draws for some windows, `(K, B, H)` each; None for every other initial state."""
+    if not isinstance(model.initial, Noise):
+        return None
+    scale = model.initial.scale
+    return tuple(
+        LSTMState(*((scale * rng.standard_normal((windows, *zeros.shape))).astype(dtype) for zeros in entry))
+        if entry
+        else ()
+        for entry in zero_state(model, lanes, np.dtype(dtype))
+    )
 
 
 def setup(model: Chain, seed: int = 0, lanes: int = 1, dtype: str = "float32") -> tuple[dict[str, np.ndarray], State]:
@@ -63,7 +111,7 @@ def setup(model: Chain, seed: int = 0, lanes: int = 1, dtype: str = "float32") -
 
     Returns:
         `(params, state)`: a flat dict of new arrays with keys `"{layer}.{name}"`, and a tuple with one entry a
-        layer, `LSTMState(h, c)` of zeros `(B, H)` or `()`.
+        layer, `LSTMState(h, c)`, each `(B, H)`, or `()`: the model's initial state (zeros for `Noise`).
 
     Raises:
         ModelError: a dtype other than the two, no lane, or something that is no `Chain`.
@@ -82,12 +130,14 @@ def setup(model: Chain, seed: int = 0, lanes: int = 1, dtype: str = "float32") -
         raise ModelError(f"setup expects at least one lane, got lanes={lanes}")
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     kind = np.dtype(dtype)
-    params = {
+    drawn = {
         f"{index}.{name}": value.astype(kind)
         for index, layer in enumerate(model.layers)
         for name, value in initial_parameters(layer, rng).items()
     }
-    return params, initial_state(model, lanes, kind)
+    shapes = parameter_shapes(model)
+    params = {key: drawn[key] if key in drawn else np.zeros(shape, kind) for key, shape in shapes.items()}
+    return params, initial_state(model, params, lanes)
 
 
 def _uniform(layer: LSTM | Dense, rng: np.random.Generator, fan: int) -> dict[str, np.ndarray]:

@@ -12,9 +12,13 @@ from functools import singledispatch
 from typing import Literal, get_args
 
 from rnnkit.errors import ModelError, did_you_mean
+from rnnkit.model.initial import Given, Initial, Learned, Zeros
 
 GATES = ("i", "f", "g", "o")
 """The order in which an LSTM's four gates stand along the rows of its weights."""
+
+INITIAL = ("initial_h", "initial_c")
+"""What the parameters of a learned initial state are called, in the order of `LSTMState`."""
 
 Activation = Literal["identity", "tanh", "relu", "sigmoid"]
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
@@ -92,9 +96,10 @@ class Chain:
 
     Args:
         *layers: `LSTM` and `Dense` descriptions, at least one, whose sizes fit.
+        initial: what the initial state of its recurrent layers is: `Zeros()`, `Learned()`, `Noise(...)`, `Given(...)`.
 
     Raises:
-        ModelError: no layer, something that is no layer, or sizes that do not fit.
+        ModelError: no layer, something that is no layer, sizes that do not fit, or an initial state of other sizes.
 
     Example:
         >>> import rnnkit as rk
@@ -104,9 +109,11 @@ class Chain:
     """
 
     layers: tuple[Layer, ...]
+    initial: Initial
 
-    def __init__(self, *layers: Layer) -> None:
+    def __init__(self, *layers: Layer, initial: Initial = Zeros()) -> None:  # noqa: B008 - frozen
         object.__setattr__(self, "layers", tuple(layers))
+        object.__setattr__(self, "initial", initial)
         if not layers:
             raise ModelError("Chain expects at least one layer, got none; write Chain(LSTM(1, 10), Dense(10, 1))")
         for index, layer in enumerate(layers):
@@ -118,9 +125,23 @@ class Chain:
                     f"Chain: layer {index} gives {before.outputs} features, but layer {index + 1} "
                     f"({after}) expects {after.inputs}; make the two equal"
                 )
+        if not isinstance(initial, Initial):
+            raise ModelError(
+                f"Chain expects initial to be Zeros(), Learned(), Noise(...) or Given(...), got {initial!r}"
+            )
+        sizes = tuple(layer.hidden for layer in layers if isinstance(layer, LSTM))
+        if isinstance(initial, Given):
+            for name in ("h", "c"):
+                got = tuple(len(row) for row in getattr(initial, name))
+                if got != sizes:
+                    raise ModelError(
+                        f"Chain expects initial.{name} to have {sizes} numbers, a tuple for each recurrent layer, "
+                        f"got {got}"
+                    )
 
     def __repr__(self) -> str:
-        return f"Chain({', '.join(map(repr, self.layers))})"
+        initial = "" if isinstance(self.initial, Zeros) else f", initial={self.initial!r}"
+        return f"Chain({', '.join(map(repr, self.layers))}{initial})"
 
     @property
     def inputs(self) -> int:
@@ -157,11 +178,12 @@ def _(layer: Dense) -> dict[str, tuple[int, ...]]:
 
 @parameter_shapes.register
 def _(layer: Chain) -> dict[str, tuple[int, ...]]:
-    return {
-        f"{index}.{name}": shape
-        for index, inner in enumerate(layer.layers)
-        for name, shape in parameter_shapes(inner).items()
-    }
+    shapes = {}
+    for index, inner in enumerate(layer.layers):
+        shapes |= {f"{index}.{name}": shape for name, shape in parameter_shapes(inner).items()}
+        if isinstance(layer.initial, Learned) and isinstance(inner, LSTM):
+            shapes |= {f"{index}.{name}": (inner.hidden,) for name in INITIAL}
+    return shapes
 
 
 def _check_sizes(layer: object, **sizes: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
 from rnnkit.errors import ModelError, did_you_mean
+from rnnkit.model.initial import Initial
 from rnnkit.model.layers import Chain, Layer
 
 
@@ -21,7 +22,10 @@ def to_plain(description: Any) -> dict[str, Any]:
     if not is_dataclass(description):
         raise ModelError(f"to_plain expects a description such as LSTM(1, 10), got {description!r}")
     values = {field.name: getattr(description, field.name) for field in fields(description)}
-    return {"type": type(description).__name__, **values}
+    return {
+        "type": type(description).__name__,
+        **{name: to_plain(value) if is_dataclass(value) else value for name, value in values.items()},
+    }
 
 
 def from_plain(plain: Mapping[str, Any], kinds: Iterable[type]) -> Any:
@@ -41,11 +45,12 @@ def from_plain(plain: Mapping[str, Any], kinds: Iterable[type]) -> Any:
         raise ModelError(f"{name} cannot be made from {values}: {error}") from error
 
 
-def chain_to_plain(model: Chain) -> list[dict[str, Any]]:
-    """The layers of a chain, each as a dict."""
-    return [to_plain(layer) for layer in model.layers]
+def chain_to_plain(model: Chain) -> dict[str, Any]:
+    """A chain: its layers and its initial state, each as a dict."""
+    return {"layers": [to_plain(layer) for layer in model.layers], "initial": to_plain(model.initial)}
 
 
-def chain_from_plain(layers: Iterable[Mapping[str, Any]]) -> Chain:
+def chain_from_plain(plain: Mapping[str, Any]) -> Chain:
     """The chain that `chain_to_plain` wrote."""
-    return Chain(*(from_plain(layer, get_args(Layer)) for layer in layers))
+    layers = (from_plain(layer, get_args(Layer)) for layer in plain["layers"])
+    return Chain(*layers, initial=from_plain(plain["initial"], get_args(Initial)))

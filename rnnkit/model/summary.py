@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnkit.model.initialisers import initial_state
+from rnnkit.model.initialisers import zero_state
 from rnnkit.model.layers import Chain, Layer, parameter_shapes
 
 
@@ -50,9 +50,11 @@ def summary(model: Chain, dtype: str = "float32") -> Summary:
         531
     """
     rows = []
-    for layer in model.layers:
-        shapes = parameter_shapes(layer)
+    named = parameter_shapes(model)
+    for index, layer in enumerate(model.layers):
+        prefix = f"{index}."
+        shapes = {key.removeprefix(prefix): shape for key, shape in named.items() if key.startswith(prefix)}
         count = sum(math.prod(shape) for shape in shapes.values())
-        rows.append((layer, shapes, count, sum(a.size for a in initial_state(layer, 1, np.dtype(dtype)))))
+        rows.append((layer, shapes, count, sum(a.size for a in zero_state(layer, 1, np.dtype(dtype)))))
     parameters = sum(row[2] for row in rows)
     return Summary(tuple(rows), parameters, sum(row[3] for row in rows), parameters * np.dtype(dtype).itemsize, dtype)

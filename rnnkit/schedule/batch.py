@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+
+class Slots(NamedTuple):
+    """Which recorded states the windows start from, and which they record: a slot for each row that may start one.
+
+    Attributes:
+        read: `(B,)`; the slot that the lane starts from, where its `origin` is -2.
+        at: `(B, W)`; the state after row `at - 1` of the lane's window is recorded, after the step's update ...
+        write: `(B, W)`; ... in this slot; -1: nothing.
+    """
+
+    read: np.ndarray
+    at: np.ndarray
+    write: np.ndarray
 
 
 class Batch(NamedTuple):
@@ -17,10 +31,14 @@ class Batch(NamedTuple):
         valid: `(T, B)` bool; false is padding: the state is held, nothing is scored.
         weight: `(T, B)`; how much the row counts in the loss, 0 at padding and where it only advances the state.
         origin: `(B,)`; -1: the lane starts from the initial state; k >= 0: from the state that the same lane of the
-            previous batch had after its row k - 1.
+            previous batch had after its row k - 1; -2: from a recorded state, see `slots`.
         rows: `(T, B)`; which row of the sequence stands here, -1 at padding.
         segment: `(B,)`; the segment of the lane's first row, -1 for a lane of padding.
         row: `(B,)`; the lane's first row, counted in the whole sequence, -1 for a lane of padding.
+        detached: rows at the head that are outside the gradient: the state after them is a value.
+        reweight: `(T,)` or None for ones; what the gradient is multiplied by that crosses from row t to row t - 1.
+        scale: what the step's mean loss is multiplied by before its gradient is taken; None: 1.
+        slots: the states that are recorded and started from, or None.
     """
 
     x: np.ndarray
@@ -32,13 +50,18 @@ class Batch(NamedTuple):
     rows: np.ndarray
     segment: np.ndarray
     row: np.ndarray
+    detached: int = 0
+    reweight: np.ndarray | None = None
+    scale: Any = None
+    slots: Slots | None = None
 
 
 class Block(NamedTuple):
     """K consecutive batches in one piece: the arrays of `Batch` with an axis K in front.
 
     `origin` has one row more, `(K + 1, B)`: its last row belongs to the batch after the block and says after which
-    row of the last batch the state is handed on (T where there is no such batch).
+    row of the last batch the state is handed on (T where there is no such batch). `detached` and `reweight` are the
+    same for all K; `scale` is `(K,)`.
     """
 
     x: np.ndarray
@@ -50,7 +73,13 @@ class Block(NamedTuple):
     rows: np.ndarray
     segment: np.ndarray
     row: np.ndarray
+    detached: int = 0
+    reweight: np.ndarray | None = None
+    scale: np.ndarray | None = None
+    slots: Slots | None = None
 
     def batch(self, k: int) -> Batch:
         """The k-th batch, as views."""
-        return Batch._make(array[k] for array in self)
+        slots = None if self.slots is None else Slots._make(field[k] for field in self.slots)
+        scale = None if self.scale is None else self.scale[k]
+        return Batch._make([*(array[k] for array in self[:9]), self.detached, self.reweight, scale, slots])

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnkit.schedule.grid import Grid, Pieces, joined, seen_before, windows_of
-from rnnkit.schedule.policies import StatePolicy
+from rnnkit.schedule.policies import StatePolicy, slots_of
+from rnnkit.schedule.slots import SlotTable
 
 
 class Reach(NamedTuple):
@@ -35,6 +36,8 @@ class Coverage:
         resets: how often a lane starts from the initial state, inside windows included.
         state_reach: how far back the state of a scored row has seen.
         gradient_reach: how far back the gradient of a scored row's loss goes.
+        recorded: windows that start from a recorded state.
+        age: how many steps before such a window its state was recorded; None where none is.
     """
 
     rows: int
@@ -49,6 +52,8 @@ class Coverage:
     resets: int
     state_reach: Reach
     gradient_reach: Reach
+    recorded: int = 0
+    age: Reach | None = None
 
     def __str__(self) -> str:
         lines = [
@@ -62,14 +67,28 @@ class Coverage:
             ("state reaches back", f"{self.state_reach} (minimum, median, maximum)"),
             ("gradient reaches back", f"{self.gradient_reach}"),
         ]
+        if self.age is not None:
+            ages = str(self.age).replace(" rows", " steps")
+            lines.append(("recorded states", f"{self.recorded:,} windows start from one, {ages} old"))
         return "\n".join(f"  {label:<22}{text}" for label, text in lines)
 
 
-def cover(grid: Grid, policy: StatePolicy, lengths: np.ndarray) -> Coverage:
-    """Count what a grid reads of segments of `lengths (S,)` rows under a policy."""
+def cover(grid: Grid, policy: StatePolicy, lengths: np.ndarray, before: SlotTable | None = None) -> Coverage:
+    """Count what a grid reads of segments of `lengths (S,)` rows under a policy.
+
+    Args:
+        before: what the epoch before recorded, under a policy that records states; None in the first epoch.
+    """
     pieces = joined(grid.pieces(0, grid.steps))
     skipped = np.clip(grid.lead - pieces.at, 0, pieces.rows)
+    outside = np.clip(grid.detached - pieces.at, 0, pieces.rows)
     state_before, resets = _history(grid, policy, pieces)
+    table = slots_of(policy, grid)
+    ages = np.zeros(0, np.int64)
+    if table is not None:
+        ages = table.ages(before)
+        state_before = np.maximum(state_before, _recorded_reach(grid, table, pieces))
+        resets -= len(ages)
     times = _times_scored(pieces, skipped, lengths)
     cells = grid.steps * grid.lanes * grid.length
     read = int(pieces.rows.sum())
@@ -85,14 +104,38 @@ def cover(grid: Grid, policy: StatePolicy, lengths: np.ndarray) -> Coverage:
         unscored=int(skipped.sum()) / cells,
         resets=resets,
         state_reach=_reach(state_before + skipped, state_before + pieces.rows),
-        gradient_reach=_reach(skipped, pieces.rows),
+        gradient_reach=_reach(skipped - outside, pieces.rows - outside),
+        recorded=len(ages),
+        age=_reach(ages, ages + 1) if len(ages) else None,
     )
+
+
+def _recorded_reach(grid: Grid, table: SlotTable, pieces: Pieces) -> np.ndarray:
+    """For each piece the rows of its segment that the recorded state at its start has seen, followed through time.
+
+    What the epoch before recorded is taken to have seen the whole segment.
+    """
+    reads = table.reads(0, grid.steps, grid.epoch)
+    behind = np.where(grid.epoch > 0, table.offset, 0)  # rows behind each slot, as of the step
+    found = np.zeros(len(pieces.step), np.int64)
+    windows = windows_of(pieces, 0, grid.steps, grid.lanes)
+    marks = np.searchsorted(table.step, np.arange(grid.steps + 1))
+    for step in range(grid.steps if len(table) else 0):
+        seen = np.where(reads[step] >= 0, behind[reads[step]], 0)
+        real = windows.piece[step] >= 0
+        found[windows.piece[step][real]] = seen[real]
+        now = slice(marks[step], marks[step + 1])
+        lane, slot = table.lane[now], table.slot[now]
+        inside = table.offset[slot] - windows.offset[step, lane]  # rows of the window before the slot's row
+        same = table.segment[slot] == windows.segment[step, lane]
+        behind[slot] = np.where(same, inside + seen[lane], table.offset[slot])
+    return found
 
 
 def _history(grid: Grid, policy: StatePolicy, pieces: Pieces) -> tuple[np.ndarray, int]:
     """For each piece the rows of its segment that its starting state has seen; and the number of resets."""
     windows = windows_of(pieces, 0, grid.steps, grid.lanes)
-    origin = policy.origins(grid, 0, grid.steps)
+    origin = np.maximum(policy.origins(grid, 0, grid.steps), -1)
     carried = (origin[1:] >= 0) & (windows.piece[1:] >= 0)
     cut = np.concatenate([np.maximum(origin[1:], 0), np.zeros_like(origin[:1])])
     seen = seen_before(pieces, windows, 0, cut)[:-1]

@@ -32,9 +32,9 @@ class Pieces(NamedTuple):
     rows: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Grid:
-    """What a splitter makes of segment lengths.
+    """What a splitter makes of segment lengths, and a policy of its windows.
 
     Attributes:
         length: rows T of every window, `lead` included.
@@ -43,6 +43,12 @@ class Grid:
         steps: steps of an epoch.
         pieces: `pieces(first, stop)` gives the pieces of the steps `first <= step < stop`. Positions of a window
             that no piece covers are padding.
+        detached: rows at the head of every window that are outside the gradient, at most `lead`.
+        reweight: `(T,)` or None for ones; what the gradient is multiplied by that crosses from row t to row t - 1.
+        mean_rows: where windows differ in length by chance, the rows that one is expected to score in a lane, by
+            which every window's loss is divided in place of its own rows; else None.
+        varies: whether windows start at other rows in another epoch.
+        epoch, seed: which epoch's grid this is, and the seed of its schedule: what a policy may draw from.
     """
 
     length: int
@@ -50,6 +56,17 @@ class Grid:
     lanes: int
     steps: int
     pieces: Callable[[int, int], Pieces]
+    detached: int = 0
+    reweight: np.ndarray | None = None
+    mean_rows: float | None = None
+    varies: bool = False
+    epoch: int = 0
+    seed: int = 0
+
+    def draw(self, first: int, stop: int) -> np.ndarray:
+        """Uniform numbers in [0, 1) for the windows of the steps `first <= step < stop`, `(stop - first, B)`."""
+        bits = np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=(self.epoch, 1)))
+        return np.random.Generator(bits.advance(first * self.lanes)).random((stop - first, self.lanes))
 
 
 class Windows(NamedTuple):

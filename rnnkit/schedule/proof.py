@@ -5,6 +5,9 @@ after its row k - 1 has seen, last, the last row that stands before position k t
 own first row is the next row of the same segment. If only padding stands before position k, the state is still the
 one that window started from; then both must start at the same row. Windows of padding hold their state.
 
+Where a window starts from a recorded state (`origin` -2), the slot must be that of its first row, and whatever is
+recorded there must be the state before that very row.
+
 And no row may stand in two lanes of one step: overlapping windows side by side are consecutive in time, not
 continuations, and the state before such a row would be two states.
 """
@@ -17,6 +20,8 @@ import numpy as np
 
 from rnnkit.errors import ContinuityError, ScheduleError
 from rnnkit.schedule.grid import Grid, Pieces, Windows, joined, seen_before, windows_of
+from rnnkit.schedule.policies import slots_of
+from rnnkit.schedule.slots import SlotTable
 
 if TYPE_CHECKING:
     from rnnkit.schedule.schedule import Schedule
@@ -39,11 +44,17 @@ def prove(schedule: Schedule, grid: Grid) -> None:
 def _prove_steps(schedule: Schedule, grid: Grid, first: int, stop: int) -> None:
     _check_pieces(schedule, grid, grid.pieces(first, stop), first, stop)
     origin = schedule.policy.origins(grid, first, stop)
-    if origin.shape != (stop - first, grid.lanes) or (origin < -1).any() or (origin > grid.length).any():
+    table = slots_of(schedule.policy, grid)
+    least = -1 if table is None else -2
+    if origin.shape != (stop - first, grid.lanes) or (origin < least).any() or (origin > grid.length).any():
         raise ScheduleError(
-            f"{schedule.policy!r} expects to answer with origins of -1 to {grid.length}, one a step and lane "
+            f"{schedule.policy!r} expects to answer with origins of {least} to {grid.length}, one a step and lane "
             f"{(stop - first, grid.lanes)}, got {origin.shape} with {origin.min()} to {origin.max()}"
         )
+    if table is not None:
+        _prove_slots(schedule, grid, table, first, stop)
+    if first == 0 and grid.epoch and getattr(schedule.policy, "across_epochs", False):
+        origin = np.concatenate([np.full_like(origin[:1], -1), origin[1:]])  # the one place that is left out
     if (origin < 0).all():
         return
     head = max(first - 1, 0)
@@ -64,6 +75,34 @@ def _prove_steps(schedule: Schedule, grid: Grid, first: int, stop: int) -> None:
             last = "no row yet" if seen_rows[k, lane] < 0 else f"row {seen} last"
             reason = f"the state of that lane has seen {last}"
         raise _refusal(schedule, grid, head + k, lane, segment, row, int(pieces.rows[windows.piece[k, lane]]), reason)
+
+
+def _prove_slots(schedule: Schedule, grid: Grid, table: SlotTable, first: int, stop: int) -> None:
+    """Every recorded state is the one before its slot's row, and every window reads the slot of its first row."""
+    pieces = joined(grid.pieces(first, stop))
+    windows = windows_of(pieces, first, stop, grid.lanes)
+    slots = table.block(first, stop, grid.epoch)
+    read = slots.read >= 0
+    wrong = read & (
+        (table.segment[slots.read] != windows.segment) | (table.offset[slots.read] != windows.offset)
+        if len(table)
+        else read
+    )
+    for w in range(slots.at.shape[2]):
+        writes, at = slots.write[..., w] >= 0, slots.at[..., w]
+        if not writes.any():
+            continue
+        seen = seen_before(pieces, windows, first, at)
+        after = pieces.offset[seen] + np.minimum(pieces.rows[seen], at - pieces.at[seen])
+        slot = slots.write[..., w]
+        fits = (seen >= 0) & (pieces.segment[seen] == table.segment[slot]) & (after == table.offset[slot])
+        wrong |= writes & ~fits
+    if wrong.any():
+        k, lane = (int(i) for i in np.argwhere(wrong)[0])
+        raise ContinuityError(
+            f"{schedule.policy!r} over {schedule.splitter!r}: at step {first + k}, lane {lane} a recorded state is not "
+            f"the one before its slot's row; use the policy Stored() or Reset()"
+        )
 
 
 def _check_pieces(schedule: Schedule, grid: Grid, pieces: Pieces, first: int, stop: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +13,9 @@ from rnnkit.errors import ScheduleError
 from rnnkit.schedule.batch import Batch, Block
 from rnnkit.schedule.coverage import Coverage, cover
 from rnnkit.schedule.grid import Grid, joined, spread, windows_of
-from rnnkit.schedule.policies import StatePolicy
+from rnnkit.schedule.policies import StatePolicy, slots_of, widen
 from rnnkit.schedule.proof import prove
+from rnnkit.schedule.slots import SlotTable
 from rnnkit.schedule.splitters import Splitter
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ class Schedule:
     Args:
         series: a `Sequence`.
         splitter: which rows stand in which window: `Sliding`, `Chunked`, `Continuation`, or your own.
-        policy: where each window's state comes from: `Reset`, `Carry`, or your own.
-        seed: from which the order of shuffled windows is drawn, anew each epoch.
+        policy: where each window's state comes from: `Reset`, `Carry`, `BurnIn`, `Stored`, or your own.
+        seed: from which the order of shuffled windows, lengths and resets are drawn, anew each epoch.
 
     Raises:
         ContinuityError: the policy would carry state into a window that does not continue what the state has seen.
@@ -65,8 +66,12 @@ class Schedule:
         self.grid(0)
 
     def __len__(self) -> int:
-        """Steps of an epoch."""
-        return self._cut(0).steps
+        """Steps of an epoch; of the first one, where lengths are drawn."""
+        return self.steps()
+
+    def steps(self, epoch: int = 0) -> int:
+        """Steps of an epoch; they differ between epochs only where lengths are drawn."""
+        return self._cut(epoch).steps
 
     @property
     def lanes(self) -> int:
@@ -95,9 +100,14 @@ class Schedule:
         for first in range(0, grid.steps, steps):
             yield self._assemble(grid, first, min(first + steps, grid.steps), np.dtype(dtype))
 
+    def slots(self, epoch: int = 0) -> SlotTable | None:
+        """What an epoch records and starts from, under a policy such as `Stored`; else None."""
+        return slots_of(self.policy, self._cut(epoch))
+
     def coverage(self, epoch: int = 0) -> Coverage:
-        """What an epoch reads and scores, and how far back state and gradient reach."""
-        return cover(self.grid(epoch), self.policy, self.series.lengths)
+        """What an epoch reads and scores, how far back state and gradient reach, how old recorded states are."""
+        before = self.slots(epoch - 1) if epoch else None
+        return cover(self.grid(epoch), self.policy, self.series.lengths, before)
 
     def describe(self, steps: int = 6) -> str:
         """The schedule in words: its coverage and a timeline of the first steps, a line a lane."""
@@ -114,16 +124,18 @@ class Schedule:
 
     def _cut(self, epoch: int) -> Grid:
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch,)))
-        return self.splitter.grid(self.series.lengths, rng, self.series.name)
+        grid = self.splitter.grid(self.series.lengths, rng, self.series.name)
+        return widen(self.policy, replace(grid, epoch=epoch, seed=self.seed))
 
     def _assemble(self, grid: Grid, first: int, stop: int, dtype: np.dtype) -> Block:
         pieces = joined(grid.pieces(first, stop))
-        shape = (stop - first, grid.length, grid.lanes)
-        head = ((pieces.step - first) * grid.length + pieces.at) * grid.lanes + pieces.lane
+        length = int((pieces.at + pieces.rows).max(initial=1)) if grid.varies else grid.length
+        shape = (stop - first, length, grid.lanes)
+        head = ((pieces.step - first) * length + pieces.at) * grid.lanes + pieces.lane
         start = self.series.starts[pieces.segment] + pieces.offset
         rows = np.full(shape, -1)
-        whole = pieces.rows == grid.length  # most windows are, and need no index for each row
-        rows[(pieces.step - first)[whole], :, pieces.lane[whole]] = start[whole, None] + np.arange(grid.length)
+        whole = pieces.rows == length  # most windows are, and need no index for each row
+        rows[(pieces.step - first)[whole], :, pieces.lane[whole]] = start[whole, None] + np.arange(length)
         which, nth = spread(pieces.rows[~whole])
         rows.reshape(-1)[head[~whole][which] + nth * grid.lanes] = start[~whole][which] + nth
         windows = windows_of(pieces, first, stop, grid.lanes)
@@ -134,9 +146,24 @@ class Schedule:
         valid = rows >= 0
         weight = valid.astype(dtype)
         weight[:, : grid.lead] = 0
-        origin = np.full((len(reset) + 1, grid.lanes), grid.length)
+        origin = np.full((len(reset) + 1, grid.lanes), length)
         known = min(stop + 1, grid.steps)
-        origin[: known - first] = self.policy.origins(grid, first, known)
+        origin[: known - first] = np.minimum(self.policy.origins(grid, first, known), length)
         x, y = self.series.take(rows, dtype)
         row = np.where(windows.piece >= 0, self.series.starts[windows.segment] + windows.offset, -1)
-        return Block(x, y, reset, valid, weight, origin, rows, windows.segment, row)
+        table = slots_of(self.policy, grid)
+        return Block(
+            x,
+            y,
+            reset,
+            valid,
+            weight,
+            origin,
+            rows,
+            windows.segment,
+            row,
+            detached=grid.detached,
+            reweight=None if grid.reweight is None else grid.reweight[:length],
+            scale=None if grid.mean_rows is None else weight.sum((1, 2)) / (grid.mean_rows * grid.lanes),
+            slots=None if table is None else table.block(first, stop, grid.epoch),
+        )

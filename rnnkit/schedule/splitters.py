@@ -6,13 +6,15 @@ state may be carried looks at the windows and not at the splitter, so that a spl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
 
 from rnnkit.errors import ScheduleError
+from rnnkit.schedule.brief import brief
 from rnnkit.schedule.grid import Grid, Pieces, spread
+from rnnkit.schedule.lengths import Geometric, Lengths, Uniform
 
 Tail = Literal["keep", "drop"]
 
@@ -93,26 +95,46 @@ class Continuation:
     new one starts. A strip that starts inside a segment starts from the initial state.
 
     Args:
-        length: new rows of each window; the k1 of truncated back-propagation through time.
+        length: new rows of each window; the k1 of truncated back-propagation through time. `Uniform(...)` or
+            `Geometric(...)` draws one for each step, anew each epoch, the same for all lanes.
         lanes: strips, B.
         lookback: rows before them that each window reads again, so that the gradient reaches them, without scoring
             them: k2 = length + lookback. A window has T = lookback + length rows.
         tail: `"keep"` pads where a strip has run out; `"drop"` stops when the first strip cannot fill a window.
+        reweight: for lengths that are drawn: weigh the gradient up where it gets through a place that might have cut
+            it, and divide each window's loss by the rows of the mean window, so that truncation leaves no bias (see
+            `rnnkit.schedule.lengths`).
 
     Raises:
-        ScheduleError: a size below 1, more lanes than rows, or `tail="drop"` and strips shorter than a window.
+        ScheduleError: a size below 1, more lanes than rows, `tail="drop"` and strips shorter than a window, or
+            `reweight` without lengths that are drawn, or with lookback.
 
     Source: Williams and Peng, "An efficient gradient-based algorithm for on-line training of recurrent network
-    trajectories" (1990), for truncation with k1 and k2.
+    trajectories" (1990), for truncation with k1 and k2; Tallec and Ollivier (2017) for `reweight`.
     """
 
-    length: int
+    length: int | Uniform | Geometric
     lanes: int = 1
     lookback: int = 0
     tail: Tail = "keep"
+    reweight: bool = False
+
+    def __repr__(self) -> str:
+        return brief(self)
 
     def __post_init__(self) -> None:
-        _check(self, length=self.length, lanes=self.lanes)
+        drawn = isinstance(self.length, Lengths)
+        _check(self, length=1 if drawn else self.length, lanes=self.lanes)  # type: ignore[arg-type]
+        if self.reweight and not drawn:
+            raise ScheduleError(
+                f"Continuation expects reweight=True with a length that is drawn, got length={self.length!r}; "
+                f"write length=Geometric({self.length})"
+            )
+        if self.reweight and self.lookback:
+            raise ScheduleError(
+                f"Continuation expects lookback=0 with reweight=True, got {self.lookback}: either the gradient reaches "
+                f"back a fixed number of rows or one that is drawn; leave one of the two out"
+            )
         if isinstance(self.lookback, bool) or not isinstance(self.lookback, int | np.integer) or self.lookback < 0:
             raise ScheduleError(f"Continuation expects lookback >= 0, got {self.lookback!r}")
 
@@ -124,9 +146,10 @@ class Continuation:
         strips = np.full(self.lanes, total // self.lanes)
         strips[: total % self.lanes] += 1
         starts = np.cumsum(strips) - strips
-        steps = -(-int(strips.max()) // self.length)
+        cuts = self._cuts(int(strips.max()), rng)
+        steps = len(cuts) - 1
         if self.tail == "drop":
-            steps = int(strips.min()) // self.length
+            steps = int(np.searchsorted(cuts, strips.min(), side="right")) - 1
             if steps == 0:
                 raise ScheduleError(
                     f"{self}: a strip of {name!r} has {strips.min()} rows, fewer than one window; "
@@ -135,9 +158,9 @@ class Continuation:
 
         def pieces(first: int, stop: int) -> Pieces:
             step, lane = (a.ravel() for a in np.mgrid[first : min(stop, steps), : self.lanes])
-            begin = np.maximum(step * self.length - self.lookback, 0)
-            end = np.minimum((step + 1) * self.length, strips[lane])
-            alive = step * self.length < strips[lane]
+            begin = np.maximum(cuts[step] - self.lookback, 0)
+            end = np.minimum(cuts[step + 1], strips[lane])
+            alive = cuts[step] < strips[lane]
             step, lane, begin, end = step[alive], lane[alive], begin[alive], end[alive]
             low, high = starts[lane] + begin, starts[lane] + end
             head = np.searchsorted(ends, low, side="right")
@@ -146,10 +169,25 @@ class Continuation:
             segment_start = ends[segment] - lengths[segment]
             row = np.maximum(low[which], segment_start)
             count = np.minimum(high[which], ends[segment]) - row
-            at = row - starts[lane[which]] - (step[which] * self.length - self.lookback)
+            at = row - starts[lane[which]] - (cuts[step[which]] - self.lookback)
             return Pieces(step[which], lane[which], at, segment, row - segment_start, count)
 
-        return Grid(self.length + self.lookback, self.lookback, self.lanes, steps, pieces)
+        length = int(np.diff(cuts[: steps + 1]).max())
+        drawn = isinstance(self.length, Lengths)
+        grid = Grid(length + self.lookback, self.lookback, self.lanes, steps, pieces, varies=drawn)
+        if not (self.reweight and isinstance(self.length, Lengths)):
+            return grid
+        return replace(grid, reweight=self.length.factors(length), mean_rows=float(self.length.mean))
+
+    def _cuts(self, rows: int, rng: np.random.Generator) -> np.ndarray:
+        """Where the windows of a strip of so many rows start, and the last one ends: `(steps + 1,)`."""
+        if not isinstance(self.length, Lengths):
+            return np.arange(0, rows + self.length, self.length)
+        ends = np.zeros(1, np.int64)
+        while ends[-1] < rows:
+            more = self.length.draw(rng, int((rows - ends[-1]) / self.length.mean) + 16)
+            ends = np.concatenate([ends, ends[-1] + np.cumsum(more)])
+        return ends[: int(np.searchsorted(ends, rows)) + 1]
 
 
 def _windows(
@@ -188,7 +226,8 @@ def _windows(
         count = np.minimum(length, lengths[segment] - offset)
         return Pieces(place // lanes, place % lanes, np.zeros_like(place), segment, offset, count)
 
-    return Grid(length, 0, lanes, steps, pieces)
+    dropped = splitter.shuffle and steps * lanes < total  # others in every epoch
+    return Grid(length, 0, lanes, steps, pieces, varies=dropped)
 
 
 def _check(splitter: Sliding | Chunked | Continuation, **sizes: int) -> None:

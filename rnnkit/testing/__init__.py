@@ -7,11 +7,21 @@ compares a backend with the textbook one on everything that the protocol promise
 itself is held to account by the complex step (`complex_step_gradients`), which needs no backward pass at all.
 """
 
-from rnnkit.testing.cases import Case, leaves, random_block, random_case, relative_difference, run_case
+from rnnkit.testing.cases import (
+    MECHANISMS,
+    Case,
+    leaves,
+    random_block,
+    random_case,
+    random_settings,
+    relative_difference,
+    run_case,
+)
 from rnnkit.testing.complex_step import complex_step_gradients
 from rnnkit.testing.conformance import TOLERANCE, Conformance, ConformanceError, check_backend
 
 __all__ = [
+    "MECHANISMS",
     "TOLERANCE",
     "Case",
     "Conformance",
@@ -21,6 +31,7 @@ __all__ = [
     "leaves",
     "random_block",
     "random_case",
+    "random_settings",
     "relative_difference",
     "run_case",
 ]

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from rnnkit.backend import Backend, Gradients, map_arrays
-from rnnkit.model import ACTIVATIONS, LSTM, Chain, CrossEntropy, Dense, Loss, State, setup
-from rnnkit.schedule.batch import Block
+from rnnkit.model import (
+    ACTIVATIONS,
+    INITIAL,
+    LSTM,
+    Chain,
+    CrossEntropy,
+    Dense,
+    Given,
+    Initial,
+    Layer,
+    Learned,
+    Loss,
+    Noise,
+    State,
+    Zeros,
+    setup,
+    zero_state,
+)
+from rnnkit.schedule.batch import Block, Slots
+
+MECHANISMS = ("detached", "reweight", "scale", "slots", "noise", "remat")
+"""What may happen to the state and the gradient of a window besides the recurrence: see `random_block`."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One random window: a model with parameters, inputs, a state, masks, and gradients to send back."""
+    """One random window: a model with parameters, inputs, a state, masks, and gradients to send back.
+
+    `initial` is what a reset makes of the state; None: the model's own.
+    """
 
     model: Chain
     params: dict[str, np.ndarray]
@@ -24,10 +48,11 @@ class Case:
     valid: np.ndarray
     d_y: np.ndarray
     d_state: State
+    initial: State | None = None
 
 
 def random_case(rng: np.random.Generator, index: int) -> Case:
-    """A random window; `index` walks through depths, activations and, every fourth time, as many lanes as units."""
+    """A random window; `index` walks through depths, activations, initial states and, every fourth time, B == H."""
     depth = index % 3 + 1
     sizes = [int(s) for s in rng.permutation(np.arange(2, 9))]
     inputs, hidden, lanes, steps = sizes[0], sizes[1 : 1 + depth], sizes[5], sizes[6] + 4
@@ -35,8 +60,9 @@ def random_case(rng: np.random.Generator, index: int) -> Case:
     recurrent = [LSTM(a, b) for a, b in zip([inputs, *hidden], hidden, strict=False)]
     activation = ACTIVATIONS[index % len(ACTIVATIONS)]
     dense = Dense(hidden[-1], 4, activation)  # type: ignore[arg-type]
-    model = Chain(*recurrent, dense, Dense(4, 3)) if index % 2 else Chain(*recurrent, dense)
-    params, zeros = setup(model, seed=int(rng.integers(1 << 31)), lanes=lanes, dtype="float64")
+    layers = (*recurrent, dense, Dense(4, 3)) if index % 2 else (*recurrent, dense)
+    model = Chain(*layers, initial=random_initial(rng, layers, index + index // 4))
+    params = random_parameters(rng, model)
     draw = lambda a: rng.standard_normal(a.shape)  # noqa: E731
     reset, valid = rng.random((steps, lanes)) < 0.2, rng.random((steps, lanes)) < 0.75
     if index % 5 == 4:
@@ -45,11 +71,12 @@ def random_case(rng: np.random.Generator, index: int) -> Case:
         reset[:], valid[:] = False, True
     if index % 8 == 6:  # the smallest windows, and a reset at every row
         steps, lanes = 1 + index // 8 % 3, 1 + index // 24 % 2
-        params, zeros = setup(model, seed=index, lanes=lanes, dtype="float64")
         reset, valid = np.ones((steps, lanes), bool), np.ones((steps, lanes), bool)
         reset[0] = index % 16 == 6
     if index % 16 == 2:
         valid[:] = False
+    zeros = zero_state(model, lanes, np.dtype(float))
+    given = index // 4 % 2 == 1 and not isinstance(model.initial, Learned)
     return Case(
         model=model,
         params=params,
@@ -59,11 +86,31 @@ def random_case(rng: np.random.Generator, index: int) -> Case:
         valid=valid,
         d_y=rng.standard_normal((steps, lanes, model.outputs)),
         d_state=map_arrays(draw, zeros),
+        initial=map_arrays(draw, zeros) if given else None,
     )
 
 
-def random_block(rng: np.random.Generator, case: Case, loss: Loss, steps: int = 5) -> Block:
-    """A block of random windows like a case's: carried state from any row, padding, rows without weight."""
+def random_initial(rng: np.random.Generator, layers: Collection[Layer], index: int) -> Initial:
+    """One of the four kinds of initial state, by turns."""
+    sizes = [layer.hidden for layer in layers if isinstance(layer, LSTM)]
+    draw = lambda: tuple(tuple(rng.standard_normal(size).tolist()) for size in sizes)  # noqa: E731
+    return (Zeros(), Learned(), Given(h=draw(), c=draw()), Noise(0.5))[index % 4]
+
+
+def random_parameters(rng: np.random.Generator, model: Chain) -> dict[str, np.ndarray]:
+    """Parameters in float64, those of a learned initial state away from the zeros at which they begin."""
+    params, _ = setup(model, seed=int(rng.integers(1 << 31)), dtype="float64")
+    learned = [key for key in params if key.partition(".")[2] in INITIAL]
+    return params | {key: rng.standard_normal(params[key].shape) for key in learned}
+
+
+def random_block(
+    rng: np.random.Generator, case: Case, loss: Loss, steps: int = 5, mechanisms: Collection[str] = ()
+) -> Block:
+    """A block of random windows like a case's: carried state from any row, padding, rows without weight.
+
+    `mechanisms` names those of `MECHANISMS` that it is to have; `random_settings` gives what belongs to them.
+    """
     rows, lanes, inputs = case.x.shape
     shape = (steps, rows, lanes)
     y: np.ndarray = rng.random((*shape, case.model.outputs))
@@ -77,6 +124,15 @@ def random_block(rng: np.random.Generator, case: Case, loss: Loss, steps: int = 
     origin = rng.integers(-1, rows + 1, (steps + 1, lanes))
     origin[steps // 2] = rows
     filler = np.zeros((steps, lanes), int)
+    detached, reweight, slots = 0, None, None
+    if "detached" in mechanisms:
+        detached = int(rng.integers(1, max(rows // 2, 2))) % rows
+        weight[:, :detached] = 0
+    if "reweight" in mechanisms:
+        reweight = np.where(rng.random(rows) < 0.4, rng.uniform(0.5, 2, rows), 1.0)
+    if "slots" in mechanisms:
+        slots = random_slots(rng, rows, (steps, lanes))
+        origin[rng.random(origin.shape) < 0.4] = -2
     return Block(
         x=rng.standard_normal((*shape, inputs)),
         y=y,
@@ -87,13 +143,50 @@ def random_block(rng: np.random.Generator, case: Case, loss: Loss, steps: int = 
         rows=np.broadcast_to(np.arange(rows)[:, None], shape),
         segment=filler,
         row=filler,
+        detached=detached,
+        reweight=reweight,
+        scale=rng.uniform(0.5, 2, steps) if "scale" in mechanisms else None,
+        slots=slots,
     )
+
+
+SLOTS = 7
+"""Recorded states of a random block."""
+
+
+def random_slots(rng: np.random.Generator, rows: int, windows: tuple[int, int]) -> Slots:
+    """Reads and recordings of windows `(K, B)` of so many rows, up to three a lane, no slot twice in a step."""
+    steps, lanes = windows
+    write = np.full((steps, lanes * 3), -1)
+    for step in write:
+        slots = rng.permutation(SLOTS)[: rng.integers(1, min(SLOTS, len(step)) + 1)]
+        step[rng.permutation(len(step))[: len(slots)]] = slots
+    at = rng.integers(1, rows + 1, (steps, lanes, 3))
+    return Slots(rng.integers(0, SLOTS, windows), at, write.reshape(at.shape))
+
+
+def random_settings(
+    rng: np.random.Generator, case: Case, block: Block, mechanisms: Collection[str] = ()
+) -> dict[str, Any]:
+    """What `train_block` takes besides a random block for the mechanisms it has: NumPy arrays."""
+    settings: dict[str, Any] = {}
+    draw = lambda a: rng.standard_normal(a.shape)  # noqa: E731
+    steps, rows, lanes = block.valid.shape
+    if "noise" in mechanisms:
+        many = zero_state(case.model, steps * lanes, np.dtype(float))
+        settings["noise"] = map_arrays(lambda a: draw(a).reshape(steps, lanes, -1), many)
+    if "slots" in mechanisms:
+        settings["store"] = map_arrays(draw, zero_state(case.model, SLOTS, np.dtype(float)))
+    if "remat" in mechanisms:
+        settings["remat"] = int(rng.integers(1, max(rows // 2, 2)))
+    return settings
 
 
 def run_case(engine: Backend, case: Case) -> tuple[np.ndarray, State, Gradients]:
     """Outputs, final state and gradients of a window as NumPy arrays."""
     model, params, x, state = case.model, *engine.from_numpy((case.params, case.x, case.state))
-    y, final, tape = engine.forward(model, params, x, state, case.reset, case.valid)
+    given = {} if case.initial is None else {"initial": engine.from_numpy(case.initial)}
+    y, final, tape = engine.forward(model, params, x, state, case.reset, case.valid, **given)
     grads = engine.backward(model, params, tape, *engine.from_numpy((case.d_y, case.d_state)))
     return engine.to_numpy(y), engine.to_numpy(final), engine.to_numpy(grads)
 

@@ -18,7 +18,8 @@ def complex_step_gradients(case: Case, backend: str | Backend = "numpy", step: f
         dL/dv = Im L(v + i ε) / ε,    ε = 1e-200
 
     Args:
-        case: a window; every number of its parameters, x and state is stepped in turn.
+        case: a window; every number of its parameters, those of a learned initial state included, of x and of
+            the state is stepped in turn.
         backend: a backend whose forward pass runs on complex128.
         step: ε.
 
@@ -27,7 +28,7 @@ def complex_step_gradients(case: Case, backend: str | Backend = "numpy", step: f
     engine = find_backend(backend)
 
     def objective(params: Any, x: np.ndarray, state: State) -> complex:
-        y, final, _ = engine.forward(case.model, params, x, state, case.reset, case.valid)
+        y, final, _ = engine.forward(case.model, params, x, state, case.reset, case.valid, case.initial)
         pairs = [(case.d_y, y), *zip(leaves(case.d_state), leaves(final), strict=True)]
         return sum(complex((d * value).sum()) for d, value in pairs)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from rnnkit.backend import Backend, map_arrays
 from rnnkit.backend import backend as find_backend
 from rnnkit.errors import ModelError, RnnkitError
 from rnnkit.model import (
+    INITIAL,
     LOSSES,
     SGD,
     Adam,
@@ -23,15 +24,26 @@ from rnnkit.model import (
     ClipValue,
     Dense,
     Huber,
+    Learned,
     Loss,
     LSTMState,
     RMSProp,
     Rule,
     initial_rule_state,
+    initial_state,
     setup,
 )
 from rnnkit.schedule.batch import Block
-from rnnkit.testing.cases import Case, leaves, random_block, random_case, relative_difference, run_case
+from rnnkit.testing.cases import (
+    MECHANISMS,
+    Case,
+    leaves,
+    random_block,
+    random_case,
+    random_settings,
+    relative_difference,
+    run_case,
+)
 from rnnkit.train.block import block_trainer, train_block
 
 TOLERANCE = 1e-10
@@ -59,9 +71,10 @@ def check_backend(backend: str | Backend, cases: int = 24, seed: int = 0) -> Con
     """Check everything that the protocol promises, against the textbook backend in float64.
 
     Outputs, final state and the gradients with respect to every parameter, x, h0 and c0, over chains of one to three
-    LSTM layers and dense layers of every activation, with a non-zero initial state, a gradient that enters through
-    the final state, resets and padding anywhere; NaN at padding; a window cut in two; every rule; `train_block` for
-    every loss, rule and clipping with state handed on at any row; float32; arguments left alone; errors.
+    LSTM layers and dense layers of every activation, with a non-zero state, a gradient that enters through the final
+    state, resets and padding anywhere, resets to every kind of initial state; NaN at padding; a window cut in two;
+    every rule; `train_block` for every loss, rule and clipping with state handed on at any row, with each of
+    `rnnkit.testing.MECHANISMS` alone and all at once; float32; arguments left alone; errors.
 
     Args:
         backend: a name or a backend.
@@ -91,15 +104,22 @@ def _checks(tested: Backend, cases: int, rng: np.random.Generator) -> Iterator[t
         case = random_case(rng, index)
         yield from _check_window(tested, textbook, case)
         yield "a window cut in two", _check_cut(tested, case)
+        if index % 3 == 1:
+            yield "the initial state as an argument", _check_initial(tested, case)
         yield "NaN at padding has no influence", _check_padding(tested, case)
         yield "float32", _check_float32(tested, textbook, case)
-    yield "arguments left alone", _check_purity(tested, random_case(rng, 1))
+    yield "arguments left alone", _check_purity(tested, random_case(rng, 3))
     yield "wrong shapes refused", _check_errors(tested, random_case(rng, 2))
     for rule in RULES:
         yield f"update: {type(rule).__name__}", _check_update(tested, textbook, rule, rng)
     for index, (loss, rule, clip) in enumerate(_training_settings()):
         difference = _check_training(tested, textbook, rng, index, loss, rule, clip)
         yield f"train_block: {type(loss).__name__}", difference
+    drawn, learned = 3, 4  # random cases with these initial states, whose windows have more than a row or two
+    together = {"all, initial states drawn": MECHANISMS, "all, initial states learned": set(MECHANISMS) - {"noise"}}
+    for name, mechanisms in {**{name: {name} for name in MECHANISMS}, **together}.items():
+        case = random_case(rng, drawn if "noise" in mechanisms else learned)
+        yield f"train_block: {name}", _check_mechanisms(tested, textbook, rng, case, mechanisms)
     yield "train_block: stops where not finite", _check_stop(tested, textbook, rng)
     yield "train_block: stops where not finite", _check_stop_at_gradient(tested)
 
@@ -109,12 +129,16 @@ def _check_window(tested: Backend, textbook: Backend, case: Case) -> Iterator[tu
     yield "outputs", relative_difference(y, y_ref)
     yield "final state", relative_difference(final, final_ref)
     yield "gradient: parameters", relative_difference(grads.params, grads_ref.params)
+    if isinstance(case.model.initial, Learned):
+        learned = [tuple(g.params[key] for key in g.params if key.endswith(INITIAL)) for g in (grads, grads_ref)]
+        yield "gradient: learned initial state", relative_difference(*learned)
     yield "gradient: x", relative_difference(grads.x, grads_ref.x)
     for field in LSTMState._fields:
         got, expected = ([getattr(s, field) for s in g.state if s] for g in (grads, grads_ref))
         yield f"gradient: {field}0", relative_difference(tuple(got), tuple(expected))
     model, params, x, state = case.model, *tested.from_numpy((case.params, case.x, case.state))
-    _, _, tape = tested.forward(model, params, x, state, case.reset, case.valid)
+    given = {} if case.initial is None else {"initial": tested.from_numpy(case.initial)}
+    _, _, tape = tested.forward(model, params, x, state, case.reset, case.valid, **given)
     without = tested.to_numpy(tested.backward(model, params, tape, tested.from_numpy(case.d_y)))
     zero = replace(case, d_state=map_arrays(np.zeros_like, case.d_state))
     yield "gradient: no d_state", relative_difference(without, run_case(textbook, zero)[2])
@@ -127,10 +151,12 @@ def _check_cut(tested: Backend, case: Case) -> float:
     if not half:
         return 0.0
     params, state = tested.from_numpy((case.params, case.state))
+    given = {} if case.initial is None else {"initial": tested.from_numpy(case.initial)}
     outputs, tapes = [], []
     for rows in (slice(None, half), slice(half, None)):
         x = tested.from_numpy(case.x[rows])
-        y_piece, state, tape = tested.forward(case.model, params, x, state, case.reset[rows], case.valid[rows])
+        masks = case.reset[rows], case.valid[rows]
+        y_piece, state, tape = tested.forward(case.model, params, x, state, *masks, **given)
         outputs.append(tested.to_numpy(y_piece))
         tapes.append(tape)
     d_first, d_second = tested.from_numpy((case.d_y[:half], case.d_y[half:]))
@@ -141,6 +167,21 @@ def _check_cut(tested: Backend, case: Case) -> float:
     pieces = (np.concatenate(outputs), tested.to_numpy(state), summed, first.state)
     x_pieces = np.concatenate([first.x, second.x])
     return relative_difference((*pieces, x_pieces), (y, final, grads.params, grads.state, grads.x))
+
+
+def _check_initial(tested: Backend, case: Case) -> float:
+    """Left out it is the model's own; and a reset at row 0 is a start from it, from any."""
+    lanes = case.x.shape[1]
+    own = initial_state(case.model, case.params, lanes)
+    params, x, state, own, other = tested.from_numpy((case.params, case.x, case.state, own, case.d_state))
+    everywhere, nowhere = (np.concatenate([np.full((1, lanes), cold), case.reset[1:]]) for cold in (True, False))
+
+    def forward(*given: Any) -> Any:
+        return tested.to_numpy(tested.forward(case.model, params, x, *given)[:2])
+
+    left_out = relative_difference(forward(own, nowhere, case.valid), forward(state, everywhere, case.valid))
+    reset, started = forward(state, everywhere, case.valid, other), forward(other, nowhere, case.valid, other)
+    return max(left_out, relative_difference(reset, started))
 
 
 def _check_padding(tested: Backend, case: Case) -> float:
@@ -157,7 +198,7 @@ def _check_float32(tested: Backend, textbook: Backend, case: Case) -> float:
         case,
         **{
             field: map_arrays(lambda a: a.astype(np.float32), getattr(case, field))
-            for field in ("params", "x", "state", "d_y", "d_state")
+            for field in ("params", "x", "state", "d_y", "d_state", "initial")
         },
     )
     got = run_case(tested, single)
@@ -169,23 +210,30 @@ def _check_float32(tested: Backend, textbook: Backend, case: Case) -> float:
 def _check_purity(tested: Backend, case: Case) -> float:
     """Each function leaves the arrays it is given alone, the backend's own, and gives the same bits twice."""
     case = replace(case, params=map_arrays(np.copy, case.params))
-    block = random_block(np.random.default_rng(0), case, LOSSES["mse"]())
-    rule = Adam(0.01)
+    rng = np.random.default_rng(0)
+    block = random_block(rng, case, LOSSES["mse"](), 5, MECHANISMS)
+    also = random_settings(rng, case, block, MECHANISMS)
+    rule, recorded = Adam(0.01), also.pop("store")
     settings = {"rule": rule, "loss": LOSSES["mse"](), "clip": ClipNorm(0.1), "learning_rates": np.full(5, 0.01)}
-    trees = (case.params, case.x, case.state, case.d_y, case.d_state, initial_rule_state(rule, case.params))
+    initial = initial_state(case.model, case.params, case.x.shape[1])
+    trees = (case.params, case.x, case.state, case.d_y, case.d_state, initial_rule_state(rule, case.params), initial)
     given = tested.from_numpy(trees)
-    params, x, state, d_y, d_state, rule_state = given
-    before = map_arrays(np.copy, tested.to_numpy(given))
+    params, x, state, d_y, d_state, rule_state, initial = given
+    plain = (also["noise"], tuple(array for array in block if isinstance(array, np.ndarray)), tuple(block.slots or ()))
+    before, plain_before = map_arrays(np.copy, tested.to_numpy(given)), map_arrays(np.copy, plain)
 
     def everything() -> Any:
-        y, final, tape = tested.forward(case.model, params, x, state, case.reset, case.valid)
+        y, final, tape = tested.forward(case.model, params, x, state, case.reset, case.valid, initial=initial)
         grads = tested.backward(case.model, params, tape, d_y, d_state)
         updated = tested.update(rule, params, grads.params, rule_state)
-        trained = block_trainer(tested)(case.model, params, state, rule_state, block, **settings)
+        store = tested.from_numpy(map_arrays(np.copy, recorded))  # a store may be used up
+        train = block_trainer(tested)
+        trained = train(case.model, params, state, rule_state, block, store=store, **settings, **also)
         return map_arrays(np.copy, tested.to_numpy((y, final, grads, updated, trained.params, trained.state)))
 
     first, second = everything(), everything()
     untouched = _same_bits(before, tested.to_numpy(given)) and _same_bits(before, trees)
+    untouched = untouched and _same_bits(plain_before, plain)
     return 0.0 if untouched and _same_bits(first, second) else float("inf")
 
 
@@ -198,6 +246,9 @@ def _check_errors(tested: Backend, case: Case) -> float:
         lambda: replace(case, d_state=map_arrays(lambda a: a[:1], case.d_state)),
         lambda: replace(case, state=map_arrays(lambda a: a[1:], case.state)),
         lambda: replace(case, reset=case.reset[1:]),
+        lambda: replace(case, initial=map_arrays(lambda a: a[1:], case.state)),
+        lambda: replace(case, initial=map_arrays(lambda a: a[:, 1:], case.state)),
+        lambda: replace(case, initial=case.state[1:]),
         lambda: replace(case, params={key: p for key, p in case.params.items() if key != "0.weight_hh"}),
         lambda: replace(case, params={key: p[1:] for key, p in case.params.items()}),
     ]
@@ -257,8 +308,10 @@ def _train(tested: Backend, case: Case, block: Block, settings: Mapping[str, Any
     rule_state = initial_rule_state(settings["rule"], case.params)
     train = block_trainer(tested) if own else partial(train_block, tested)
     params, state, rule_state = tested.from_numpy((case.params, case.state, rule_state))
+    if "store" in settings:
+        settings = {**settings, "store": tested.from_numpy(map_arrays(np.copy, settings["store"]))}
     result = train(case.model, params, state, rule_state, block, **settings)
-    return tested.to_numpy((result.params, result.rule_state.slots, result.state)), result
+    return tested.to_numpy((result.params, result.rule_state.slots, result.state, result.store)), result
 
 
 def _check_training(
@@ -273,7 +326,19 @@ def _check_training(
     case = random_case(rng, index)
     block = random_block(rng, case, loss)
     rates = rule.learning_rate * np.linspace(1, 0.5, len(block.x))
-    settings = {"rule": rule, "loss": loss, "clip": clip, "learning_rates": rates}
+    return _same_training(tested, textbook, case, block, rule=rule, loss=loss, clip=clip, learning_rates=rates)
+
+
+def _check_mechanisms(
+    tested: Backend, textbook: Backend, rng: np.random.Generator, case: Case, mechanisms: Collection[str]
+) -> float:
+    """`train_block` where something happens to the state and the gradient besides the recurrence."""
+    block = random_block(rng, case, LOSSES["mse"](), 4, mechanisms)
+    settings = {"rule": SGD(0.05), "loss": LOSSES["mse"](), "clip": None, "learning_rates": np.full(4, 0.05)}
+    return _same_training(tested, textbook, case, block, **settings, **random_settings(rng, case, block, mechanisms))
+
+
+def _same_training(tested: Backend, textbook: Backend, case: Case, block: Block, **settings: Any) -> float:
     (got, result), (expected, reference) = (
         _train(tested, case, block, settings, own=True),
         _train(textbook, case, block, settings, own=False),

@@ -2,9 +2,11 @@
 
 from rnnkit.train.block import block_trainer, train_block
 from rnnkit.train.fit import EarlyStopping, Progress, fit
+from rnnkit.train.gradient import epoch_gradient
 from rnnkit.train.history import History
 from rnnkit.train.learning_rates import Constant, Cosine, LearningRate, OneCycle, Plateau, StepDecay
 from rnnkit.train.predict import Errors, Evaluation, evaluate, forecast, predict
+from rnnkit.train.recorded import RecordedDistance, recorded_distance
 from rnnkit.train.run import Run, load
 from rnnkit.train.stream import Stream
 
@@ -19,14 +21,17 @@ __all__ = [
     "OneCycle",
     "Plateau",
     "Progress",
+    "RecordedDistance",
     "Run",
     "StepDecay",
     "Stream",
     "block_trainer",
+    "epoch_gradient",
     "evaluate",
     "fit",
     "forecast",
     "load",
     "predict",
+    "recorded_distance",
     "train_block",
 ]

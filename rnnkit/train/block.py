@@ -6,24 +6,41 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnkit.backend import Backend, BlockResult, Gradients
+from rnnkit.backend import Backend, BlockResult, map_arrays
+from rnnkit.model.initial import Learned
 from rnnkit.model.initialisers import initial_state
-from rnnkit.model.layers import Chain
+from rnnkit.model.layers import INITIAL, Chain
 from rnnkit.model.losses import Loss, window_loss
 from rnnkit.model.rules import CLIP_EPSILON, Clip, ClipNorm, Rule, RuleState
 from rnnkit.model.state import State
 from rnnkit.schedule.batch import Batch, Block
 
 
+class Window(NamedTuple):
+    """One batch, forward and back.
+
+    Attributes:
+        loss: the mean loss of the scored rows, 0 without any.
+        grads: of the parameters, NumPy arrays; empty where no row is scored.
+        handed_on: the state that each lane hands to the next batch, NumPy arrays `(B, H)`.
+        states: the state before some rows, by row, NumPy arrays; every row that `slots.at` names is there.
+    """
+
+    loss: float
+    grads: dict[str, np.ndarray]
+    handed_on: State
+    states: dict[int, State]
+
+
 def block_trainer(backend: Backend) -> Callable[..., BlockResult]:
     """`train_block` of a backend: its own where it brings one, else composed from its five functions.
 
-    The function returned takes `(model, params, state, rule_state, block, *, rule, loss, clip, learning_rates)`; see
-    `train_block`.
+    The function returned takes `(model, params, state, rule_state, block, *, rule, loss, clip, learning_rates,
+    noise=None, store=None, remat=0)`; see `train_block`.
     """
     own = getattr(backend, "train_block", None)
     return partial(train_block, backend) if own is None else own
@@ -41,6 +58,9 @@ def train_block(
     loss: Loss,
     clip: Clip | None,
     learning_rates: np.ndarray,
+    noise: State | None = None,
+    store: State | None = None,
+    remat: int = 0,
 ) -> BlockResult:
     """Train through K batches: forward, loss, backward, clipping and update, one after the other.
 
@@ -55,30 +75,37 @@ def train_block(
         loss: the loss.
         clip: how gradients are clipped, or None.
         learning_rates: `(K,)`.
+        noise: NumPy arrays `(K, B, H)`, the initial states of a model with `initial=Noise(...)`; None: zeros.
+        store: the recorded states, `(M, H)` each, where `block.slots` is given; it may be used up.
+        remat: keep the state every so many rows and compute the rest of the tape again on the way back; 0: keep all.
 
     A window without a scored row only advances the state: no update is made. Its loss and norm are 0.
     """
     steps, lanes = block.x.shape[0], block.x.shape[2]
-    dtype = block.x.dtype
-    cold = initial_state(model, lanes, dtype)
     losses, norms = np.zeros(steps), np.zeros(steps)
     carried = backend.to_numpy(state)
+    recorded = None if store is None else map_arrays(np.array, backend.to_numpy(store))
     for k in range(steps):
         batch = block.batch(k)
-        started = where_lanes(batch.origin >= 0, carried, cold)
+        drawn = None if noise is None else map_arrays(lambda a, k=k: a[k], noise)
+        cold = initial_state(model, backend.to_numpy(params), lanes, drawn)
+        started = start_of(batch, cold, carried, recorded)
         with np.errstate(all="ignore"):  # what is not finite is found below, and is no news before
-            y, handed_on, backward = _forward(backend, model, params, batch, started, block.origin[k + 1])
-            losses[k], d_y = window_loss(loss, y, batch.y, batch.weight)
-            grads = backend.to_numpy(backward(d_y)) if batch.weight.any() else {}
-            norms[k] = np.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in grads.values()))
-        if grads:
+            window = run_window(backend, model, params, batch, block.origin[k + 1], started, drawn, loss, remat)
+            losses[k] = window.loss
+            norms[k] = np.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in window.grads.values()))
+        if window.grads:
             if not np.isfinite(losses[k]) or not np.isfinite(norms[k]):
-                return BlockResult(params, rule_state, backend.from_numpy(carried), losses, norms, k)
+                done, store = k, None if recorded is None else backend.from_numpy(recorded)
+                return BlockResult(params, rule_state, backend.from_numpy(carried), losses, norms, done, store)
             step_rule = replace(rule, learning_rate=float(learning_rates[k]))
-            clipped = backend.from_numpy(clip_gradients(clip, grads, norms[k]))
+            clipped = backend.from_numpy(clip_gradients(clip, window.grads, norms[k]))
             params, rule_state = backend.update(step_rule, params, clipped, rule_state)
-        carried = handed_on
-    return BlockResult(params, rule_state, backend.from_numpy(carried), losses, norms, steps)
+        carried = window.handed_on
+        if recorded is not None:
+            record(batch, window.states, recorded)
+    store = None if recorded is None else backend.from_numpy(recorded)
+    return BlockResult(params, rule_state, backend.from_numpy(carried), losses, norms, steps, store)
 
 
 def clip_gradients(clip: Clip | None, grads: dict[str, np.ndarray], norm: float) -> dict[str, np.ndarray]:
@@ -91,39 +118,90 @@ def clip_gradients(clip: Clip | None, grads: dict[str, np.ndarray], norm: float)
     return {key: np.clip(g, -clip.maximum, clip.maximum) for key, g in grads.items()}
 
 
-def _forward(
-    backend: Backend, model: Chain, params: Any, batch: Batch, state: State, next_origin: np.ndarray
-) -> tuple[np.ndarray, State, Callable[[np.ndarray], dict[str, Any]]]:
-    """Forward pass of one window, cut where lanes hand their state on, so that it can be read off there.
+def run_window(
+    backend: Backend,
+    model: Chain,
+    params: dict[str, Any],
+    batch: Batch,
+    next_origin: np.ndarray,
+    started: State,
+    noise: State | None,
+    loss: Loss,
+    remat: int = 0,
+) -> Window:
+    """One batch, forward and back, cut into pieces wherever something happens to its state.
 
-    Whole equals chunked: the pieces, chained by their states, are the window, and so are their gradients.
-    Returns the outputs, the state that each lane hands on, and the function from `d_y` to the parameters' gradients.
+    It is read off where lanes hand it on or record it, it is a value where the rows outside the gradient end, its
+    gradient is weighed, and with `remat` the tape is computed again from it. Whole equals chunked: the pieces,
+    chained by their states, are the window, and so are their gradients.
+
+    Args:
+        next_origin: `(B,)`; `origin` of the batch after this one.
+        started: the state before row 0, NumPy arrays `(B, H)`.
+        noise: the initial state of resets inside the window; None: the model's own.
+        remat: see `train_block`.
     """
-    window = batch.x.shape[0]
-    cuts = sorted({0, window, *(int(k) for k in next_origin if 0 < k < window)})
-    handed_on, state = state, backend.from_numpy(state)
-    outputs, tapes = [], []
-    for start, stop in itertools.pairwise(cuts):
+    given = {} if noise is None else {"initial": backend.from_numpy(noise)}
+    pieces = list(itertools.pairwise(_cuts(batch, next_origin, remat)))
+
+    def forward(start: int, stop: int, state: State) -> tuple[Any, State, Any]:
         rows = slice(start, stop)
         x = backend.from_numpy(np.ascontiguousarray(batch.x[rows]))
-        y, state, tape = backend.forward(model, params, x, state, batch.reset[rows], batch.valid[rows])
+        return backend.forward(model, params, x, state, batch.reset[rows], batch.valid[rows], **given)
+
+    states, state = {0: started}, backend.from_numpy(started)
+    before, outputs, tapes = [], [], []
+    for start, stop in pieces:
+        before.append(state)
+        y, state, tape = forward(start, stop, state)
         outputs.append(backend.to_numpy(y))
-        tapes.append(tape)
-        # origin -1 hands nothing on; what stands there then is the state after the whole window
-        here = (next_origin == stop) | (next_origin < 0)
-        handed_on = where_lanes(here, backend.to_numpy(state), handed_on)
+        tapes.append(None if remat or stop <= batch.detached else tape)
+        states[stop] = backend.to_numpy(state)
+    # origin below 0 hands nothing on; what stands there then is the state after the whole window
+    rows = np.where(next_origin < 0, len(batch.x), next_origin)
+    handed_on = started
+    for row in np.unique(rows):
+        handed_on = where_lanes(rows == row, states[int(row)], handed_on)
+    value, d_y = window_loss(loss, np.concatenate(outputs), batch.y, batch.weight)
+    if not batch.weight.any():
+        return Window(float(value), {}, handed_on, states)
+    if batch.scale is not None:
+        d_y = d_y * d_y.dtype.type(batch.scale)
+    grads: dict[str, np.ndarray] = {}
+    d_state = None
+    for (start, stop), begun, kept in reversed(list(zip(pieces, before, tapes, strict=True))):
+        if stop <= batch.detached:
+            break
+        tape = forward(start, stop, begun)[2] if kept is None else kept
+        d_rows = backend.from_numpy(np.ascontiguousarray(d_y[start:stop]))
+        piece = backend.backward(model, params, tape, d_rows, d_state)
+        d_params, d_before = backend.to_numpy(piece.params), backend.to_numpy(piece.state)
+        grads = {key: g + grads[key] for key, g in d_params.items()} if grads else dict(d_params)
+        if start == 0 and isinstance(model.initial, Learned):
+            _add_starts(model, grads, d_before, batch.origin == -1)
+        if batch.reweight is not None:
+            d_before = map_arrays(lambda d, t=start: d * d.dtype.type(batch.reweight[t]), d_before)  # type: ignore[index]
+        d_state = backend.from_numpy(d_before)
+    return Window(float(value), grads, handed_on, states)
 
-    def backward(d_y: np.ndarray) -> dict[str, Any]:
-        d_state, total = None, None
-        for start, stop, tape in reversed(list(zip(cuts, cuts[1:], tapes, strict=False))):
-            d_rows = backend.from_numpy(np.ascontiguousarray(d_y[start:stop]))
-            piece: Gradients = backend.backward(model, params, tape, d_rows, d_state)
-            d_state = piece.state
-            total = piece.params if total is None else {key: g + piece.params[key] for key, g in total.items()}
-        assert total is not None  # a window has at least one row
-        return total
 
-    return np.concatenate(outputs), handed_on, backward
+def start_of(batch: Batch, cold: State, carried: State, recorded: State | None) -> State:
+    """What each lane of a batch starts from, by its `origin`: NumPy arrays `(B, H)`."""
+    started = where_lanes(batch.origin >= 0, carried, cold)
+    if batch.slots is None or recorded is None:
+        return started
+    slot = batch.slots.read
+    return where_lanes(batch.origin == -2, map_arrays(lambda a: a[slot], recorded), started)
+
+
+def record(batch: Batch, states: dict[int, State], recorded: State) -> None:
+    """Write the states that a batch records into their slots, in place."""
+    assert batch.slots is not None  # else nobody asks
+    for lane, nth in np.argwhere(batch.slots.write >= 0):
+        state, slot = states[int(batch.slots.at[lane, nth])], batch.slots.write[lane, nth]
+        for entry, slots in zip(state, recorded, strict=True):
+            for a, b in zip(entry, slots, strict=True):
+                b[slot] = a[lane]
 
 
 def where_lanes(lanes: np.ndarray, chosen: State, otherwise: State) -> State:
@@ -132,3 +210,23 @@ def where_lanes(lanes: np.ndarray, chosen: State, otherwise: State) -> State:
         type(a)(*(np.where(lanes[:, None], p, q) for p, q in zip(a, b, strict=True))) if a else ()
         for a, b in zip(chosen, otherwise, strict=True)
     )
+
+
+def _cuts(batch: Batch, next_origin: np.ndarray, remat: int) -> list[int]:
+    """The rows, 0 and T among them, between which nothing happens to the state but the recurrence."""
+    window = len(batch.x)
+    cuts = {0, window, batch.detached, *(int(row) for row in next_origin)}
+    if batch.slots is not None:
+        cuts |= {int(row) for row in np.unique(batch.slots.at[batch.slots.write >= 0])}
+    if batch.reweight is not None:
+        cuts |= {int(row) for row in np.flatnonzero(batch.reweight != 1)}
+    if remat:
+        cuts |= set(range(batch.detached, window, remat))
+    return sorted(row for row in cuts if 0 <= row <= window)
+
+
+def _add_starts(model: Chain, grads: dict[str, np.ndarray], d_state: State, cold: np.ndarray) -> None:
+    """Add what enters a learned initial state at the start of the lanes that start from it, in place."""
+    for index, entry in enumerate(d_state):
+        for name, d in zip(INITIAL, entry, strict=False):
+            grads[f"{index}.{name}"] = grads[f"{index}.{name}"] + d[cold].sum(0)

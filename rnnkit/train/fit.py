@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Values1D
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from rnnkit.backend import Backend, BlockResult, check_parameters
+from rnnkit.backend import Backend, BlockResult, check_parameters, map_arrays
 from rnnkit.backend import backend as find_backend
 from rnnkit.data import Sequence
 from rnnkit.errors import Interrupted, ModelError, NonFiniteError, ScheduleError
-from rnnkit.model.initialisers import initial_state, setup
+from rnnkit.model.initialisers import draw_noise, initial_state, setup, zero_state
 from rnnkit.model.layers import Chain
 from rnnkit.model.losses import Loss, as_loss, row_loss
 from rnnkit.model.rules import Adam, Clip, Rule, RuleState, initial_rule_state, slot_names
 from rnnkit.model.state import State
 from rnnkit.schedule import Block, Schedule
-from rnnkit.train.block import block_trainer, where_lanes
+from rnnkit.schedule.schedule import BLOCK_ROWS
+from rnnkit.train.block import block_trainer, start_of
 from rnnkit.train.history import History
 from rnnkit.train.learning_rates import Constant, LearningRate
 from rnnkit.train.passes import WARM_ROWS, scored_outputs
@@ -69,6 +71,7 @@ class Values(NamedTuple):
     params: dict[str, Any]
     state: State
     rule_state: RuleState
+    store: State | None = None
 
 
 @dataclass
@@ -99,12 +102,15 @@ def fit(
     params: Mapping[str, np.ndarray] | None = None,
     rule_state: RuleState | None = None,
     clip: Clip | None = None,
+    remat: int | Literal["sqrt"] | None = None,
     learning_rate: LearningRate = Constant(),  # noqa: B008 - frozen
     validation: Sequence | None = None,
     warm: int = WARM_ROWS,
     early_stopping: EarlyStopping | None = None,
     on_block: Callable[[Progress], None] | None = None,
     on_epoch: Callable[[History], None] | None = None,
+    stop: Callable[[Run], bool] | None = None,
+    block_rows: int = BLOCK_ROWS,
 ) -> Run:
     """Train a model on a schedule.
 
@@ -120,12 +126,18 @@ def fit(
         params: start from these NumPy parameters (copied) instead of drawing them, such as `run.params`.
         rule_state: let the optimizer go on from here, such as `run.rule_state`, instead of starting anew.
         clip: `ClipNorm(...)`, `ClipValue(...)` or None.
+        remat: for windows too long for their tape: keep the state every so many rows, or every `"sqrt"` of the
+            window's rows, and compute what lies between again on the way back. The gradients are the same; memory
+            falls, and a third more is computed.
         learning_rate: how the rule's rate moves over training.
         validation: a `Sequence` whose loss is taken after every epoch.
         warm: rows before the validation part that its state is warmed over; 0 is cold.
         early_stopping: when to stop before the last epoch.
         on_block: called after every block with a `Progress`.
         on_epoch: called after every epoch with the `History`.
+        stop: asked after every block, with the run so far, whether to stop there; the epoch that it cuts short is
+            recorded as an epoch of fewer rows.
+        block_rows: rows times lanes of a block at most (at least one step): how often `on_block` and `stop` come.
 
     Returns:
         A `Run`. Its parameters are NumPy arrays: under `early_stopping` those after the best epoch, with the state
@@ -147,16 +159,19 @@ def fit(
         (26, True)
     """
     engine, loss = find_backend(backend), as_loss(loss)
-    _check_settings(model, schedule, validation, epochs, rule, clip, learning_rate, early_stopping, warm)
+    _check_settings(
+        model, schedule, validation, epochs, rule, clip, learning_rate, early_stopping, warm, block_rows, remat
+    )
     if validation is not None:
         validation = _like_training(model, schedule.series, validation, loss)
     schedule = replace(schedule, series=as_trained(model, schedule.series, loss))
-    series, steps, train = schedule.series, len(schedule), block_trainer(engine)
-    values = Values(*engine.from_numpy(_start(model, schedule.lanes, seed, dtype, params, rule, rule_state)))
-    history, best, best_epoch = History(), values, None
+    series, train = schedule.series, block_trainer(engine)
+    values = Values(*engine.from_numpy(_start(model, schedule, seed, dtype, params, rule, rule_state)))
+    history, best, best_epoch, stopped = History(), values, None, False
 
     def so_far() -> Run:
-        params, state, rule_state = engine.to_numpy(best if early_stopping and best_epoch is not None else values)
+        kept = best if early_stopping and best_epoch is not None else values
+        params, state, rule_state, store = engine.to_numpy(kept)
         return Run(
             model=model,
             params=params,
@@ -170,24 +185,43 @@ def fit(
             features=series.feature_names,
             targets=series.target_names,
             epoch=best_epoch,
+            store=store,
         )
 
     try:
         for epoch in range(epochs):
             began, tally = time.perf_counter(), Tally()
+            steps = schedule.steps(epoch)
             rates = rule.learning_rate * learning_rate.factors(epoch, epochs, steps, history.monitored)
-            for block in schedule.blocks(epoch, dtype):
+            draws = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch,)))
+            for block in schedule.blocks(epoch, dtype, block_rows):
                 check_targets(loss, block.y, model.outputs)
                 here = rates[tally.step : tally.step + len(block.x)]
-                result = train(model, *values, block, rule=rule, loss=loss, clip=clip, learning_rates=here)
+                noise = draw_noise(model, draws, len(block.x), block.x.shape[2], dtype)
+                result = train(
+                    model,
+                    values.params,
+                    values.state,
+                    values.rule_state,
+                    block,
+                    rule=rule,
+                    loss=loss,
+                    clip=clip,
+                    learning_rates=here,
+                    noise=noise,
+                    store=values.store,
+                    remat=remat_rows(remat, block),
+                )
                 if not _finite(engine.to_numpy(result.params)):
                     raise _overflow(epoch, tally.step, len(block.x))
-                values = Values(result.params, result.state, result.rule_state)
+                values = Values(result.params, result.state, result.rule_state, result.store)
                 _record(history, tally, block, result, here)
                 if result.done < len(block.x):
-                    raise _not_finite(engine, model, loss, block, result, series, epoch, tally.step)
+                    raise _not_finite(engine, model, loss, block, result, series, epoch, tally.step, noise)
                 if on_block is not None:
                     on_block(Progress(epoch, epochs, tally.step, steps, tally.loss))
+                if stop is not None and (stopped := stop(so_far())):
+                    break
             history.add_epoch(loss=tally.loss, seconds=time.perf_counter() - began, rows=tally.rows)
             if validation is not None:
                 value = mean_loss(engine, model, values.params, validation, loss, warm)
@@ -196,16 +230,24 @@ def fit(
                 best, best_epoch = values, epoch
             if on_epoch is not None:
                 on_epoch(history)
-            if early_stopping and epoch - best_epoch >= early_stopping.patience:
+            if stopped or (early_stopping and epoch - best_epoch >= early_stopping.patience):
                 break
     except KeyboardInterrupt as interrupt:
-        stopped = Interrupted("fit was interrupted; the exception's run holds everything up to the last finished block")
-        stopped.run = so_far()
-        raise stopped from interrupt
+        error = Interrupted("fit was interrupted; the exception's run holds everything up to the last finished block")
+        error.run = so_far()
+        raise error from interrupt
     except NonFiniteError as error:
         error.run = so_far()
         raise
     return so_far()
+
+
+def remat_rows(remat: int | Literal["sqrt"] | None, block: Block) -> int:
+    """After how many rows of its windows a block keeps a state; 0: it keeps the whole tape."""
+    rows = block.x.shape[1] - block.detached
+    if remat is None or remat == "sqrt":
+        return 0 if remat is None else math.isqrt(rows - 1) + 1
+    return remat if remat < rows else 0
 
 
 def mean_loss(
@@ -235,6 +277,8 @@ def _check_settings(
     learning_rate: Any,
     early_stopping: Any,
     warm: Any,
+    block_rows: Any,
+    remat: Any,
 ) -> None:
     """Settings of the wrong kind, such as a number for a description, before anything else happens."""
     if not isinstance(schedule, Schedule):
@@ -264,6 +308,20 @@ def _check_settings(
             "early_stopping=rk.EarlyStopping(patience=5)",
         ),
         (isinstance(warm, int | np.integer) and warm >= 0, "warm", "a number of rows >= 0", warm, "warm=1024"),
+        (
+            isinstance(block_rows, int | np.integer) and block_rows >= 1,
+            "block_rows",
+            "a number of rows >= 1",
+            block_rows,
+            "block_rows=65_536",
+        ),
+        (
+            remat in (None, "sqrt") or (isinstance(remat, int | np.integer) and remat >= 1),
+            "remat",
+            "a number of rows >= 1, 'sqrt' or None",
+            remat,
+            'remat="sqrt"',
+        ),
     ):
         if not fits:
             raise ModelError(f"fit expects {name} to be {wanted}, got {got!r}; write {remedy}")
@@ -280,7 +338,7 @@ def _like_training(model: Chain, training: Sequence, validation: Sequence, loss:
 
 def _start(
     model: Chain,
-    lanes: int,
+    schedule: Schedule,
     seed: int,
     dtype: str,
     params: Mapping[str, np.ndarray] | None,
@@ -288,13 +346,15 @@ def _start(
     rule_state: RuleState | None,
 ) -> Values:
     """Where training starts, as new NumPy arrays of one dtype."""
-    drawn, state = setup(model, seed, lanes, dtype)
+    drawn, state = setup(model, seed, schedule.lanes, dtype)
     kind = np.dtype(dtype)
     if params is not None:
         check_parameters(model, params)
         drawn = {key: np.array(params[key], kind) for key in drawn}
+    slots = schedule.slots()
+    store = None if slots is None else zero_state(model, len(slots), kind)
     if rule_state is None:
-        return Values(drawn, state, initial_rule_state(rule, drawn))
+        return Values(drawn, state, initial_rule_state(rule, drawn), store)
     names = slot_names(rule)
     if set(rule_state.slots) != set(names):
         raise ModelError(
@@ -303,8 +363,8 @@ def _start(
         )
     for moments in rule_state.slots.values():
         check_parameters(model, moments)
-    slots = {name: {key: np.array(rule_state.slots[name][key], kind) for key in drawn} for name in names}
-    return Values(drawn, state, RuleState(rule_state.step, slots))
+    moments = {name: {key: np.array(rule_state.slots[name][key], kind) for key in drawn} for name in names}
+    return Values(drawn, state, RuleState(rule_state.step, moments), store)
 
 
 def _finite(params: Mapping[str, np.ndarray]) -> bool:
@@ -338,16 +398,17 @@ def _not_finite(
     series: Sequence,
     epoch: int,
     step: int,
+    noise: State | None,
 ) -> NonFiniteError:
     """The error that names the step, the lane and the rows: the window is run once more to find them."""
     batch = block.batch(result.done)
     what = "loss" if not np.isfinite(result.loss[result.done]) else "gradient"
-    cold = initial_state(model, batch.x.shape[1], batch.x.dtype)
-    carried = engine.to_numpy(result.state)
-    state = where_lanes(batch.origin >= 0, carried, cold)
+    drawn = None if noise is None else map_arrays(lambda a: a[result.done], noise)
+    cold = initial_state(model, engine.to_numpy(result.params), batch.x.shape[1], drawn)
+    state = start_of(batch, cold, engine.to_numpy(result.state), engine.to_numpy(result.store))
     with np.errstate(all="ignore"):
-        x, state = engine.from_numpy((batch.x, state))
-        y, _, _ = engine.forward(model, result.params, x, state, batch.reset, batch.valid)
+        x, state, given = engine.from_numpy((batch.x, state, cold))
+        y, _, _ = engine.forward(model, result.params, x, state, batch.reset, batch.valid, given)
         losses = np.where(batch.weight > 0, row_loss(loss, engine.to_numpy(y), batch.y), 0)
     bad = ~np.isfinite(losses)
     lane = int(np.argmax(bad.any(0))) if bad.any() else int(np.argmax(np.abs(losses).max(0)))

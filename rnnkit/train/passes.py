@@ -46,7 +46,7 @@ def outputs(
     grid_of = Continuation(length=PASS_ROWS).grid
     grid = grid_of(series.runs[:, 2] - first, np.random.default_rng(0), series.name)
     dtype = next(iter(backend.to_numpy(params).values())).dtype
-    state = backend.from_numpy(initial_state(model, 1, dtype))
+    state = backend.from_numpy(initial_state(model, backend.to_numpy(params), 1))
     run = getattr(backend, "outputs", None) or (lambda *arguments: backend.forward(*arguments)[:2])
     for step in range(grid.steps):
         pieces = grid.pieces(step, step + 1)

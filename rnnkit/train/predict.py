@@ -150,7 +150,7 @@ def forecast(run: Run, series: Sequence, steps: int, *, warm: int = WARM_ROWS) -
     _, _, stop = (int(v) for v in series.runs[-1])
     last = max(stop - max(warm, series.horizon), int(series.runs[-1][0]))
     x = series.read_x(last, stop, np.dtype(run.dtype))
-    state = engine.from_numpy(initial_state(run.model, 1, x.dtype))
+    state = engine.from_numpy(initial_state(run.model, run.params, 1))
     y, state, _ = engine.forward(run.model, params, engine.from_numpy(x[:, None]), state)
     ahead = list(engine.to_numpy(y)[-series.horizon :])  # predictions of the next `horizon` rows, (1, F) each
     while len(ahead) < steps:

@@ -15,7 +15,7 @@ from rnnkit.backend import Backend
 from rnnkit.backend import backend as find_backend
 from rnnkit.data import Standard
 from rnnkit.errors import SourceError
-from rnnkit.model.initialisers import initial_state
+from rnnkit.model.initialisers import zero_state
 from rnnkit.model.layers import Chain
 from rnnkit.model.losses import LOSSES, Loss
 from rnnkit.model.plain import chain_from_plain, chain_to_plain, from_plain, to_plain
@@ -43,6 +43,8 @@ class Run:
         horizon: rows between a row and its target.
         features, targets: what the training file called its columns, or None for arrays.
         epoch: the epoch, from 0, that `params` are from; None before the first epoch ended.
+        store: the recorded states after the last step, NumPy arrays `(M, H)`, a row for each slot of the schedule's
+            `slots()`; None under a policy that records none.
     """
 
     model: Chain
@@ -57,6 +59,7 @@ class Run:
     features: tuple[str, ...] | None
     targets: tuple[str, ...] | None
     epoch: int | None
+    store: State | None = None
 
     @property
     def dtype(self) -> str:
@@ -91,8 +94,9 @@ class Run:
                 f"Run.save expects a folder that can be made, got {str(folder)!r}: {error.strerror}; name another"
             ) from error
         states = {
-            f"state.{index}.{name}": array
-            for index, entry in enumerate(self.state)
+            f"{label}.{index}.{name}": array
+            for label, state in (("state", self.state), ("store", self.store or ()))
+            for index, entry in enumerate(state)
             for name, array in zip(getattr(entry, "_fields", ()), entry, strict=True)
         }
         slots = {
@@ -168,7 +172,7 @@ def load(folder: str | Path, backend: str | Backend | None = None) -> Run:
     return Run(
         model=model,
         params=params,
-        state=tuple(_read_state(model, states)),
+        state=tuple(_read_state(model, states, "state")),
         rule_state=RuleState(plain["updates"], slots),
         history=history,
         scaler=None if plain["scaler"] is None else Standard.from_dict(plain["scaler"]),
@@ -178,6 +182,7 @@ def load(folder: str | Path, backend: str | Backend | None = None) -> Run:
         features=None if plain["features"] is None else tuple(plain["features"]),
         targets=None if plain["targets"] is None else tuple(plain["targets"]),
         epoch=plain["epoch"],
+        store=tuple(_read_state(model, states, "store")) if any(name.startswith("store.") for name in states) else None,
     )
 
 
@@ -195,8 +200,8 @@ def _write_tensors(path: Path, arrays: dict[str, np.ndarray]) -> None:
     write_whole(path, save({key: np.ascontiguousarray(array) for key, array in arrays.items()}))
 
 
-def _read_state(model: Chain, states: dict[str, np.ndarray]) -> Iterator[Any]:
+def _read_state(model: Chain, states: dict[str, np.ndarray], label: str) -> Iterator[Any]:
     for index, layer in enumerate(model.layers):
-        empty = initial_state(layer, 1, np.dtype("float32"))
+        empty = zero_state(layer, 1, np.dtype("float32"))
         names = getattr(empty, "_fields", ())
-        yield type(empty)(*(states[f"state.{index}.{name}"] for name in names)) if names else ()
+        yield type(empty)(*(states[f"{label}.{index}.{name}"] for name in names)) if names else ()

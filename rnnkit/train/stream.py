@@ -83,7 +83,7 @@ class Stream:
         return self.run.in_units(self._stepper.step(scaler.scale_x(row)))
 
     def _initial_state(self) -> State:
-        return self.run.backend.from_numpy(initial_state(self.run.model, self.lanes, self._dtype))
+        return self.run.backend.from_numpy(initial_state(self.run.model, self.run.params, self.lanes))
 
 
 class ForwardStepper:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rnnkit.schedule.schedule import Schedule
     from rnnkit.train.history import History
 
-INITIAL, CARRIED, UNSCORED, PADDING = "#D55E00", "#0072B2", "#BBBBBB", "#F2F2F2"
+INITIAL, CARRIED, RECORDED, UNSCORED, PADDING = "#D55E00", "#0072B2", "#009E73", "#BBBBBB", "#F2F2F2"
 """Okabe and Ito's colours, which the colour-blind can tell apart."""
 
 TRUTH, MODEL, NAIVE = "#222222", "#0072B2", "#E69F00"
@@ -49,7 +49,7 @@ def plot_schedule(schedule: Schedule, steps: int = 12) -> Figure:
         for lane in range(lanes):
             left = step * length * 1.06
             axes.broken_barh([(left, length)], (lane - 0.4, 0.8), color=PADDING)
-            colour = CARRIED if batch.origin[lane] >= 0 else INITIAL
+            colour = {-1: INITIAL, -2: RECORDED}.get(int(batch.origin[lane]), CARRIED)
             stretches = _stretches(batch.valid, batch.reset, batch.weight, lane, colour)
             for start, stop, source, scored in stretches:
                 shade = source if scored else UNSCORED
@@ -73,6 +73,7 @@ def plot_schedule(schedule: Schedule, steps: int = 12) -> Figure:
     names = {
         "from the initial state": INITIAL,
         "carried from the window before": CARRIED,
+        "from a recorded state": RECORDED,
         "read again, not scored": UNSCORED,
         "padding": PADDING,
     }

@@ -14,7 +14,8 @@ LANES = 8
 def timeline(schedule: Schedule, steps: int = 6) -> str:
     """Each window's first and last row and where its state comes from.
 
-    `*` from the initial state, `>` carried from the window before, `|` a reset inside the window, `.` padding.
+    `*` from the initial state, `>` carried from the window before, `@` from a recorded state, `|` a reset inside the
+    window, `.` padding.
     """
     batches = []
     for batch in schedule.batches():
@@ -30,7 +31,7 @@ def timeline(schedule: Schedule, steps: int = 6) -> str:
             if not len(read):
                 line.append(".")
                 continue
-            source = ">" if batch.origin[lane] >= 0 else "*"
+            source = {-1: "*", -2: "@"}.get(int(batch.origin[lane]), ">")
             inside = "|" * int(batch.reset[:, lane].sum())
             short = "." if len(read) < len(batch.rows) else ""
             line.append(f"{source} {read[0]}-{read[-1]}{inside}{short}")
@@ -44,5 +45,5 @@ def timeline(schedule: Schedule, steps: int = 6) -> str:
         lines.append(f"... and {schedule.lanes - lanes} more lanes")
     if len(schedule) > len(batches):
         lines.append(f"... and {len(schedule) - len(batches):,} more steps")
-    lines.append("* from the initial state   > carried   | reset inside the window   . padding")
+    lines.append("* from the initial state   > carried   @ recorded   | reset inside the window   . padding")
     return "\n".join(line.rstrip() for line in lines)

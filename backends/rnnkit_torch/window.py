@@ -1,0 +1,167 @@
+"""One window of training, forward and back: in one graph, or piece by piece where something happens to its state.
+
+Between the rows at which it is cut a window is nothing but the recurrence. At a cut the state is read off, or it
+becomes a value, or its gradient is weighed. The rows between two states that `remat` keeps are a *section*: it is run
+without a graph first, and once more with one when the gradient comes back to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnnkit.backend import map_arrays
+from rnnkit.model.state import State
+from rnnkit_torch.chain import arrays, leaf
+
+Run = Callable[[int, int, State], tuple[Tensor, State]]
+"""Some rows of a window, in the graph: their outputs and the state after them."""
+
+
+class Plan(NamedTuple):
+    """Where a window is cut.
+
+    Attributes:
+        head: the rows, ends included, between which the rows outside the gradient run.
+        sections: the same for the rows inside it, a list for each section; a single one without `remat`.
+        reweight: `(T,)` or None for ones; what the gradient is multiplied by that crosses from row t to row t - 1.
+    """
+
+    head: list[int]
+    sections: list[list[int]]
+    reweight: np.ndarray | None
+
+
+class Trained(NamedTuple):
+    """What a window leaves behind.
+
+    Attributes:
+        loss: a scalar, detached.
+        grads: one for each parameter; None where no gradient was asked for.
+        states: the state before each row at which the window is cut, and after its last row, detached.
+    """
+
+    loss: Tensor
+    grads: Sequence[Tensor] | None
+    states: dict[int, State]
+
+
+def plan(rows: int, read: Sequence[int], detached: int, reweight: np.ndarray | None, remat: int) -> Plan:
+    """Cut a window of so many rows wherever a state is read, outside the gradient ends, or a gradient is weighed."""
+    detached = min(detached, rows)
+    weighed = () if reweight is None else np.flatnonzero(reweight != 1)
+    cuts = sorted({0, rows, detached, *(int(row) for row in (*read, *weighed) if 0 < row < rows)})
+    bounds = [*range(detached, rows, remat or rows), rows]
+    sections = [[a, *(row for row in cuts if a < row < b), b] for a, b in pairwise(bounds)]
+    return Plan([row for row in cuts if row <= detached], sections, reweight)
+
+
+def train_window(
+    run: Run,
+    where: Plan,
+    started: State,
+    params: Sequence[Tensor],
+    loss: Callable[[Tensor], Tensor],
+    scale: float = 1.0,
+    trained: bool = True,
+) -> Trained:
+    """Run a window, take its loss and, where asked for, the gradient of `scale` times the loss.
+
+    Args:
+        run: runs some of its rows.
+        where: how it is cut.
+        started: the state before row 0, in the graph of the parameters where it is learned.
+        params: leaves.
+        loss: from the outputs `(T, B, O)` to a scalar.
+        scale: multiplies the loss before its gradient is taken.
+        trained: whether the gradient is asked for.
+    """
+    states: dict[int, State] = {}
+    again = len(where.sections) > 1
+    with torch.no_grad():
+        head, state = _run(run, where.head, started, None, states)
+    if len(where.head) == 1:
+        state = started  # nothing is outside the gradient: what is learned stays in the graph
+    outputs = head
+    with torch.set_grad_enabled(trained and not again):
+        for section in where.sections:
+            y, state = _run(run, section, state, where.reweight, states)
+            outputs = outputs + y
+    y = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    if not trained or not where.sections:
+        with torch.no_grad():
+            return Trained(loss(y), None, states)
+    if again:
+        y = leaf(y)
+    with torch.enable_grad():
+        value = loss(y)
+        wanted = value if scale == 1 else value * scale
+    if again:
+        (d_y,) = torch.autograd.grad(wanted, y)
+        grads = _run_back(run, where, started, params, d_y, states)
+    elif wanted.requires_grad:
+        grads = torch.autograd.grad(wanted, params, allow_unused=True, materialize_grads=True)
+    else:  # no valid row
+        grads = [torch.zeros_like(p) for p in params]
+    return Trained(value.detach(), grads, states)
+
+
+def _run(
+    run: Run, cuts: Sequence[int], state: State, reweight: np.ndarray | None, states: dict[int, State]
+) -> tuple[list[Tensor], State]:
+    """Run the rows between the first and the last cut; `states` gets the state at each, detached."""
+    outputs = []
+    states[cuts[0]] = map_arrays(torch.detach, state)
+    for start, stop in pairwise(cuts):
+        if reweight is not None and start > cuts[0] and reweight[start] != 1:
+            state = map_arrays(lambda a, t=start: Weighed.apply(a, float(reweight[t])), state)
+        y, state = run(start, stop, state)
+        outputs.append(y)
+        states[stop] = map_arrays(torch.detach, state)
+    return outputs, state
+
+
+def _run_back(
+    run: Run, where: Plan, started: State, params: Sequence[Tensor], d_y: Tensor, states: dict[int, State]
+) -> Sequence[Tensor]:
+    """Walk back over the sections, each run again with a graph, their gradients chained by the state."""
+    total = [torch.zeros_like(p) for p in params]
+    d_state: list[Tensor] | None = None
+    for section in reversed(where.sections):
+        begin = section[0]
+        before = started if begin == 0 else map_arrays(leaf, states[begin])
+        with torch.enable_grad():
+            y, after = _run(run, section, before, where.reweight, {})
+        ends, d_ends = [*y], [*d_y[begin : section[-1]].split([b - a for a, b in pairwise(section)])]
+        if d_state is not None:
+            ends, d_ends = ends + arrays(after), d_ends + d_state
+        inputs = [*params, *(arrays(before) if begin else ())]
+        reached = [(end, d) for end, d in zip(ends, d_ends, strict=True) if end.requires_grad]
+        grads: Sequence[Tensor] = [torch.zeros_like(a) for a in inputs]
+        if reached:
+            ends, d_ends = zip(*reached, strict=True)
+            grads = torch.autograd.grad(ends, inputs, d_ends, allow_unused=True, materialize_grads=True)
+        total = [a + g for a, g in zip(total, grads, strict=False)]
+        factor = 1.0 if where.reweight is None else float(where.reweight[begin])
+        d_state = [g * factor for g in grads[len(params) :]]
+    return total
+
+
+class Weighed(torch.autograd.Function):
+    """The same numbers; the gradient that comes back is multiplied by a factor."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, factor: float) -> Tensor:  # type: ignore[override]
+        """See `torch.autograd.Function`."""
+        ctx.factor = factor
+        return a.view_as(a)
+
+    @staticmethod
+    def backward(ctx: Any, d_a: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        """See `torch.autograd.Function`."""
+        return d_a * ctx.factor, None
