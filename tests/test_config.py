@@ -146,7 +146,8 @@ def mentioned(text: str) -> tuple[dict[type[Table], set[str]], dict[type[Table],
         (schema,) = {table for table in every_table() if table.__name__ == name}
         choices.setdefault(schema, []).append({**choice, "type": name})
         shown.setdefault(schema, set()).update(choice)
-    shown[Config] |= alone & set(Config.model_fields)
+    for schema in shown:
+        shown[schema] |= alone & set(schema.model_fields)
     return shown, choices
 
 
@@ -182,7 +183,11 @@ def test_defaults_in_the_example_that_lists_them_are_true():
     config = read(EXAMPLES / "every_setting.toml").config
     splitter, dense = config.splitter, type(config.model.layers[-1])
     for key, value in said.items():
-        field = next(t.model_fields[key] for t in (Data, Train, type(splitter), dense, Config) if key in t.model_fields)
+        field = next(
+            t.model_fields[key]
+            for t in (Data, Train, type(splitter), type(config.policy), dense, Config)
+            if key in t.model_fields
+        )
         assert field.default == tomllib.loads(f"v = {value}")["v"], key
 
 
@@ -242,7 +247,7 @@ clip = {type = "ClipNorm"}
         "  line 9, model.layers.1: expects one of LSTM, Dense, got 'dense'; did you mean 'Dense'?",
         "  line 11, splitter: expects one of Continuation, Chunked, Sliding, got 'Continuaton'; "
         "did you mean 'Continuation'?",
-        "  line 14, policy.type: is required, but missing: one of Carry, Reset",
+        "  line 14, policy.type: is required, but missing: one of Carry, Reset, BurnIn, Stored",
         "  line 16, train.epochs: expects a whole number, got 'many'",
         "  line 17, train.loss: expects one of mse, mae, huber, cross_entropy, binary_cross_entropy, got 'msee'; "
         "did you mean 'mse'?",
@@ -290,7 +295,10 @@ def test_errors_of_the_file_and_of_its_data_are_shown_together(folder):
         (["--seed.x", "4"], "option --seed.x: expects a whole number"),
         (["--data.path.x", "4"], "has no parts: data.path is 'wave.csv', not a table"),
         (["--model.layers.1.inputs", "9"], "layer 0 gives 3 features, but this layer expects 9; leave inputs out"),
-        (["--policy", "Cary"], "option --policy: expects one of Carry, Reset, got 'Cary'; did you mean 'Carry'"),
+        (
+            ["--policy", "Cary"],
+            "option --policy: expects one of Carry, Reset, BurnIn, Stored, got 'Cary'; did you mean 'Carry'",
+        ),
         (["--splitter.length", "0"], "option --splitter.length: Continuation expects length"),
         (["--train.loss", "cross_entropy"], "model.layers.1.outputs: is required, but missing: cross_entropy"),
         (["--train.loss", "binary_cross_entropy"], "expects targets between 0 and 1"),

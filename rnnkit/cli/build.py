@@ -162,17 +162,22 @@ def load_backend(config: Config) -> Backend:
     return backend(config.backend, **{key: value for key, value in given.items() if value is not None})
 
 
-def _build(builder: Builder) -> Experiment:
-    draft, config, loss = builder.draft, builder.config, builder.config.train.loss.build()
-    parts = _open_parts(builder) if draft.usable(("data",)) else None
-    model = schedule = None
-    if parts is not None:
-        if builder.draft.usable(("model",)):
-            model = _build_model(builder, parts.training, loss)
-        if draft.usable(("splitter",), ("policy",)):
-            schedule = _build_schedule(builder, parts.training)
+def build_pieces(builder: Builder) -> tuple[Parts | None, Chain | None, Loss]:
+    """Parts, model and loss; None for what has a problem."""
+    loss, model = builder.config.train.loss.build(), None
+    parts = _open_parts(builder) if builder.draft.usable(("data",)) else None
+    if parts is not None and builder.draft.usable(("model",)):
+        model = _build_model(builder, parts.training, loss)
         if model is not None and builder.draft.usable(("train", "loss")):
             _check_targets(builder, loss, model, parts[1:])
+    return parts, model, loss
+
+
+def _build(builder: Builder) -> Experiment:
+    draft, config = builder.draft, builder.config
+    (parts, model, loss), schedule = build_pieces(builder), None
+    if parts is not None and draft.usable(("splitter",), ("policy",)):
+        schedule = _build_schedule(builder, parts.training)
     builder.draft.refuse()
     assert parts is not None  # else there was a problem
     assert model is not None
@@ -231,8 +236,10 @@ def _build_model(builder: Builder, series: Sequence, loss: Loss) -> Chain | None
         width = layers[-1].outputs
     if not builder.draft.usable(("model",)):
         return None
-    model = Chain(*layers)
-    if builder.draft.usable(("train", "loss")):
+    model = None
+    with builder.blaming(("model", "initial")):
+        model = Chain(*layers, initial=builder.config.model.initial.build())
+    if model is not None and builder.draft.usable(("train", "loss")):
         last = ("model", "layers", len(layers) - 1)
         blamed = (
             (("train", "loss"), ()) if isinstance(loss, CrossEntropy) else (last, tuple(type(tables[-1]).model_fields))

@@ -110,12 +110,10 @@ def _parts(y, final, grads) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _first_lanes(batch: Batch) -> Batch:
-    per_window = {"origin", "segment", "row"}
-    return Batch(
-        *(
-            field[:LANES] if name in per_window else np.ascontiguousarray(field[:, :LANES])
-            for name, field in zip(Batch._fields, batch, strict=True)
-        )
+    per_window, per_row = ("origin", "segment", "row"), ("x", "y", "reset", "valid", "weight", "rows")
+    return batch._replace(
+        **{name: getattr(batch, name)[:LANES] for name in per_window},
+        **{name: np.ascontiguousarray(getattr(batch, name)[:, :LANES]) for name in per_row},
     )
 
 

@@ -6,7 +6,7 @@ A description joins a config by joining one of the tuples below; its fields, typ
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, cast, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, create_model
@@ -14,16 +14,18 @@ from pydantic import Field as field_of
 
 from rnnkit.cli.locate import Keys
 from rnnkit.data.sequence import Missing, Short
+from rnnkit.model.initial import Initial, Numbers, Zeros
 from rnnkit.model.layers import Layer
 from rnnkit.model.losses import LOSSES, MSE
 from rnnkit.model.rules import Adam, Clip, Rule
-from rnnkit.schedule import Carry, Chunked, Continuation, Reset, Sliding
+from rnnkit.schedule import BurnIn, Carry, Chunked, Continuation, Reset, Sliding, Stored
 from rnnkit.train import Constant, Cosine, EarlyStopping, OneCycle, Plateau, StepDecay
 from rnnkit.train.passes import WARM_ROWS
 
 LAYERS: tuple[type, ...] = get_args(Layer)
 SPLITTERS = (Continuation, Chunked, Sliding)
-POLICIES = (Carry, Reset)
+POLICIES = (Carry, Reset, BurnIn, Stored)
+INITIALS: tuple[type, ...] = get_args(Initial)
 RULES: tuple[type, ...] = get_args(Rule)
 CLIPS: tuple[type, ...] = get_args(Clip)
 RATES = (Constant, StepDecay, Cosine, OneCycle, Plateau)
@@ -49,7 +51,8 @@ class Described(Table):
     def build(self, **given: Any) -> Any:
         """The description, with some of its fields given."""
         values = {field.name: getattr(self, field.name) for field in fields(self.kind)}
-        return self.kind(**(values | given))
+        built = {name: value.build() if isinstance(value, Described) else value for name, value in values.items()}
+        return self.kind(**(built | given))
 
 
 def table_of(kind: type, optional: tuple[str, ...] = (), tagged: bool = True) -> type[Described]:
@@ -63,13 +66,24 @@ def table_of(kind: type, optional: tuple[str, ...] = (), tagged: bool = True) ->
     hints = get_type_hints(kind)
     columns: dict[str, Any] = {"type": (cast(Any, Literal)[kind.__name__], ...)} if tagged else {}
     for field in fields(kind):
-        hint, default = hints[field.name], default_of(field)
+        hint, default = in_a_table(hints[field.name]), default_of(field)
         if default is MISSING and field.name in optional:
             hint, default = hint | None, None
         columns[field.name] = (hint, ... if default is MISSING else default)
     made = create_model(kind.__name__, __base__=Described, __module__=__name__, __doc__=kind.__doc__, **columns)
     made.kind = kind
     return made
+
+
+def in_a_table(hint: Any) -> Any:
+    """The type of a description's field as it stands in a config: inner descriptions as tables, tuples as lists."""
+    if hint == Numbers:
+        return list[list[float]]
+    inner = tuple(kind for kind in get_args(hint) if is_dataclass(kind))
+    if not inner:
+        return hint
+    plain = tuple(kind for kind in get_args(hint) if not is_dataclass(kind))
+    return Union[*plain, one_of(cast(Any, inner))]
 
 
 def default_of(field: Field[Any]) -> Any:
@@ -87,11 +101,12 @@ def one_of(kinds: tuple[type, ...], optional: tuple[str, ...] = ()) -> Any:
 
 if TYPE_CHECKING:
     LayerTable = SplitterTable = PolicyTable = LossTable = RuleTable = ClipTable = RateTable = Described
-    StoppingTable = Described
+    InitialTable = StoppingTable = Described
 else:
     LayerTable, SplitterTable, PolicyTable = one_of(LAYERS, INFERRED), one_of(SPLITTERS), one_of(POLICIES)
     LossTable, RuleTable, ClipTable = one_of(tuple(LOSSES.values())), one_of(RULES), one_of(CLIPS)
     RateTable, StoppingTable = one_of(RATES), table_of(EarlyStopping, tagged=False)
+    InitialTable = one_of(INITIALS)
 
 
 def _default(kind: type, **values: Any) -> Any:
@@ -117,9 +132,10 @@ class Data(Table):
 
 
 class Model(Table):
-    """`[model]`: its layers, in order."""
+    """`[model]`: its layers, in order, and what its initial state is."""
 
     layers: list[LayerTable] = field_of(min_length=1)
+    initial: InitialTable = _default(Zeros)
 
 
 class Train(Table):
@@ -129,6 +145,7 @@ class Train(Table):
     loss: LossTable = _default(MSE)
     rule: RuleTable = _default(Adam, learning_rate=1e-3)
     clip: ClipTable | None = None
+    remat: Annotated[int, field_of(ge=1)] | Literal["sqrt"] | None = None
     learning_rate: RateTable = _default(Constant)
     early_stopping: StoppingTable | None = None
 
@@ -183,14 +200,18 @@ def walk(raw: dict[str, Any], table: type[Table] = Config, path: Keys = ()) -> I
                 yield from walk(inner, schema, (*path, *place))
 
 
-def spell_out(raw: dict[str, Any]) -> None:
+def spell_out(raw: dict[str, Any], schema: type[Table] = Config) -> None:
     """Write every `policy = "Carry"` as `policy = {type = "Carry"}`, and `mse` as its class, in place."""
-    types = {name: kind.__name__ for name, kind in LOSSES.items()}
-    for _, table, found in walk(raw):
+    for _, table, found in walk(raw, schema):
         for key, value in found.items():
-            if len(tables_at(table, key)) < 2:
-                continue
-            if isinstance(value, str):
-                found[key] = {"type": types.get(value, value)}
-            elif isinstance(value, dict) and isinstance(value.get("type"), str):
-                found[key] = {**value, "type": types.get(value["type"], value["type"])}
+            if len(tables_at(table, key)) > 1:
+                found[key] = [*map(_spelled, value)] if isinstance(value, list) else _spelled(value)
+
+
+def _spelled(value: Any) -> Any:
+    types = {name: kind.__name__ for name, kind in LOSSES.items()}
+    if isinstance(value, str):
+        return {"type": types.get(value, value)}
+    if isinstance(value, dict) and isinstance(value.get("type"), str):
+        return {**value, "type": types.get(value["type"], value["type"])}
+    return value

@@ -45,17 +45,21 @@ class Problem(NamedTuple):
     form: str = ""
 
 
-def find_problems(raw: dict[str, Any]) -> list[Problem]:
+def find_problems(raw: dict[str, Any], schema: type[Table] = Config) -> list[Problem]:
     """Every problem of a raw config that can be seen without its data."""
-    problems = list(_refused_by_schema(raw))
+    problems = list(_refused_by_schema(raw, schema))
     broken = {problem.path for problem in problems}
-    for path, table, found in walk(raw):
+    for path, table, found in walk(raw, schema):
         if issubclass(table, Described):
             problems += _refused_by_core(table, found, path, broken)
-    name, known = raw.get("backend"), installed_backends()
-    if isinstance(name, str) and name not in known:
-        message = f"expects one of the installed backends ({', '.join(known)}), got {name!r}{nearest(name, known)}"
-        problems.append(Problem(("backend",), message))
+    several, known = raw.get("backends"), installed_backends()
+    named: list[tuple[Keys, Any]] = [(("backend",), raw.get("backend"))]
+    if isinstance(several, list):
+        named += [(("backends", index), name) for index, name in enumerate(several)]
+    for path, name in named:
+        if isinstance(name, str) and name not in known:
+            message = f"expects one of the installed backends ({', '.join(known)}), got {name!r}{nearest(name, known)}"
+            problems.append(Problem(path, message))
     return problems
 
 
@@ -83,35 +87,45 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {found!r}?" if found else ""
 
 
-def _refused_by_schema(raw: dict[str, Any]) -> Iterator[Problem]:
+def _refused_by_schema(raw: dict[str, Any], schema: type[Table]) -> Iterator[Problem]:
     try:
-        Config.model_validate(raw)
+        schema.model_validate(raw)
     except ValidationError as error:
         expected: dict[Keys, list[str]] = {}
         for detail in error.errors():
-            path, schema = _resolve(detail["loc"], raw)
+            path, table = _resolve(detail["loc"], raw, schema)
             if detail["type"] in EXPECTED:
+                if isinstance(_value_at(raw, path), dict) and _may_hold_tables(table, path):
+                    continue  # a table was given, and what is wrong inside of it is told
                 expected.setdefault(path, []).append(EXPECTED[detail["type"]].format(**detail.get("ctx", {})))
             else:
-                yield _structural(detail, path, schema)
+                yield _structural(detail, path, table)
         for path, wanted in expected.items():
             yield _expects(path, wanted, _value_at(raw, path))
 
 
-def _resolve(loc: tuple[int | str, ...], raw: dict[str, Any]) -> tuple[Keys, type[Table] | None]:
+def _resolve(loc: tuple[int | str, ...], raw: dict[str, Any], whole: type[Table]) -> tuple[Keys, type[Table] | None]:
     """Pydantic's place, which names types of unions too, as a path in the file; and the table's schema there."""
     path: Keys = ()
-    schema: type[Table] | None = Config
+    schema: type[Table] | None = whole
     candidates: tuple[type[Table], ...] = ()
     here: Any = raw
     for part in loc:
-        if isinstance(here, dict) and (part in here or part != here.get("type")):
-            schema = schema if not path else (table_for(candidates, here) if candidates else None) or schema
+        if isinstance(here, dict):
+            inner = (table_for(candidates, here) if path and candidates else None) or schema
+            if part not in here and (inner is None or part not in inner.model_fields):
+                continue  # a branch of a union
+            schema = inner
             candidates = tables_at(schema, str(part)) if schema else ()
             path, here = (*path, part), here.get(part)
         elif isinstance(here, list) and isinstance(part, int):
             path, here = (*path, part), here[part]
     return path, schema
+
+
+def _may_hold_tables(schema: type[Table] | None, path: Keys) -> bool:
+    """Whether tables may stand at the end of a path whose last table has this schema."""
+    return bool(schema and path and tables_at(schema, str(path[-1])))
 
 
 def _structural(detail: ErrorDetails, path: Keys, schema: type[Table] | None) -> Problem:
@@ -157,11 +171,15 @@ def _refused_by_core(table: type[Described], raw: dict[str, Any], path: Keys, br
     given = {key: raw[key] for key in defaults if key in raw and (*path, key) not in broken}
     # a required field that is missing or broken has been reported; 1 fits every size
     stand_in = {key: 1 for key, default in defaults.items() if default is MISSING}
+    reported = False
     while True:
         try:
             table.kind(**(stand_in | given))
         except RnnkitError as error:
             key = mentioned(str(error), given) or mentioned(str(error), defaults)
+            if key not in given and reported:  # what is missed has been taken away below
+                return
+            reported = True
             yield Problem(path if key is None else (*path, key), str(error))
             if key not in given:
                 return

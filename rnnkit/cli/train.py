@@ -196,6 +196,7 @@ def _fit(experiment: Experiment, engine: Backend, record: Record, console: Conso
             seed=config.seed,
             dtype=config.dtype,
             clip=None if settings.clip is None else settings.clip.build(),
+            remat=settings.remat,
             learning_rate=settings.learning_rate.build(),
             validation=experiment.data.validation,
             warm=config.data.warm,
