@@ -144,7 +144,7 @@ def layout(model: Chain, steps: int, dtype: Any) -> Layout:
     table = np.zeros((len(model.layers), COLUMNS), np.int64)
     parameters = packed = gradients = state = flops = 0
     read = model.inputs
-    tape = steps * read  # the inputs stand first
+    tape = padded(steps * read, vector)  # the inputs stand first; every array begins with a whole vector
     for row, layer in zip(table, model.layers, strict=True):
         taken = extent(layer, steps, vector)
         width = padded(layer.outputs, vector)
