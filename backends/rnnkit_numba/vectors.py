@@ -188,6 +188,17 @@ fma: Any = _fma
 
 
 @intrinsic
+def _root(typingctx: Any, a: Any) -> Any:
+    if not is_real(a):
+        return None
+    return a(a), lambda context, builder, sig, arguments: call_llvm(builder, "sqrt", arguments)
+
+
+root: Any = _root
+"""`root(a)`: the square root, correctly rounded."""
+
+
+@intrinsic
 def _where_less(typingctx: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
     if not is_real(a, b, yes, no):
         return None
