@@ -9,10 +9,11 @@ import numpy as np
 from rnnkit.backend import BlockResult, check_arguments
 from rnnkit.errors import ModelError
 from rnnkit.model import Chain, Clip, CrossEntropy, Loss, Rule, RuleState, State, parameter_shapes, slot_names
-from rnnkit_numba.arrays import common_dtype, plain
+from rnnkit_numba.arrays import aligned, common_dtype, plain
 from rnnkit_numba.compiled import entry, kernel
 from rnnkit_numba.layout import (
     BLOCK_LANES,
+    OUTPUT,
     WIDTH,
     flatten,
     flatten_slots,
@@ -23,6 +24,7 @@ from rnnkit_numba.layout import (
 )
 from rnnkit_numba.losses import add_loss, loss_code
 from rnnkit_numba.packing import pack, share, unpack
+from rnnkit_numba.pointers import pointer
 from rnnkit_numba.rules import (
     NORM_NUMBERS,
     add_squares,
@@ -33,10 +35,11 @@ from rnnkit_numba.rules import (
     step,
 )
 from rnnkit_numba.threads import SMALL_FLOPS, meet, new_barrier, processors, run_threads
-from rnnkit_numba.views import clear_padding, copy, cube, fill, vector
+from rnnkit_numba.vectors import lanes as lanes_of_a_vector
+from rnnkit_numba.views import copy, fill, vector
 from rnnkit_numba.window import backward as window_backward
 from rnnkit_numba.window import forward as window_forward
-from rnnkit_numba.window import read_outputs, read_state, start
+from rnnkit_numba.window import read_state, start
 
 if TYPE_CHECKING:
     from rnnkit.schedule.batch import Block
@@ -106,12 +109,12 @@ def train_on(
         flat,
         np.empty_like(flat),
         slots,
-        np.zeros(plan.packed, dtype),
-        np.empty((blocks, plan.gradients), dtype),
+        aligned(plan.packed, dtype),
+        aligned((blocks, plan.gradients), dtype),
         np.empty(blocks),
         np.empty(-(-plan.parameters // NORM_NUMBERS)),
-        np.empty((team, min(lanes, BLOCK_LANES) * plan.tape), dtype),
-        np.empty((team, plan.scratch(min(lanes, BLOCK_LANES), dtype)), dtype),
+        aligned((team, min(lanes, BLOCK_LANES) * plan.tape), dtype),
+        aligned((team, plan.scratch(min(lanes, BLOCK_LANES), dtype)), dtype),
         np.empty((3, lanes, plan.state), dtype),
         carried,
         model.outputs,
@@ -265,11 +268,12 @@ def run_block(
                 read_state(table, tape, steps, here, b - first, steps if row < 0 else row, handed_on_BS[b])
             if not scored:
                 continue
-            y = cube(work, 0, steps, here, width)
-            read_outputs(table, tape, valid, y, outputs)
+            numbers = steps * here * width
+            y, d_y = pointer(tape, table[table.shape[0] - 1, OUTPUT] * here, numbers), pointer(work, 0, numbers)
             targets, weights = y_KTBO[k, :, first:last], weight_KTB[k, :, first:last]
-            block_losses[block] = add_loss(loss, loss_setting, y, outputs, targets, weights, total)
-            clear_padding(valid, y)
+            block_losses[block] = add_loss(
+                loss, loss_setting, y, d_y, width, outputs, targets, weights, valid, total, lanes_of_a_vector(tape)
+            )
             window_backward(table, packed, tape, work, reset, valid, d_state_BS[first:last], d_packs[block], False)
         if scored:
             if not meet(barrier, threads):

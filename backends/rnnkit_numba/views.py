@@ -13,6 +13,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
 from rnnkit_numba.compiled import kernel
+from rnnkit_numba.vectors import like, load_at, store_at
 
 
 def _unchecked_view(typingctx: Any, buffer: Any, offset: Any, shape: Any) -> Any:
@@ -85,6 +86,20 @@ def copy(source_N, a_N):
     """`a[n] = source[n]`."""
     for n in range(a_N.size):
         a_N[n] = source_N[n]
+
+
+@kernel
+def copy_vectors(source, target, numbers, one):
+    """Copy from pointer to pointer a number of whole vectors of `one` number each."""
+    for n in range(0, numbers, one):
+        store_at(load_at(source, n), target, n)
+
+
+@kernel
+def clear_vectors(target, numbers, one):
+    """Zeros from a pointer on, whole vectors of `one` number each."""
+    for n in range(0, numbers, one):
+        store_at(like(load_at(target, n), 0.0), target, n)
 
 
 @kernel
