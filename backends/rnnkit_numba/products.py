@@ -44,6 +44,7 @@ def make_strip(vectors):
                 forward(c, m * c_row),
                 c_row,
                 inner,
+                0,
             )
             m += TILE_ROWS
         while rows - m >= 4:
@@ -58,6 +59,7 @@ def make_strip(vectors):
                 forward(c, m * c_row),
                 c_row,
                 inner,
+                0,
             )
             m += 4
         if rows - m >= 2:
@@ -72,6 +74,7 @@ def make_strip(vectors):
                 forward(c, m * c_row),
                 c_row,
                 inner,
+                0,
             )
             m += 2
         if rows - m >= 1:
@@ -86,6 +89,7 @@ def make_strip(vectors):
                 forward(c, m * c_row),
                 c_row,
                 inner,
+                0,
             )
 
     return strip
@@ -139,11 +143,41 @@ def row_product(a, packed, c, columns, inner, one):
         width = panel_width(columns - n, one)
         b, c_n = forward(packed, n * inner), forward(c, n)
         if TILE_VECTORS == 4 and width == 4 * one:
-            row_4(a, 0, 1, b, width, c_n, 0, c_n, 0, inner)
-        elif width == 2 * one:
-            row_2(a, 0, 1, b, width, c_n, 0, c_n, 0, inner)
+            half = inner // 2
+            row_4(a, 0, 1, b, width, c_n, 0, c_n, 0, half, half)
+            if inner % 2 > 0:
+                strip_4(forward(a, inner - 1), 0, 1, forward(b, (inner - 1) * width), width, c_n, 0, c_n, 0, 1, 1)
         else:
-            row_1(a, 0, 1, b, width, c_n, 0, c_n, 0, inner)
+            quarter = inner // 4
+            rest = inner % 4
+            a_rest, b_rest = forward(a, inner - rest), forward(b, (inner - rest) * width)
+            if width == 2 * one:
+                row_2(a, 0, 1, b, width, c_n, 0, c_n, 0, quarter, quarter)
+            else:
+                row_1(a, 0, 1, b, width, c_n, 0, c_n, 0, quarter, quarter)
+            if rest > 0:
+                strip(width, one, a_rest, 0, 1, b_rest, width, c_n, 0, c_n, 0, 1, rest)
+        n += width
+
+
+@kernel
+def grouped_row_product(a, packed, c, columns, group, used, one):
+    """`c[n] += Σ_k a[k] b[k, n]`, where k runs through four groups and all of a but the first `used` of each is zero.
+
+    `group` is the number of k in a group: the gates of an LSTM with their padding.
+    """
+    n = 0
+    while n < columns:
+        width = panel_width(columns - n, one)
+        b, c_n = forward(packed, n * 4 * group), forward(c, n)
+        if TILE_VECTORS == 4 and width == 4 * one:
+            for half in range(2):
+                k = half * 2 * group
+                row_4(forward(a, k), 0, 1, forward(b, k * width), width, c_n, 0, c_n, 0, used, group)
+        elif width == 2 * one:
+            row_2(a, 0, 1, b, width, c_n, 0, c_n, 0, used, group)
+        else:
+            row_1(a, 0, 1, b, width, c_n, 0, c_n, 0, used, group)
         n += width
 
 
