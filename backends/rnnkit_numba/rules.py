@@ -11,7 +11,7 @@ from rnnkit.errors import ModelError
 from rnnkit.model import CLIP_EPSILON, SGD, Adam, AdamW, Clip, ClipNorm, ClipValue, RMSProp
 from rnnkit_numba.compiled import inlined, kernel
 from rnnkit_numba.pointers import pointer
-from rnnkit_numba.vectors import lanes, like, load_at, root, store_at, where_less
+from rnnkit_numba.vectors import fma, lanes, like, load_at, load_first, root, store_at, total, where_less, widen
 
 CODE_SGD, CODE_ADAM, CODE_ADAMW, CODE_RMSPROP = range(4)
 NO_CLIP, CLIP_NORM, CLIP_VALUE = range(3)
@@ -65,27 +65,25 @@ NORM_NUMBERS = 4096
 @kernel
 def add_squares(grad, squares, part, parts):
     """Write the sum of squares of every NORM_NUMBERS gradients, in float64, for one part of them."""
+    one = lanes(grad)
     for piece in range(part, squares.size, parts):
         first = piece * NORM_NUMBERS
         last = min(first + NORM_NUMBERS, grad.size)
-        s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0  # four sums, as one would wait for each addition
-        for j in range(first, last - 3, 4):
-            s0 += np.float64(grad[j]) * np.float64(grad[j])
-            s1 += np.float64(grad[j + 1]) * np.float64(grad[j + 1])
-            s2 += np.float64(grad[j + 2]) * np.float64(grad[j + 2])
-            s3 += np.float64(grad[j + 3]) * np.float64(grad[j + 3])
-        for j in range(last - (last - first) % 4, last):
-            s0 += np.float64(grad[j]) * np.float64(grad[j])
-        squares[piece] = (s0 + s1) + (s2 + s3)
+        size, g = last - first, pointer(grad, first, last - first)
+        low, high = widen(load_first(g, 0, 0))  # zeros
+        for j in range(0, size, one):
+            left, right = widen(load_first(g, j, size - j))
+            low, high = fma(left, left, low), fma(right, right, high)
+        squares[piece] = total(low + high)
 
 
 @kernel
 def global_norm(squares):
     """2-norm of all gradients."""
-    total = 0.0
+    square = 0.0
     for piece in range(squares.size):
-        total += squares[piece]
-    return math.sqrt(total)
+        square += squares[piece]
+    return math.sqrt(square)
 
 
 @kernel
