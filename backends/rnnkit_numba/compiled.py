@@ -29,7 +29,9 @@ VECTOR_BYTES = "RNNKIT_VECTOR_BYTES"
 # compiled once for each entry that calls it, and the linker may pick any of the copies: strictness makes all of
 # them give the same bits, compiled now or read from disk, and keeps NaN and infinity what they are.
 # With NumPy's error model a division by zero gives infinity, not a branch that keeps the loop scalar.
-OPTIONS: dict[str, Any] = {"fastmath": False, "error_model": "numpy"}
+# No kernel makes an array or outlives its arguments, so that arrays need no counting of their users (`_nrt`): each
+# view would cost two locked instructions, as many as a row of a small layer for every window.
+OPTIONS: dict[str, Any] = {"fastmath": False, "error_model": "numpy", "_nrt": False}
 
 # Without the wrappers through which Python and C would call; a seventh of the compile time goes with them.
 INTERNAL: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
