@@ -37,7 +37,7 @@ from rnnkit.model import (
     parameter_shapes,
     slot_names,
 )
-from rnnkit_numba.products import PANEL_VECTORS
+from rnnkit_numba.products import summing_scratch
 from rnnkit_numba.vectors import lanes_of
 
 KIND, INPUTS, OUTPUTS, ACTIVATION, READ, WIDTH, PARAMETERS, PACKED, BACK, GRADIENT, STATE = range(11)
@@ -75,8 +75,8 @@ class Layout:
     flops: int
 
     def scratch(self, lanes: int, dtype: Any) -> int:
-        """Numbers of scratch space for a block of so many lanes: rows of them, and one panel."""
-        return lanes * self.work + PANEL_VECTORS * lanes_of(dtype)
+        """Numbers of scratch space for a block of so many lanes: rows of them, and that of the products."""
+        return lanes * self.work + summing_scratch(int(self.table[:, [INPUTS, OUTPUTS]].max()), lanes_of(dtype))
 
 
 @dataclass(frozen=True)

@@ -13,84 +13,59 @@ from __future__ import annotations
 from rnnkit_numba.compiled import kernel
 from rnnkit_numba.pointers import forward
 from rnnkit_numba.tiles import TILE_ROWS, TILE_VECTORS, make_tile
-from rnnkit_numba.vectors import load_at, store_at
+from rnnkit_numba.vectors import load_at, load_first, store_at
 
 INNER = 128
 """Values of k that one tile runs through before the next: a full panel of these fits the first-level cache."""
 
-SUMMED = 256
+SUMMED = 128
 """Rows that a gradient of weights is summed over before the sum goes back to memory."""
 
+FAR = 32
+"""Vectors between the rows of a matrix from which on they compete for the same places in the first-level cache."""
+
+
 PANEL_VECTORS = 4 * SUMMED
-"""Vectors of scratch space that `add_transposed_product` takes."""
+"""Vectors of scratch space that `add_transposed_product` takes, but for a copy of a."""
+
+
+def summing_scratch(columns: int, vector: int) -> int:
+    """Numbers of scratch space for `add_transposed_product`, where a has so many columns."""
+    return PANEL_VECTORS * vector + SUMMED * columns + vector
+
+
+@kernel
+def tile_height(rows):
+    """Rows of the tile that begins so many rows."""
+    if rows >= TILE_ROWS and rows != 8:  # two tiles of four are faster than six and two
+        return TILE_ROWS
+    return 4 if rows >= 4 else 2 if rows >= 2 else 1
 
 
 def make_strip(vectors):
-    """The function that computes all rows of a strip of columns, as many of them at a time as a tile takes."""
+    """The function that computes all rows of a strip of columns, as many of them at a time as a tile takes.
+
+    Where `a_k` is 0, a stands tile by tile, and in each tile k by k; `a_row` is then the number of k.
+    """
     six, four, two, one = (make_tile(rows, vectors) for rows in (TILE_ROWS, 4, 2, 1))
 
     @kernel
     def strip(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner):
         m = 0
-        while rows - m >= TILE_ROWS and rows - m != 8:  # two tiles of four are faster than six and two
-            six(
-                forward(a, m * a_row),
-                a_row,
-                a_k,
-                b,
-                b_k,
-                forward(c0, m * c0_row),
-                c0_row,
-                forward(c, m * c_row),
-                c_row,
-                inner,
-                0,
-            )
-            m += TILE_ROWS
-        while rows - m >= 4:
-            four(
-                forward(a, m * a_row),
-                a_row,
-                a_k,
-                b,
-                b_k,
-                forward(c0, m * c0_row),
-                c0_row,
-                forward(c, m * c_row),
-                c_row,
-                inner,
-                0,
-            )
-            m += 4
-        if rows - m >= 2:
-            two(
-                forward(a, m * a_row),
-                a_row,
-                a_k,
-                b,
-                b_k,
-                forward(c0, m * c0_row),
-                c0_row,
-                forward(c, m * c_row),
-                c_row,
-                inner,
-                0,
-            )
-            m += 2
-        if rows - m >= 1:
-            one(
-                forward(a, m * a_row),
-                a_row,
-                a_k,
-                b,
-                b_k,
-                forward(c0, m * c0_row),
-                c0_row,
-                forward(c, m * c_row),
-                c_row,
-                inner,
-                0,
-            )
+        while rows - m > 0:
+            height = tile_height(rows - m)
+            a_m, c0_m, c_m = forward(a, m * a_row), forward(c0, m * c0_row), forward(c, m * c_row)
+            # a tile of its own, k after k, or a part of a matrix
+            row, k = (1, height) if a_k == 0 else (a_row, a_k)
+            if height == TILE_ROWS:
+                six(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, 0)
+            elif height == 4:
+                four(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, 0)
+            elif height == 2:
+                two(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, 0)
+            else:
+                one(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, 0)
+            m += height
 
     return strip
 
@@ -185,22 +160,33 @@ def grouped_row_product(a, packed, c, columns, group, used, one):
 def add_transposed_product(a, a_row, b, b_row, c, c_row, rows, outer, columns, one, panel):
     """`c[m, n] += Σ_r a[r, m] b[r, n]`: the gradient of a weight, r counting rows and lanes.
 
-    `panel` is scratch for SUMMED rows of the widest panel, four vectors each.
+    `panel` is scratch space, see `summing_scratch`.
     """
+    a_tiles = forward(panel, 4 * one * SUMMED)
+    copied = outer >= 2 * TILE_ROWS and b_row > 4 * one  # uses enough to be worth a copy
+    tiled = copied and a_row >= FAR * one
     for r in range(0, rows, SUMMED):
         here = min(SUMMED, rows - r)
         a_r, b_r = forward(a, r * a_row), forward(b, r * b_row)
+        m = 0
+        while tiled and m < outer:
+            height = tile_height(outer - m)
+            for k in range(here):  # the numbers in excess are written over by the next k
+                store_at(load_first(a_r, k * a_row + m, height), a_tiles, m * here + k * height)
+            m += height
         n = 0
         while n < columns:
             width = panel_width(columns - n, one)
-            c_n = forward(c, n)
-            if outer < 2 * TILE_ROWS or b_row == width:  # too few uses to be worth a copy
-                strip(width, one, a_r, 1, a_row, forward(b_r, n), b_row, c_n, c_row, c_n, c_row, outer, here)
-            else:
+            b_n, b_k, c_n = forward(b_r, n), b_row, forward(c, n)
+            if copied:
                 for k in range(here):
                     for j in range(0, width, one):
-                        store_at(load_at(b_r, k * b_row + n + j), panel, k * width + j)
-                strip(width, one, a_r, 1, a_row, panel, width, c_n, c_row, c_n, c_row, outer, here)
+                        store_at(load_at(b_n, k * b_row + j), panel, k * width + j)
+                b_n, b_k = panel, width
+            if tiled:
+                strip(width, one, a_tiles, here, 0, b_n, b_k, c_n, c_row, c_n, c_row, outer, here)
+            else:
+                strip(width, one, a_r, 1, a_row, b_n, b_k, c_n, c_row, c_n, c_row, outer, here)
             n += width
 
 
