@@ -76,7 +76,7 @@ class Stepper:
 
     def step(self, x: Any) -> np.ndarray:
         """Read `(B, I)` of any float dtype, return `(B, O)`, a new array."""
-        self._x[:] = x
+        self._x[...] = x
         run_step(*self._arguments, False)
         return self._y.copy()
 
