@@ -16,8 +16,20 @@ from rnnkit_numba.plain import (
     plain_transposed_product,
 )
 from rnnkit_numba.pointers import pointer
-from rnnkit_numba.products import INNER, PANEL_VECTORS, SUMMED, add_rows, add_transposed_product, product, row_product
+from rnnkit_numba.products import (
+    FAR,
+    INNER,
+    PANEL_VECTORS,
+    SUMMED,
+    add_rows,
+    add_transposed_product,
+    grouped_row_product,
+    product,
+    row_product,
+    summing_scratch,
+)
 from rnnkit_numba.tiles import TILE_ROWS, TILE_VECTORS
+from rnnkit_numba.transposition import transpose
 from rnnkit_numba.vectors import lanes, lanes_of
 
 activate, deactivate = lstm.activate, lstm.deactivate
@@ -36,6 +48,12 @@ def run_product(a_MK, packed, c0_N, c_MN):
 def run_row(a_K, packed, c_N):
     a, b, c = pointer(a_K, 0, a_K.size), pointer(packed, 0, packed.size), pointer(c_N, 0, c_N.size)
     row_product(a, b, c, c_N.size, a_K.size, lanes(c_N))
+
+
+@entry
+def run_grouped_row(a_K, packed, c_N, used):
+    a, b, c = pointer(a_K, 0, a_K.size), pointer(packed, 0, packed.size), pointer(c_N, 0, c_N.size)
+    grouped_row_product(a, b, c, c_N.size, a_K.size // 4, used, lanes(c_N))
 
 
 @entry
@@ -107,6 +125,53 @@ def test_sums_over_rows_are_the_twins_bit_by_bit(dtype, outer, vectors):
     plain_transposed_product(a, b, wanted)
     np.testing.assert_array_equal(got, wanted)
     np.testing.assert_allclose(total, b.sum(0, dtype=np.float64), rtol=1e-4, atol=1e-4)
+
+
+@KINDS
+@pytest.mark.parametrize("excess", [0, 1, 2, 5])
+def test_sums_over_rows_that_are_far_apart_are_the_twins_bit_by_bit(dtype, excess):
+    rng = np.random.default_rng(excess)
+    one, rows = lanes_of(dtype), SUMMED + 3
+    outer, columns = FAR * one + excess, (TILE_VECTORS + 1) * one
+    a, b = rng.normal(size=(rows, outer)).astype(dtype), rng.normal(size=(rows, columns)).astype(dtype)
+    got = rng.normal(size=(outer, columns)).astype(dtype)
+    wanted = got.copy()
+    run_transposed(a, b, got, np.empty(summing_scratch(outer, one), dtype), np.zeros(columns, dtype))
+    plain_transposed_product(a, b, wanted)
+    np.testing.assert_array_equal(got, wanted)
+
+
+@entry
+def run_transpose(source_RC, target, target_row, rows, columns):
+    row, one = source_RC.shape[1], lanes(source_RC)
+    transpose(pointer(source_RC, 0, rows * row), row, pointer(target, 0, target.size), target_row, rows, columns, one)
+
+
+@KINDS
+@pytest.mark.parametrize("rows", [1, 3, 4, 10, 16, 17, 39])
+@pytest.mark.parametrize("columns", [1, 3, 4, 7, 16, 35])
+def test_a_matrix_is_written_the_other_way_round(dtype, rows, columns):
+    source = np.random.default_rng(rows).normal(size=(rows, columns + 1)).astype(dtype)
+    target = np.full((columns, rows + 2), np.nan, dtype)
+    run_transpose(source, target.reshape(-1), rows + 2, rows, columns)
+    np.testing.assert_array_equal(target[:, :rows], source[:, :columns].T)
+    assert np.isnan(target[:, rows:]).all()  # beyond, nothing is written
+
+
+@KINDS
+@pytest.mark.parametrize("width", [1, 2, 4, 7])
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_a_row_in_groups_is_the_twins_to_rounding(dtype, width, missing):
+    rng = np.random.default_rng(width)
+    one = lanes_of(dtype)
+    group = width * one
+    a, b = rng.normal(size=(4, group)).astype(dtype), rng.normal(size=(4 * group, group)).astype(dtype)
+    a[:, group - missing :] = 0
+    got = rng.normal(size=group).astype(dtype)
+    wanted = got[None].copy()
+    run_grouped_row(a.reshape(-1), plain_pack(b, one, TILE_VECTORS), got, group - missing)
+    plain_product(a.reshape(1, -1), b, wanted)
+    np.testing.assert_allclose(got, wanted[0], rtol=0, atol=16 * group * np.finfo(dtype).eps)
 
 
 @KINDS

@@ -5,6 +5,7 @@ Numba compiles anew for an array that is read-only, strided, Fortran-ordered or 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,19 @@ def to_numpy(tree: Any) -> Any:
 def plain(array: Any, dtype: Any) -> np.ndarray:
     """A C-contiguous, aligned, writeable `ndarray` of a dtype; a copy only where the array is none of it."""
     return np.require(array, dtype, ["C", "A", "W", "E"])
+
+
+LINE_BYTES = 64
+"""Bytes of a cache line."""
+
+
+def aligned(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
+    """A new array of zeros that begins with a cache line: a vector across two lines takes twice as long."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) if isinstance(shape, tuple) else shape
+    room = np.zeros(size * dtype.itemsize + LINE_BYTES, np.uint8)
+    first = -room.ctypes.data % LINE_BYTES
+    return room[first : first + size * dtype.itemsize].view(dtype).reshape(shape)
 
 
 def common_dtype(params: dict[str, np.ndarray]) -> np.dtype:

@@ -19,6 +19,8 @@ import numba
 from numba import types
 from numba.core import config as untyped_config
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
 
 config: Any = untyped_config
 
@@ -29,7 +31,9 @@ VECTOR_BYTES = "RNNKIT_VECTOR_BYTES"
 # compiled once for each entry that calls it, and the linker may pick any of the copies: strictness makes all of
 # them give the same bits, compiled now or read from disk, and keeps NaN and infinity what they are.
 # With NumPy's error model a division by zero gives infinity, not a branch that keeps the loop scalar.
-OPTIONS: dict[str, Any] = {"fastmath": False, "error_model": "numpy"}
+# No kernel makes an array or outlives its arguments, so that arrays need no counting of their users (`_nrt`): each
+# view would cost two locked instructions, as many as a row of a small layer for every window.
+OPTIONS: dict[str, Any] = {"fastmath": False, "error_model": "numpy", "_nrt": False}
 
 # Without the wrappers through which Python and C would call; a seventh of the compile time goes with them.
 INTERNAL: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -47,14 +51,50 @@ def check_index(context: Any, builder: Any, indices: Any, lengths: Any, last: An
             context.call_conv.return_user_exc(builder, IndexError, ("a pointer leaves its array",))
 
 
+class PartLibrary(JITCodeLibrary):
+    """The code of a kernel, which is optimised and made machine code as a part of the entries that call it.
+
+    Numba would do both for every kernel by itself, too, which nobody calls: half of the time to compile an entry.
+    """
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        """None: there is no machine code."""
+        return 0
+
+    @property
+    def codegen(self) -> Any:
+        """Numba asks here for `set_env`, with the Python objects that a function uses: a kernel has none."""
+        return self
+
+    def set_env(self, env_name: str, env: Any) -> None:
+        """Nothing."""
+
+
+class PartCompiler(CompilerBase):
+    """Numba's usual compiler, which puts its code into a `PartLibrary`."""
+
+    def define_pipelines(self) -> list[Any]:
+        """Its passes."""
+        state: Any = self.state
+        state.library = PartLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        return [DefaultPassBuilder.define_nopython_pipeline(state)]
+
+
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function that other compiled functions call."""
-    return numba.njit(**OPTIONS, **INTERNAL)(function)
+    return numba.njit(pipeline_class=PartCompiler, **OPTIONS, **INTERNAL)(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile a function of a few numbers or vectors that always becomes part of its caller."""
-    return numba.njit(forceinline=True, **OPTIONS, **INTERNAL)(function)
+    return numba.njit(pipeline_class=PartCompiler, forceinline=True, **OPTIONS, **INTERNAL)(function)
 
 
 def entry(function: Callable[..., Any]) -> Any:

@@ -43,7 +43,7 @@ from rnnkit.model import (
     parameter_shapes,
     slot_names,
 )
-from rnnkit_numba.products import PANEL_VECTORS
+from rnnkit_numba.products import summing_scratch
 from rnnkit_numba.vectors import lanes_of
 
 KIND, INPUTS, OUTPUTS, ACTIVATION, READ, WIDTH, PARAMETERS, PACKED, BACK, GRADIENT, STATE = range(11)
@@ -81,8 +81,8 @@ class Layout:
     flops: int
 
     def scratch(self, lanes: int, dtype: Any) -> int:
-        """Numbers of scratch space for a block of so many lanes: rows of them, and one panel."""
-        return lanes * self.work + PANEL_VECTORS * lanes_of(dtype)
+        """Numbers of scratch space for a block of so many lanes: rows of them, and that of the products."""
+        return lanes * self.work + summing_scratch(int(self.table[:, [INPUTS, OUTPUTS]].max()), lanes_of(dtype))
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def layout(model: Chain, steps: int, dtype: Any) -> Layout:
     table = np.zeros((len(model.layers), COLUMNS), np.int64)
     parameters = packed = gradients = state = flops = 0
     read = model.inputs
-    tape = steps * read  # the inputs stand first
+    tape = padded(steps * read, vector)  # the inputs stand first; every array begins with a whole vector
     for row, layer in zip(table, model.layers, strict=True):
         taken = extent(layer, steps, vector)
         width = padded(layer.outputs, vector)

@@ -11,15 +11,17 @@ from __future__ import annotations
 import numpy as np
 
 from rnnkit_numba.compiled import entry, kernel
-from rnnkit_numba.layout import INPUTS, KIND, KIND_LSTM, OUTPUTS, PARAMETERS, STATE, WIDTH
+from rnnkit_numba.layout import INPUTS, KIND, KIND_LSTM, OUTPUT, OUTPUTS, PARAMETERS, STATE, WIDTH
 from rnnkit_numba.losses import add_loss
 from rnnkit_numba.packing import pack, share, unpack
+from rnnkit_numba.pointers import pointer
 from rnnkit_numba.rules import add_squares, clip_gradients, global_norm, step
 from rnnkit_numba.threads import meet
-from rnnkit_numba.views import clear_padding, copy, cube, fill, vector
+from rnnkit_numba.vectors import lanes as lanes_of_a_vector
+from rnnkit_numba.views import copy, fill, vector
 from rnnkit_numba.window import backward as window_backward
 from rnnkit_numba.window import forward as window_forward
-from rnnkit_numba.window import read_outputs, read_state, start
+from rnnkit_numba.window import read_state, start
 
 SAME, LEARNED, DRAWN = range(3)
 """Whether the initial state is the same throughout, stands among the parameters, or is drawn for each window."""
@@ -90,6 +92,17 @@ def read_states(table, tape, first, rows, used, next_origin_B, at_BW, write_BW, 
 
 
 @kernel
+def losses_of(table, tape, work, rows, loss, loss_setting, outputs, y_TBO, weight_TB, valid_TB, total):
+    """Share of some rows in the window's loss, by the predictions on the tape; the gradient goes to `work`."""
+    last, lanes = table.shape[0] - 1, weight_TB.shape[1]
+    width = table[last, WIDTH]
+    y, d_y = pointer(tape, table[last, OUTPUT] * lanes, rows * lanes * width), pointer(work, 0, rows * lanes * width)
+    return add_loss(
+        loss, loss_setting, y, d_y, width, outputs, y_TBO, weight_TB, valid_TB, total, lanes_of_a_vector(tape)
+    )  # fmt: skip
+
+
+@kernel
 def go_through(
     table,
     packed,
@@ -129,7 +142,7 @@ def go_through(
     Returns:
         The block's share of the window's loss.
     """
-    lanes, width = reset_TB.shape[1], table[table.shape[0] - 1, WIDTH]
+    lanes = reset_TB.shape[1]
     used = rows_in_use(reset_TB, valid_TB)
     head = min(detached, used)
     pieces = -(-(used - head) // piece_rows)
@@ -149,9 +162,9 @@ def go_through(
             table, tape, 0, head, used, next_origin_B, at_BW, write_BW, handed_on_BS, found_BWS, running_BS
         )  # fmt: skip
         if scored and weigh(weight_TB[:head])[1]:
-            y = cube(work, 0, head, lanes, width)
-            read_outputs(table, tape, valid, y, outputs)
-            value += add_loss(loss, loss_setting, y, outputs, y_TBO[:head], weight_TB[:head], total)
+            value += losses_of(
+                table, tape, work, head, loss, loss_setting, outputs, y_TBO[:head], weight_TB[:head], valid, total
+            )  # fmt: skip
     for p in range(pieces):
         first, last = head + p * piece_rows, min(head + (p + 1) * piece_rows, used)
         if pieces > 1:
@@ -172,10 +185,10 @@ def go_through(
         if p < pieces - 1:
             start(table, tape, x_TBI[first:last], heads_PBS[p], initial_BS, valid)
             window_forward(table, packed, tape, work, reset, valid)
-        y = cube(work, 0, last - first, lanes, width)
-        read_outputs(table, tape, valid, y, outputs)
-        value += add_loss(loss, loss_setting, y, outputs, y_TBO[first:last], weight_TB[first:last], total)
-        clear_padding(valid, y)
+        targets, weights = y_TBO[first:last], weight_TB[first:last]
+        value += losses_of(
+            table, tape, work, last - first, loss, loss_setting, outputs, targets, weights, valid, total
+        )  # fmt: skip
         window_backward(
             table, packed, tape, work, reset, valid, reweight_T[first:last], d_state_BS, d_initial_BS, d_packed, False
         )

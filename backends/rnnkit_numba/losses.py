@@ -1,7 +1,7 @@
-"""Losses by number: the value of a window's loss, and its gradient written over the predictions.
+"""Losses by number: the value of a window's loss, and its gradient.
 
-The equations stand in `rnnkit.model.losses`. Every row function returns the loss ℓ of one row, summed in
-float64, and writes a multiple of ∂ℓ/∂y over the row's predictions.
+The equations stand in `rnnkit.model.losses`. Every row function returns the loss of one row, summed in float64 over
+its outputs, and writes `share` times the gradient of that sum.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import numpy as np
 from rnnkit.errors import ModelError
 from rnnkit.model import MAE, MSE, BinaryCrossEntropy, CrossEntropy, Huber
 from rnnkit_numba.compiled import kernel
-from rnnkit_numba.views import fill
+from rnnkit_numba.pointers import forward
+from rnnkit_numba.vectors import like
+from rnnkit_numba.views import clear_vectors
 
 CODE_MSE, CODE_MAE, CODE_HUBER, CODE_CROSS_ENTROPY, CODE_BINARY = range(5)
 
@@ -53,109 +55,117 @@ def _(loss: BinaryCrossEntropy) -> tuple[int, float]:
 
 
 @kernel
-def add_loss(code, setting, y_TBO, outputs, target_TBO, weight_TB, total):
-    """What a block of lanes adds to a window's loss; `y` leaves as the gradient, zero where not scored.
+def add_loss(code, setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, total, one):
+    """What a block of lanes adds to a window's loss; its gradient is written, zero where nothing is scored.
 
     Args:
         code, setting: see `loss_code`.
-        y_TBO: the predictions, `outputs` of them in a row that may be wider.
+        y, d_y: pointers to the predictions and their gradient, rows of `width` of which the first `outputs` count.
         target_TBO: the targets; for cross-entropy `(T, B, 1)` labels.
+        valid_TB: elsewhere the prediction is 0, and has no gradient.
         total: sum of the weights of the whole window.
     """
-    steps, lanes = weight_TB.shape
+    steps, lanes_B = weight_TB.shape
+    parts = total if code == CODE_CROSS_ENTROPY else total * outputs
     value = 0.0
     for t in range(steps):
-        for b in range(lanes):
-            y, target = y_TBO[t, b, :outputs], target_TBO[t, b]
-            if not weight_TB[t, b] > 0:
-                fill(y, 0)
-                continue
-            share = np.float64(weight_TB[t, b]) / total
-            scale = y.dtype.type(share) if code == CODE_CROSS_ENTROPY else y.dtype.type(share / y.size)
-            if code == CODE_MSE:
-                value += share * mse(y, target, scale)
-            elif code == CODE_MAE:
-                value += share * mae(y, target, scale)
-            elif code == CODE_HUBER:
-                value += share * huber(y, target, scale, y.dtype.type(setting))
-            elif code == CODE_CROSS_ENTROPY:
-                value += share * cross_entropy(y, int(target[0]), scale)
-            else:
-                value += share * binary_cross_entropy(y, target, scale)
+        for b in range(lanes_B):
+            row = (t * lanes_B + b) * width
+            d, valid = forward(d_y, row), valid_TB[t, b]
+            clear_vectors(d, width, one)
+            if weight_TB[t, b] > 0:
+                share = weight_TB[t, b] / parts
+                here = forward(y, row) if valid else d
+                if code == CODE_MSE:
+                    value += share * mse(here, d, outputs, target_TBO, t, b, share)
+                elif code == CODE_MAE:
+                    value += share * mae(here, d, outputs, target_TBO, t, b, share)
+                elif code == CODE_HUBER:
+                    value += share * huber(here, d, outputs, target_TBO, t, b, share, setting)
+                elif code == CODE_CROSS_ENTROPY:
+                    value += share * cross_entropy(here, d, outputs, int(target_TBO[t, b, 0]), share)
+                else:
+                    value += share * binary_cross_entropy(here, d, outputs, target_TBO, t, b, share)
+                if not valid:
+                    clear_vectors(d, width, one)
     return value
 
 
 @kernel
-def mse(y, target, scale):
-    """Mean squared error of a row."""
+def mse(y, d, outputs, target_TBO, t, b, share):
+    """Squared errors of a row."""
+    scale = like(y[0], share)
     total = 0.0
-    for j in range(y.size):
-        error = y[j] - target[j]
+    for j in range(outputs):
+        error = y[j] - target_TBO[t, b, j]
         total += np.float64(error) * np.float64(error)
-        y[j] = scale * (error + error)
-    return total / y.size
+        d[j] = scale * (error + error)
+    return total
 
 
 @kernel
-def mae(y, target, scale):
-    """Mean absolute error of a row."""
+def mae(y, d, outputs, target_TBO, t, b, share):
+    """Absolute errors of a row."""
+    scale = like(y[0], share)
     total = 0.0
-    for j in range(y.size):
-        error = y[j] - target[j]
+    for j in range(outputs):
+        error = y[j] - target_TBO[t, b, j]
         total += abs(np.float64(error))
         if error > 0:
-            y[j] = scale
+            d[j] = scale
         elif error < 0:
-            y[j] = -scale
+            d[j] = -scale
         else:
-            y[j] = error  # 0, or NaN
-    return total / y.size
+            d[j] = error  # 0, or NaN
+    return total
 
 
 @kernel
-def huber(y, target, scale, delta):
-    """Huber's loss of a row."""
+def huber(y, d, outputs, target_TBO, t, b, share, setting):
+    """Huber's losses of a row."""
+    scale, delta = like(y[0], share), like(y[0], setting)
     total = 0.0
-    for j in range(y.size):
-        error = y[j] - target[j]
+    for j in range(outputs):
+        error = y[j] - target_TBO[t, b, j]
         size = np.float64(abs(error))
         near = np.float64(delta) if size > delta else size  # NaN stays
         total += near * (size - 0.5 * near)
         if error > delta:
-            y[j] = scale * delta
+            d[j] = scale * delta
         elif error < -delta:
-            y[j] = -scale * delta
+            d[j] = -scale * delta
         else:
-            y[j] = scale * error
-    return total / y.size
+            d[j] = scale * error
+    return total
 
 
 @kernel
-def cross_entropy(y, label, scale):
+def cross_entropy(y, d, outputs, label, share):
     """Cross-entropy of a label under softmax(y)."""
     top = y[0]
-    for j in range(y.size):
+    for j in range(outputs):
         top = max(top, y[j])
     chosen = y[label] - top
     total = 0.0
-    for j in range(y.size):
-        y[j] = math.exp(y[j] - top)
-        total += np.float64(y[j])
-    share = y.dtype.type(np.float64(scale) / total)
-    for j in range(y.size):
-        y[j] = share * y[j]
-    y[label] -= scale
+    for j in range(outputs):
+        d[j] = math.exp(y[j] - top)
+        total += np.float64(d[j])
+    factor = like(top, np.float64(like(top, share)) / total)
+    for j in range(outputs):
+        d[j] = factor * d[j]
+    d[label] -= like(top, share)
     return math.log(total) - np.float64(chosen)
 
 
 @kernel
-def binary_cross_entropy(y, target, scale):
-    """Cross-entropy of a row of targets in [0, 1] under σ(y)."""
+def binary_cross_entropy(y, d, outputs, target_TBO, t, b, share):
+    """Cross-entropies of a row of targets in [0, 1] under σ(y)."""
+    scale, one = like(y[0], share), like(y[0], 1.0)
     total = 0.0
-    for j in range(y.size):
-        one = y.dtype.type(1)
-        e = math.exp(-abs(y[j]))
-        positive = y[j] if y[j] >= 0 else y[j] - y[j]
-        total += np.float64(positive) - np.float64(y[j]) * np.float64(target[j]) + math.log1p(np.float64(e))
-        y[j] = scale * ((one if y[j] >= 0 else e) / (one + e) - target[j])
-    return total / y.size
+    for j in range(outputs):
+        y_j, target = y[j], target_TBO[t, b, j]
+        e = math.exp(-abs(y_j))
+        positive = y_j if y_j >= 0 else y_j - y_j
+        total += np.float64(positive) - np.float64(y_j) * np.float64(target) + math.log1p(np.float64(e))
+        d[j] = scale * ((one if y_j >= 0 else e) / (one + e) - target)
+    return total

@@ -32,9 +32,11 @@ from __future__ import annotations
 
 from rnnkit_numba.activations import sigmoid, tanh
 from rnnkit_numba.compiled import inlined, kernel
+from rnnkit_numba.pointers import forward as further
 from rnnkit_numba.pointers import pointer
-from rnnkit_numba.products import add_rows, add_transposed_product, product, row_product
+from rnnkit_numba.products import add_rows, add_transposed_product, grouped_row_product, product, row_product
 from rnnkit_numba.vectors import fma, lanes, like, load_at, store_at
+from rnnkit_numba.views import clear_vectors, copy_vectors
 
 GATES_IN_CACHE = 2**18
 """Numbers of gates whose inputs are multiplied ahead of the recurrence, so that they are still in the cache."""
@@ -67,11 +69,12 @@ def deactivate(gates, d_y, c_before, c, d_h, d_c, width, one):
         unit = like(i, 1.0)
         before = load_at(c_before, j)
         dh = load_at(d_y, j) + load_at(d_h, j)  # (6')
-        dc = fma(dh * o, unit - tanh_c * tanh_c, load_at(d_c, j))  # (5')
-        store_at(dc * g * (i * (unit - i)), gates, j)  # (4'), (3') d_a_i
-        store_at(dc * before * (f * (unit - f)), gates, width + j)  # (4'), (3') d_a_f
-        store_at(dc * i * (unit - g * g), gates, 2 * width + j)  # (4'), (3') d_a_g
-        store_at(dh * tanh_c * (o * (unit - o)), gates, 3 * width + j)  # (5'), (3') d_a_o
+        dc = fma(dh, o * (unit - tanh_c * tanh_c), load_at(d_c, j))  # (5')
+        # whatever waits neither for dh nor dc is multiplied first: rows wait for each other
+        store_at(dc * (g * (i * (unit - i))), gates, j)  # (4'), (3') d_a_i
+        store_at(dc * (before * (f * (unit - f))), gates, width + j)  # (4'), (3') d_a_f
+        store_at(dc * (i * (unit - g * g)), gates, 2 * width + j)  # (4'), (3') d_a_g
+        store_at(dh * (tanh_c * (o * (unit - o))), gates, 3 * width + j)  # (5'), (3') d_a_o
         store_at(dc * f, d_c, j)  # (4')
         store_at(unit - unit, d_h, j)
 
@@ -95,53 +98,40 @@ def forward(x_RN, inputs, weights, gates_TBG, h_TBH, c_TBH, initial_2BH, before_
     weight_hh = pointer(weights, inputs * gates, hidden * gates)
     bias = pointer(weights, (inputs + hidden) * gates, gates)
     before = pointer(before_BH, 0, state_row)
-    ahead = max(1, GATES_IN_CACHE // row)
+    h_initial, c_initial = pointer(initial_2BH, 0, state_row), pointer(initial_2BH, state_row, state_row)
+    ahead, ready = max(1, GATES_IN_CACHE // row), 0
     for t in range(steps):
         a = pointer(gates_TBG, t * row, row)
-        if t % ahead == 0:
-            rows = min(ahead, steps - t) * lanes_B
-            product(
-                pointer(x_RN, t * lanes_B * x_row, rows * x_row),
-                x_row,
-                weight_ih,
-                bias,
-                0,
-                a,
-                gates,
-                rows,
-                gates,
-                inputs,
-                one,
-            )  # (2)
+        if t == ready:
+            ready = min(t + ahead, steps)
+            rows = (ready - t) * lanes_B
+            x = pointer(x_RN, t * lanes_B * x_row, rows * x_row)
+            product(x, x_row, weight_ih, bias, 0, a, gates, rows, gates, inputs, one)  # (2)
+        h, c = pointer(h_TBH, t * state_row, 2 * state_row), pointer(c_TBH, t * state_row, 2 * state_row)
         anyone_cold = False
         for b in range(lanes_B):
             anyone_cold = anyone_cold or reset_TB[t, b]
-        h_before = pointer(h_TBH, t * state_row, state_row)
+        h_before = h
         if anyone_cold:
             for b in range(lanes_B):
-                for j in range(width):
-                    before_BH[b, j] = initial_2BH[0, b, j] if reset_TB[t, b] else h_TBH[t, b, j]  # (1)
+                h_b = further(h_initial, b * width) if reset_TB[t, b] else further(h, b * width)
+                copy_vectors(h_b, further(before, b * width), width, one)  # (1)
             h_before = before
         if lanes_B == 1:
             row_product(h_before, weight_hh, a, gates, hidden, one)  # (2)
         else:
             product(h_before, width, weight_hh, a, gates, a, gates, lanes_B, gates, hidden, one)  # (2)
         for b in range(lanes_B):
-            cold = reset_TB[t, b]
-            if not valid_TB[t, b]:
-                for j in range(width):
-                    h_TBH[t + 1, b, j] = initial_2BH[0, b, j] if cold else h_TBH[t, b, j]  # (6), (1)
-                    c_TBH[t + 1, b, j] = initial_2BH[1, b, j] if cold else c_TBH[t, b, j]  # (6), (1)
-                continue
-            c = t * state_row + b * width
-            activate(
-                pointer(gates_TBG, t * row + b * gates, gates),
-                pointer(initial_2BH, state_row + b * width, width) if cold else pointer(c_TBH, c, width),  # (1)
-                pointer(c_TBH, c + state_row, width),
-                pointer(h_TBH, c + state_row, width),
-                width,
-                one,
-            )  # (3), (4), (5), (6)
+            now, new, cold = b * width, state_row + b * width, reset_TB[t, b]
+            c_now = further(c_initial, now) if cold else further(c, now)  # (1)
+            if valid_TB[t, b]:
+                activate(
+                    further(a, b * gates), c_now, further(c, new), further(h, new), width, one
+                )  # (3), (4), (5), (6)  # fmt: skip
+            else:
+                h_now = further(h_initial, now) if cold else further(h, now)  # (1)
+                copy_vectors(h_now, further(h, new), width, one)  # (6)
+                copy_vectors(c_now, further(c, new), width, one)  # (6)
 
 
 @kernel
@@ -184,43 +174,37 @@ def backward(
     width, row, one = gates // 4, lanes_B * gates, lanes(gates_TBG)
     state_row = lanes_B * width
     weight_hh = pointer(weights, 0, gates * width)
-    d_h = pointer(d_h_BH, 0, state_row)
+    d_h, d_c = pointer(d_h_BH, 0, state_row), pointer(d_c_BH, 0, state_row)
+    h_initial, c_initial = pointer(initial_2BH, 0, state_row), pointer(initial_2BH, state_row, state_row)
     for t in range(steps - 1, -1, -1):
+        d_a, d_y = pointer(gates_TBG, t * row, row), pointer(d_y_TBH, t * state_row, state_row)
+        h, c = pointer(h_TBH, t * state_row, state_row), pointer(c_TBH, t * state_row, 2 * state_row)
         for b in range(lanes_B):
-            if not valid_TB[t, b]:
-                for j in range(gates):
-                    gates_TBG[t, b, j] = 0  # (6') d_h and d_c pass unchanged
-                continue
-            c = t * state_row + b * width
-            deactivate(
-                pointer(gates_TBG, t * row + b * gates, gates),
-                pointer(d_y_TBH, c, width),
-                pointer(initial_2BH, state_row + b * width, width) if reset_TB[t, b] else pointer(c_TBH, c, width),
-                pointer(c_TBH, c + state_row, width),
-                pointer(d_h_BH, b * width, width),
-                pointer(d_c_BH, b * width, width),
-                width,
-                one,
-            )  # (6'), (5'), (4'), (3')
-        d_a_t = pointer(gates_TBG, t * row, row)
+            now = b * width
+            if valid_TB[t, b]:
+                c_now = further(c_initial, now) if reset_TB[t, b] else further(c, now)  # (1)
+                deactivate(
+                    further(d_a, b * gates), further(d_y, now), c_now, further(c, state_row + now),
+                    further(d_h, now), further(d_c, now), width, one,
+                )  # (6'), (5'), (4'), (3')  # fmt: skip
+            else:
+                clear_vectors(further(d_a, b * gates), gates, one)  # (6') d_h and d_c pass unchanged
         if lanes_B == 1:
-            row_product(d_a_t, weight_hh, d_h, width, gates, one)  # (2')
+            grouped_row_product(d_a, weight_hh, d_h, width, width, hidden, one)  # (2')
         else:
-            product(d_a_t, gates, weight_hh, d_h, width, d_h, width, lanes_B, width, gates, one)  # (2')
+            product(d_a, gates, weight_hh, d_h, width, d_h, width, lanes_B, width, gates, one)  # (2')
         for b in range(lanes_B):
             if reset_TB[t, b]:
                 for j in range(hidden):
-                    d_initial_BS[b, first_state + j] += d_h_BH[b, j]  # (1')
-                    d_initial_BS[b, first_state + hidden + j] += d_c_BH[b, j]  # (1')
-                for j in range(width):
-                    d_h_BH[b, j] = 0  # (1')
-                    d_c_BH[b, j] = 0  # (1')
-                    h_TBH[t, b, j] = initial_2BH[0, b, j]  # (1) h becomes h⁻
+                    d_initial_BS[b, first_state + j] += d_h[b * width + j]  # (1')
+                    d_initial_BS[b, first_state + hidden + j] += d_c[b * width + j]  # (1')
+                clear_vectors(further(d_h, b * width), width, one)  # (1')
+                clear_vectors(further(d_c, b * width), width, one)  # (1')
+                copy_vectors(further(h_initial, b * width), further(h, b * width), width, one)  # (1) h becomes h⁻
         if reweight_T[t] != 1:
-            for b in range(lanes_B):
-                for j in range(width):
-                    d_h_BH[b, j] *= reweight_T[t]  # (1')
-                    d_c_BH[b, j] *= reweight_T[t]  # (1')
+            for j in range(state_row):
+                d_h[j] *= reweight_T[t]  # (1')
+                d_c[j] *= reweight_T[t]  # (1')
     rows = steps * lanes_B
     d_a, x = pointer(gates_TBG, 0, rows * gates), pointer(x_RN, 0, rows * x_RN.shape[1])
     scratch, h = pointer(panel, 0, panel.size), pointer(h_TBH, 0, rows * width)

@@ -21,9 +21,11 @@ from rnnkit_numba.layout import (
     PARAMETERS,
     WIDTH,
 )
+from rnnkit_numba.pointers import forward as further
 from rnnkit_numba.pointers import pointer
 from rnnkit_numba.products import panel_width
-from rnnkit_numba.vectors import lanes, load_at, store_at
+from rnnkit_numba.transposition import transpose
+from rnnkit_numba.vectors import lanes, load_at, load_first, store_at
 
 
 @kernel
@@ -39,23 +41,24 @@ def pack_weight(weight, rows, inner, groups, forward, back, one, part, parts):
     padded = -(-units // one) * one
     columns, back_columns = groups * padded, -(-inner // one) * one
     back_rows = columns if groups > 1 else units  # an LSTM's d_a has its padding, a dense layer's is left out
-    first, last = share(rows, part, parts)
-    for r in range(first, last):
-        column = r // units * padded + r % units
-        n = 0
-        while column >= n + panel_width(columns - n, one):
-            n += panel_width(columns - n, one)
-        width = panel_width(columns - n, one)
-        start = n * inner + column - n
-        for k in range(inner):
-            forward[start + k * width] = weight[r * inner + k]
+    first, last = share(columns // one, part, parts)
+    panel, width = 0, panel_width(columns, one)
+    for column in range(first * one, last * one, one):
+        while column >= panel + width:
+            panel += width
+            width = panel_width(columns - panel, one)
+        unit = column % padded
+        here, r = min(one, units - unit), column // padded * units + unit
+        start = further(forward, panel * inner + column - panel)
+        transpose(further(weight, r * inner), inner, start, width, here, inner, one)
         n = 0
         while n < inner:
-            width = panel_width(back_columns - n, one)
-            start = n * back_rows + column * width
-            for j in range(min(width, inner - n)):
-                back[start + j] = weight[r * inner + n + j]
-            n += width
+            back_width = panel_width(back_columns - n, one)
+            for row in range(here):
+                start = n * back_rows + (column + row) * back_width
+                for j in range(0, back_width, one):
+                    store_at(load_first(weight, (r + row) * inner + n + j, inner - n - j), back, start + j)
+            n += back_width
 
 
 @kernel
@@ -107,9 +110,7 @@ def unpack_weight(d_packs, d, rows, inner, groups, grad, one, part, parts):
     for n in range(first * one, last * one, one):  # a vector's columns share their cache lines
         unit = n % padded
         here, r = min(one, units - unit), n // padded * units + unit
-        for k in range(inner):
-            for j in range(here):
-                grad[(r + j) * inner + k] = total[k * columns + n + j]
+        transpose(further(total, n), columns, further(grad, r * inner), inner, inner, here, one)
 
 
 @kernel

@@ -13,80 +13,59 @@ from __future__ import annotations
 from rnnkit_numba.compiled import kernel
 from rnnkit_numba.pointers import forward
 from rnnkit_numba.tiles import TILE_ROWS, TILE_VECTORS, make_tile
-from rnnkit_numba.vectors import load_at, store_at
+from rnnkit_numba.vectors import load_at, load_first, store_at
 
 INNER = 128
 """Values of k that one tile runs through before the next: a full panel of these fits the first-level cache."""
 
-SUMMED = 256
+SUMMED = 128
 """Rows that a gradient of weights is summed over before the sum goes back to memory."""
 
+FAR = 32
+"""Vectors between the rows of a matrix from which on they compete for the same places in the first-level cache."""
+
+
 PANEL_VECTORS = 4 * SUMMED
-"""Vectors of scratch space that `add_transposed_product` takes."""
+"""Vectors of scratch space that `add_transposed_product` takes, but for a copy of a."""
+
+
+def summing_scratch(columns: int, vector: int) -> int:
+    """Numbers of scratch space for `add_transposed_product`, where a has so many columns."""
+    return PANEL_VECTORS * vector + SUMMED * columns + vector
+
+
+@kernel
+def tile_height(rows):
+    """Rows of the tile that begins so many rows."""
+    if rows >= TILE_ROWS and rows != 8:  # two tiles of four are faster than six and two
+        return TILE_ROWS
+    return 4 if rows >= 4 else 2 if rows >= 2 else 1
 
 
 def make_strip(vectors):
-    """The function that computes all rows of a strip of columns, as many of them at a time as a tile takes."""
+    """The function that computes all rows of a strip of columns, as many of them at a time as a tile takes.
+
+    Where `a_k` is 0, a stands tile by tile, and in each tile k by k; `a_row` is then the number of k.
+    """
     six, four, two, one = (make_tile(rows, vectors) for rows in (TILE_ROWS, 4, 2, 1))
 
     @kernel
     def strip(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner):
         m = 0
-        while rows - m >= TILE_ROWS and rows - m != 8:  # two tiles of four are faster than six and two
-            six(
-                forward(a, m * a_row),
-                a_row,
-                a_k,
-                b,
-                b_k,
-                forward(c0, m * c0_row),
-                c0_row,
-                forward(c, m * c_row),
-                c_row,
-                inner,
-            )
-            m += TILE_ROWS
-        while rows - m >= 4:
-            four(
-                forward(a, m * a_row),
-                a_row,
-                a_k,
-                b,
-                b_k,
-                forward(c0, m * c0_row),
-                c0_row,
-                forward(c, m * c_row),
-                c_row,
-                inner,
-            )
-            m += 4
-        if rows - m >= 2:
-            two(
-                forward(a, m * a_row),
-                a_row,
-                a_k,
-                b,
-                b_k,
-                forward(c0, m * c0_row),
-                c0_row,
-                forward(c, m * c_row),
-                c_row,
-                inner,
-            )
-            m += 2
-        if rows - m >= 1:
-            one(
-                forward(a, m * a_row),
-                a_row,
-                a_k,
-                b,
-                b_k,
-                forward(c0, m * c0_row),
-                c0_row,
-                forward(c, m * c_row),
-                c_row,
-                inner,
-            )
+        while rows - m > 0:
+            height = tile_height(rows - m)
+            a_m, c0_m, c_m = forward(a, m * a_row), forward(c0, m * c0_row), forward(c, m * c_row)
+            # a tile of its own, k after k, or a part of a matrix
+            row, k = (1, height) if a_k == 0 else (a_row, a_k)
+            if height == TILE_ROWS:
+                six(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, 0)
+            elif height == 4:
+                four(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, 0)
+            elif height == 2:
+                two(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, 0)
+            else:
+                one(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, 0)
+            m += height
 
     return strip
 
@@ -139,11 +118,41 @@ def row_product(a, packed, c, columns, inner, one):
         width = panel_width(columns - n, one)
         b, c_n = forward(packed, n * inner), forward(c, n)
         if TILE_VECTORS == 4 and width == 4 * one:
-            row_4(a, 0, 1, b, width, c_n, 0, c_n, 0, inner)
-        elif width == 2 * one:
-            row_2(a, 0, 1, b, width, c_n, 0, c_n, 0, inner)
+            half = inner // 2
+            row_4(a, 0, 1, b, width, c_n, 0, c_n, 0, half, half)
+            if inner % 2 > 0:
+                strip_4(forward(a, inner - 1), 0, 1, forward(b, (inner - 1) * width), width, c_n, 0, c_n, 0, 1, 1)
         else:
-            row_1(a, 0, 1, b, width, c_n, 0, c_n, 0, inner)
+            quarter = inner // 4
+            rest = inner % 4
+            a_rest, b_rest = forward(a, inner - rest), forward(b, (inner - rest) * width)
+            if width == 2 * one:
+                row_2(a, 0, 1, b, width, c_n, 0, c_n, 0, quarter, quarter)
+            else:
+                row_1(a, 0, 1, b, width, c_n, 0, c_n, 0, quarter, quarter)
+            if rest > 0:
+                strip(width, one, a_rest, 0, 1, b_rest, width, c_n, 0, c_n, 0, 1, rest)
+        n += width
+
+
+@kernel
+def grouped_row_product(a, packed, c, columns, group, used, one):
+    """`c[n] += Σ_k a[k] b[k, n]`, where k runs through four groups and all of a but the first `used` of each is zero.
+
+    `group` is the number of k in a group: the gates of an LSTM with their padding.
+    """
+    n = 0
+    while n < columns:
+        width = panel_width(columns - n, one)
+        b, c_n = forward(packed, n * 4 * group), forward(c, n)
+        if TILE_VECTORS == 4 and width == 4 * one:
+            for half in range(2):
+                k = half * 2 * group
+                row_4(forward(a, k), 0, 1, forward(b, k * width), width, c_n, 0, c_n, 0, used, group)
+        elif width == 2 * one:
+            row_2(a, 0, 1, b, width, c_n, 0, c_n, 0, used, group)
+        else:
+            row_1(a, 0, 1, b, width, c_n, 0, c_n, 0, used, group)
         n += width
 
 
@@ -151,22 +160,33 @@ def row_product(a, packed, c, columns, inner, one):
 def add_transposed_product(a, a_row, b, b_row, c, c_row, rows, outer, columns, one, panel):
     """`c[m, n] += Σ_r a[r, m] b[r, n]`: the gradient of a weight, r counting rows and lanes.
 
-    `panel` is scratch for SUMMED rows of the widest panel, four vectors each.
+    `panel` is scratch space, see `summing_scratch`.
     """
+    a_tiles = forward(panel, 4 * one * SUMMED)
+    copied = outer >= 2 * TILE_ROWS and b_row > 4 * one  # uses enough to be worth a copy
+    tiled = copied and a_row >= FAR * one
     for r in range(0, rows, SUMMED):
         here = min(SUMMED, rows - r)
         a_r, b_r = forward(a, r * a_row), forward(b, r * b_row)
+        m = 0
+        while tiled and m < outer:
+            height = tile_height(outer - m)
+            for k in range(here):  # the numbers in excess are written over by the next k
+                store_at(load_first(a_r, k * a_row + m, height), a_tiles, m * here + k * height)
+            m += height
         n = 0
         while n < columns:
             width = panel_width(columns - n, one)
-            c_n = forward(c, n)
-            if outer < 2 * TILE_ROWS or b_row == width:  # too few uses to be worth a copy
-                strip(width, one, a_r, 1, a_row, forward(b_r, n), b_row, c_n, c_row, c_n, c_row, outer, here)
-            else:
+            b_n, b_k, c_n = forward(b_r, n), b_row, forward(c, n)
+            if copied:
                 for k in range(here):
                     for j in range(0, width, one):
-                        store_at(load_at(b_r, k * b_row + n + j), panel, k * width + j)
-                strip(width, one, a_r, 1, a_row, panel, width, c_n, c_row, c_n, c_row, outer, here)
+                        store_at(load_at(b_n, k * b_row + j), panel, k * width + j)
+                b_n, b_k = panel, width
+            if tiled:
+                strip(width, one, a_tiles, here, 0, b_n, b_k, c_n, c_row, c_n, c_row, outer, here)
+            else:
+                strip(width, one, a_r, 1, a_row, b_n, b_k, c_n, c_row, c_n, c_row, outer, here)
             n += width
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from rnnkit.backend import Gradients, check_arguments
 from rnnkit.errors import ModelError
 from rnnkit.model import Chain, Learned, Rule, RuleState, State, initial_state, parameter_shapes, slot_names
-from rnnkit_numba.arrays import common_dtype, plain
+from rnnkit_numba.arrays import aligned, common_dtype, plain
 from rnnkit_numba.compiled import entry
 from rnnkit_numba.layout import (
     BLOCK_LANES,
@@ -67,13 +67,13 @@ def forward(
     plan = layout(model, steps, dtype)
     flat_state = flatten_state(model, state, lanes, dtype)
     y = np.empty((steps, lanes, model.outputs), dtype)
-    tape = np.empty(lanes * plan.tape, dtype)
+    tape = aligned(lanes * plan.tape, dtype)
     run_forward(
         plan.table,
         flatten(parameter_shapes(model), params, dtype),
-        np.zeros(plan.packed, dtype),
+        aligned(plan.packed, dtype),
         tape,
-        np.empty(plan.scratch(min(lanes, BLOCK_LANES), dtype), dtype),
+        aligned(plan.scratch(min(lanes, BLOCK_LANES), dtype), dtype),
         plain(x, dtype),
         reset,
         valid,
@@ -105,9 +105,9 @@ def outputs(
     run_outputs(
         plan.table,
         flatten(parameter_shapes(model), params, dtype),
-        np.zeros(plan.packed, dtype),
-        np.empty(here * plan.tape, dtype),
-        np.empty(plan.scratch(here, dtype), dtype),
+        aligned(plan.packed, dtype),
+        aligned(here * plan.tape, dtype),
+        aligned(plan.scratch(here, dtype), dtype),
         plain(x, dtype),
         plain(reset, np.bool_),
         plain(valid, np.bool_),
@@ -147,12 +147,14 @@ def backward(
         d_flat = flatten_state(model, d_state, lanes, dtype)
     grad = np.empty(plan.parameters, dtype)
     d_x = np.empty((steps, lanes, model.inputs), dtype)
+    values = aligned(tape.values.size, dtype)
+    values[:] = tape.values  # the kernel uses its tape up
     run_backward(
         plan.table,
         flatten(parameter_shapes(model), params, dtype),
-        np.zeros(plan.packed, dtype),
-        tape.values.copy(),  # the kernel uses its tape up
-        np.empty(plan.scratch(min(lanes, BLOCK_LANES), dtype), dtype),
+        aligned(plan.packed, dtype),
+        values,
+        aligned(plan.scratch(min(lanes, BLOCK_LANES), dtype), dtype),
         tape.reset,
         tape.valid,
         np.ones(steps, dtype),
@@ -160,7 +162,7 @@ def backward(
         d_flat,
         np.zeros_like(d_flat),
         isinstance(model.initial, Learned),
-        np.empty((-(-lanes // BLOCK_LANES), plan.gradients), dtype),
+        aligned((-(-lanes // BLOCK_LANES), plan.gradients), dtype),
         grad,
         d_x,
         BLOCK_LANES,

@@ -9,7 +9,9 @@ import numpy as np
 
 from rnnkit.errors import ModelError
 from rnnkit.model import CLIP_EPSILON, SGD, Adam, AdamW, Clip, ClipNorm, ClipValue, RMSProp
-from rnnkit_numba.compiled import kernel
+from rnnkit_numba.compiled import inlined, kernel
+from rnnkit_numba.pointers import pointer
+from rnnkit_numba.vectors import fma, lanes, like, load_at, load_first, root, store_at, total, where_less, widen
 
 CODE_SGD, CODE_ADAM, CODE_ADAMW, CODE_RMSPROP = range(4)
 NO_CLIP, CLIP_NORM, CLIP_VALUE = range(3)
@@ -63,115 +65,158 @@ NORM_NUMBERS = 4096
 @kernel
 def add_squares(grad, squares, part, parts):
     """Write the sum of squares of every NORM_NUMBERS gradients, in float64, for one part of them."""
+    one = lanes(grad)
     for piece in range(part, squares.size, parts):
         first = piece * NORM_NUMBERS
         last = min(first + NORM_NUMBERS, grad.size)
-        s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0  # four sums, as one would wait for each addition
-        for j in range(first, last - 3, 4):
-            s0 += np.float64(grad[j]) * np.float64(grad[j])
-            s1 += np.float64(grad[j + 1]) * np.float64(grad[j + 1])
-            s2 += np.float64(grad[j + 2]) * np.float64(grad[j + 2])
-            s3 += np.float64(grad[j + 3]) * np.float64(grad[j + 3])
-        for j in range(last - (last - first) % 4, last):
-            s0 += np.float64(grad[j]) * np.float64(grad[j])
-        squares[piece] = (s0 + s1) + (s2 + s3)
+        size, g = last - first, pointer(grad, first, last - first)
+        low, high = widen(load_first(g, 0, 0))  # zeros
+        for j in range(0, size, one):
+            left, right = widen(load_first(g, j, size - j))
+            low, high = fma(left, left, low), fma(right, right, high)
+        squares[piece] = total(low + high)
 
 
 @kernel
 def global_norm(squares):
     """2-norm of all gradients."""
-    total = 0.0
+    square = 0.0
     for piece in range(squares.size):
-        total += squares[piece]
-    return math.sqrt(total)
+        square += squares[piece]
+    return math.sqrt(square)
 
 
 @kernel
 def clip_gradients(code, maximum, norm, grad, first, last):
     """Clip numbers `first` to `last - 1` in place."""
+    one, g = lanes(grad), pointer(grad, first, last - first)
+    size = last - first
     if code == CLIP_NORM:
-        factor = grad.dtype.type(min(1.0, maximum / (norm + CLIP_EPSILON)))
-        for j in range(first, last):
-            grad[j] *= factor
+        factor = min(1.0, maximum / (norm + CLIP_EPSILON))
+        for j in range(0, size - one + 1, one):
+            g_j = load_at(g, j)
+            store_at(g_j * like(g_j, factor), g, j)
+        for j in range(size - size % one, size):
+            g[j] = g[j] * like(g[j], factor)
     elif code == CLIP_VALUE:
-        bound = grad.dtype.type(maximum)
-        for j in range(first, last):
-            grad[j] = bound if grad[j] > bound else (-bound if grad[j] < -bound else grad[j])
+        for j in range(0, size - one + 1, one):
+            store_at(within(load_at(g, j), maximum), g, j)
+        for j in range(size - size % one, size):
+            g[j] = within(g[j], maximum)
+
+
+@inlined
+def within(g, maximum):
+    """g between -maximum and maximum; NaN stays."""
+    top = like(g, maximum)
+    bottom = like(g, -maximum)
+    g = where_less(top, g, top, g)
+    return where_less(g, bottom, bottom, g)
 
 
 @kernel
 def step(code, settings, learning_rate, count, params, grad, slots, first, last):
     """Make update number `count`, from 1, of parameters `first` to `last - 1`.
 
-    `params` and `slots` (a row for each moment) change in place.
+    `params` and `slots` (a row for each moment) change in place. Every rule is written once, for a number or a
+    vector of them: whole vectors first, then what is left, so that a parameter's bits do not depend on its place.
     """
+    one, size = lanes(params), last - first
+    p, g = pointer(params, first, size), pointer(grad, first, size)
+    whole = size - size % one
     if code == CODE_SGD:
-        sgd(settings, learning_rate, params, grad, slots, first, last)
+        plain = settings[0] == 0
+        b = p if plain else pointer(slots, first, size)
+        for j in range(0, whole, one):
+            new, b_j = sgd(settings, learning_rate, load_at(p, j), load_at(g, j), load_at(b, j))
+            if not plain:
+                store_at(b_j, b, j)
+            store_at(new, p, j)
+        for j in range(whole, size):
+            new, b_j = sgd(settings, learning_rate, p[j], g[j], b[j])
+            if not plain:
+                b[j] = b_j
+            p[j] = new
     elif code == CODE_RMSPROP:
-        rmsprop(settings, learning_rate, params, grad, slots, first, last)
+        centered, moving = settings[3] != 0, settings[2] != 0
+        row = slots.shape[1]
+        s = pointer(slots, first, size)
+        a = pointer(slots, row * (1 if centered else 0) + first, size)
+        b = pointer(slots, row * (slots.shape[0] - 1) + first, size)
+        for j in range(0, whole, one):
+            new, s_j, a_j, b_j = rmsprop(
+                settings, learning_rate, load_at(p, j), load_at(g, j), load_at(s, j), load_at(a, j), load_at(b, j)
+            )
+            store_at(s_j, s, j)
+            if centered:
+                store_at(a_j, a, j)
+            if moving:
+                store_at(b_j, b, j)
+            store_at(new, p, j)
+        for j in range(whole, size):
+            new, s_j, a_j, b_j = rmsprop(settings, learning_rate, p[j], g[j], s[j], a[j], b[j])
+            s[j] = s_j
+            if centered:
+                a[j] = a_j
+            if moving:
+                b[j] = b_j
+            p[j] = new
     else:
-        adam(code == CODE_ADAMW, settings, learning_rate, count, params, grad, slots, first, last)
+        m, v = pointer(slots, first, size), pointer(slots, slots.shape[1] + first, size)
+        decoupled = code == CODE_ADAMW
+        scale = learning_rate / (1 - settings[0] ** count)
+        grown = math.sqrt(1 - settings[1] ** count)
+        for j in range(0, whole, one):
+            new, m_j, v_j = adam(
+                decoupled,
+                settings,
+                learning_rate,
+                scale,
+                grown,
+                load_at(p, j),
+                load_at(g, j),
+                load_at(m, j),
+                load_at(v, j),
+            )
+            store_at(m_j, m, j)
+            store_at(v_j, v, j)
+            store_at(new, p, j)
+        for j in range(whole, size):
+            p[j], m[j], v[j] = adam(decoupled, settings, learning_rate, scale, grown, p[j], g[j], m[j], v[j])
 
 
-@kernel
-def sgd(settings, learning_rate, params, grad, slots, first, last):
-    """SGD; slots: b where there is momentum."""
-    real = params.dtype.type
-    rate, momentum, decay = real(learning_rate), real(settings[0]), real(settings[2])
+@inlined
+def sgd(settings, learning_rate, p, g, b):
+    """SGD: the parameter, and b, which only momentum keeps."""
+    rate, momentum = like(p, learning_rate), like(p, settings[0])
+    g = g + like(p, settings[2]) * p
     if settings[0] == 0:
-        for j in range(first, last):
-            params[j] -= rate * (grad[j] + decay * params[j])
-        return
-    nesterov = settings[1] != 0
-    b = slots[0]
-    for j in range(first, last):
-        g = grad[j] + decay * params[j]
-        b[j] = momentum * b[j] + g
-        params[j] -= rate * (g + momentum * b[j] if nesterov else b[j])
+        return p - rate * g, g
+    b = momentum * b + g
+    return p - rate * (g + momentum * b if settings[1] != 0 else b), b
 
 
-@kernel
-def adam(decoupled, settings, learning_rate, count, params, grad, slots, first, last):
-    """Adam, or AdamW where the weight decay is decoupled; slots: m, v."""
-    real = params.dtype.type
-    beta1, beta2, epsilon = real(settings[0]), real(settings[1]), real(settings[2])
-    fresh1, fresh2 = real(1 - settings[0]), real(1 - settings[1])
-    coupled = real(0.0 if decoupled else settings[3])
-    shrink = real(learning_rate * settings[3] if decoupled else 0.0)
-    scale = real(learning_rate / (1 - settings[0] ** count))
-    root = real(math.sqrt(1 - settings[1] ** count))
-    m, v = slots[0], slots[1]
-    for j in range(first, last):
-        g = grad[j] + coupled * params[j]
-        p = params[j] - shrink * params[j]
-        m[j] = beta1 * m[j] + fresh1 * g
-        v[j] = beta2 * v[j] + fresh2 * (g * g)
-        params[j] = p - scale * m[j] / (math.sqrt(v[j]) / root + epsilon)
+@inlined
+def adam(decoupled, settings, learning_rate, scale, grown, p, g, m, v):
+    """Adam, or AdamW where the weight decay is decoupled: the parameter, m and v."""
+    g = g + like(p, 0.0 if decoupled else settings[3]) * p
+    m = like(p, settings[0]) * m + like(p, 1 - settings[0]) * g
+    v = like(p, settings[1]) * v + like(p, 1 - settings[1]) * (g * g)
+    p = p - like(p, learning_rate * settings[3] if decoupled else 0.0) * p
+    return p - like(p, scale) * m / (root(v) / like(p, grown) + like(p, settings[2])), m, v
 
 
-@kernel
-def rmsprop(settings, learning_rate, params, grad, slots, first, last):
-    """RMSProp; slots: s, then a where centered, then b where there is momentum."""
-    real = params.dtype.type
-    rate, alpha, fresh, epsilon = (
-        real(learning_rate),
-        real(settings[0]),
-        real(1 - settings[0]),
-        real(settings[1]),
-    )
-    momentum, decay = real(settings[2]), real(settings[4])
-    centered, moving = settings[3] != 0, settings[2] != 0
-    s = slots[0]
-    a = slots[1 if centered else 0]
-    b = slots[slots.shape[0] - 1]
-    for j in range(first, last):
-        g = grad[j] + decay * params[j]
-        s[j] = alpha * s[j] + fresh * (g * g)
-        mean_square = s[j]
-        if centered:
-            a[j] = alpha * a[j] + fresh * g
-            mean_square -= a[j] * a[j]
-        move = g / (math.sqrt(mean_square) + epsilon)
-        if moving:
-            b[j] = move = momentum * b[j] + move
-        params[j] -= rate * move
+@inlined
+def rmsprop(settings, learning_rate, p, g, s, a, b):
+    """RMSProp: the parameter, s, a where centered, b where there is momentum."""
+    g = g + like(p, settings[4]) * p
+    s = like(p, settings[0]) * s + like(p, 1 - settings[0]) * (g * g)
+    mean_square = s
+    if settings[3] != 0:
+        a = like(p, settings[0]) * a + like(p, 1 - settings[0]) * g
+        mean_square = s - a * a
+    move = g / (root(mean_square) + like(p, settings[1]))
+    if settings[2] != 0:
+        b = like(p, settings[2]) * b + move
+        move = b
+    return p - like(p, learning_rate) * move, s, a, b

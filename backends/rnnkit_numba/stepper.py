@@ -13,10 +13,11 @@ import numpy as np
 
 from rnnkit.backend import check_parameters
 from rnnkit.model import Chain, State, parameter_shapes
-from rnnkit_numba.arrays import common_dtype
+from rnnkit_numba.arrays import aligned, common_dtype
 from rnnkit_numba.compiled import entry
-from rnnkit_numba.layout import flatten, flatten_state, layout, unflatten_state
+from rnnkit_numba.layout import flatten, flatten_state, layout, padded, unflatten_state
 from rnnkit_numba.packing import pack
+from rnnkit_numba.vectors import lanes_of
 from rnnkit_numba.views import cube, matrix, vector
 from rnnkit_numba.window import forward as window_forward
 from rnnkit_numba.window import read_outputs, read_state, start
@@ -44,7 +45,7 @@ class Stepper:
         dtype = common_dtype(dict(params))
         plan = layout(model, 1, dtype)
         sizes = (
-            plan.parameters,
+            padded(plan.parameters, lanes_of(dtype)),  # so that all that follows begins with a whole vector
             plan.packed,
             lanes * plan.tape,
             plan.scratch(lanes, dtype),
@@ -52,9 +53,9 @@ class Stepper:
             lanes * model.inputs,
             lanes * model.outputs,
         )
-        buffer = np.zeros(sum(sizes), dtype)
+        buffer = aligned(sum(sizes), dtype)
         parts = np.split(buffer, np.cumsum(sizes)[:-1])
-        parts[0][:] = flatten(parameter_shapes(model), params, dtype)
+        parts[0][: plan.parameters] = flatten(parameter_shapes(model), params, dtype)
         masks = np.zeros((2, 1, lanes), np.bool_)
         masks[1] = True
         self._model, self._lanes = model, lanes
@@ -75,7 +76,7 @@ class Stepper:
 
     def step(self, x: Any) -> np.ndarray:
         """Read `(B, I)` of any float dtype, return `(B, O)`, a new array."""
-        self._x[:] = x
+        self._x[...] = x
         run_step(*self._arguments, False)
         return self._y.copy()
 

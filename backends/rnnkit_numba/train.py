@@ -23,7 +23,7 @@ from rnnkit.model import (
     slot_names,
 )
 from rnnkit.schedule.batch import Slots
-from rnnkit_numba.arrays import common_dtype, plain
+from rnnkit_numba.arrays import aligned, common_dtype, plain
 from rnnkit_numba.layout import (
     BLOCK_LANES,
     Layout,
@@ -129,12 +129,12 @@ def train_on(
         flat,
         np.empty_like(flat),
         slots,
-        np.zeros(plan.packed, dtype),
-        np.empty((blocks, plan.gradients), dtype),
+        aligned(plan.packed, dtype),
+        aligned((blocks, plan.gradients), dtype),
         np.empty(blocks),
         np.empty(-(-plan.parameters // NORM_NUMBERS)),
-        np.empty((team, min(lanes, BLOCK_LANES) * plan.tape), dtype),
-        np.empty((team, plan.scratch(min(lanes, BLOCK_LANES), dtype)), dtype),
+        aligned((team, min(lanes, BLOCK_LANES) * plan.tape), dtype),
+        aligned((team, plan.scratch(min(lanes, BLOCK_LANES), dtype)), dtype),
         states,
         np.empty((lanes, recordings.at.shape[2], plan.state), dtype),
         np.empty((team, -(-steps // piece_rows), min(lanes, BLOCK_LANES), plan.state), dtype),

@@ -188,6 +188,17 @@ fma: Any = _fma
 
 
 @intrinsic
+def _root(typingctx: Any, a: Any) -> Any:
+    if not is_real(a):
+        return None
+    return a(a), lambda context, builder, sig, arguments: call_llvm(builder, "sqrt", arguments)
+
+
+root: Any = _root
+"""`root(a)`: the square root, correctly rounded."""
+
+
+@intrinsic
 def _where_less(typingctx: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
     if not is_real(a, b, yes, no):
         return None
@@ -270,3 +281,85 @@ def _store_at(typingctx: Any, vector: Any, pointer: Any, offset: Any) -> Any:
 
 store_at: Any = _store_at
 """`store_at(vector, pointer, n)`: write a vector n numbers on from a pointer."""
+
+
+def first_lanes(builder: Any, count: Any, lanes: int) -> Any:
+    """Flags of lanes, true in the first `count` of them."""
+    whole = ir.VectorType(ir.IntType(64), lanes)
+    return builder.icmp_signed("<", ir.Constant(whole, list(range(lanes))), splat(builder, count, whole))
+
+
+def load_flagged(builder: Any, where: Any, flags: Any) -> Any:
+    """Load the lanes that are flagged, zero elsewhere; memory that is not flagged is not touched."""
+    kind = where.type.pointee
+    name, word = f"llvm.masked.load.v{kind.count}f{integers(kind)[1]}.p0", ir.IntType(32)
+    function_type = ir.FunctionType(kind, [where.type, word, flags.type, kind])
+    function = cgutils.get_or_insert_function(builder.module, function_type, name)
+    return builder.call(function, [where, word(integers(kind)[1] // 8), flags, ir.Constant(kind, None)])
+
+
+def store_flagged(builder: Any, value: Any, where: Any, flags: Any) -> None:
+    """Store the lanes that are flagged."""
+    name, word = f"llvm.masked.store.v{value.type.count}f{integers(value.type)[1]}.p0", ir.IntType(32)
+    function_type = ir.FunctionType(ir.VoidType(), [value.type, where.type, word, flags.type])
+    function = cgutils.get_or_insert_function(builder.module, function_type, name)
+    builder.call(function, [value, where, word(integers(value.type)[1] // 8), flags])
+
+
+@intrinsic
+def _load_first(typingctx: Any, pointer: Any, offset: Any, count: Any) -> Any:
+    if not isinstance(pointer, types.CPointer):
+        return None
+    vector = Vector(pointer.dtype)
+
+    def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        start, number, count = arguments
+        where = address(builder, start, number, context.get_value_type(vector))
+        return load_flagged(builder, where, first_lanes(builder, count, vector.lanes))
+
+    return vector(pointer, types.intp, types.intp), lower
+
+
+load_first: Any = _load_first
+"""`load_first(pointer, n, count)`: the vector n numbers on, of which only the first `count` are read: zeros beyond."""
+
+
+@intrinsic
+def _widen(typingctx: Any, vector: Any) -> Any:
+    if not isinstance(vector, Vector):
+        return None
+    double = Vector(types.float64)
+
+    def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        (value,), kind = arguments, context.get_value_type(double)
+        if vector == double:
+            return context.make_tuple(builder, sig.return_type, [value, ir.Constant(kind, None)])
+        halves = []
+        for start in (0, double.lanes):
+            mask = ir.Constant(ir.VectorType(ir.IntType(32), double.lanes), list(range(start, start + double.lanes)))
+            halves.append(builder.fpext(builder.shuffle_vector(value, value, mask), kind))
+        return context.make_tuple(builder, sig.return_type, halves)
+
+    return types.UniTuple(double, 2)(vector), lower
+
+
+widen: Any = _widen
+"""`widen(vector)`: its numbers as two vectors of float64; of float64, itself and zeros."""
+
+
+@intrinsic
+def _total(typingctx: Any, vector: Any) -> Any:
+    if not isinstance(vector, Vector):
+        return None
+
+    def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        numbers = [builder.extract_element(arguments[0], ir.IntType(32)(n)) for n in range(vector.lanes)]
+        while len(numbers) > 1:
+            numbers = [builder.fadd(a, b) for a, b in zip(numbers[::2], numbers[1::2], strict=True)]
+        return numbers[0]
+
+    return vector.dtype(vector), lower
+
+
+total: Any = _total
+"""`total(vector)`: the sum of its numbers, neighbours first."""

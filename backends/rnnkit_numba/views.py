@@ -8,29 +8,37 @@ from __future__ import annotations
 from typing import Any
 
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
 from rnnkit_numba.compiled import kernel
+from rnnkit_numba.vectors import like, load_at, store_at
 
 
-def _unchecked_view(typingctx: Any, buffer: Any, offset: Any, shape: Any) -> Any:
-    if not (isinstance(buffer, types.Array) and isinstance(shape, types.UniTuple)):
+def _view(buffer: Any, *lengths: Any) -> Any:
+    """The signature of a view's function, and how it becomes machine code."""
+    if not isinstance(buffer, types.Array):
         return None
-    viewed = types.Array(buffer.dtype, len(shape), "C")
+    viewed = types.Array(buffer.dtype, len(lengths), "C")
 
     def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         source = make_array(buffer)(context, builder, arguments[0])
+        offset, lengths = arguments[1], arguments[2:]
+        size = lengths[0]
+        for length in lengths[1:]:
+            size = builder.mul(size, length)
+        inside = [builder.icmp_signed(">=", number, number.type(0)) for number in (offset, size)]
+        inside.append(builder.icmp_signed("<=", builder.add(offset, size), source.nitems))
+        with builder.if_then(builder.not_(builder.and_(inside[0], builder.and_(*inside[1:]))), likely=False):
+            context.call_conv.return_user_exc(builder, IndexError, ("a view leaves its buffer",))
         result = make_array(viewed)(context, builder)
-        lengths = cgutils.unpack_tuple(builder, arguments[2])
         itemsize = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(buffer.dtype)))
         strides = [itemsize]
         for length in reversed(lengths[1:]):
             strides.insert(0, builder.mul(strides[0], length))
         populate_array(
             result,
-            data=builder.gep(source.data, [arguments[1]]),
+            data=builder.gep(source.data, [offset]),
             shape=lengths,
             strides=strides,
             itemsize=itemsize,
@@ -38,39 +46,35 @@ def _unchecked_view(typingctx: Any, buffer: Any, offset: Any, shape: Any) -> Any
         )
         return result._getvalue()
 
-    return viewed(buffer, types.intp, types.UniTuple(types.intp, len(shape))), lower
+    return viewed(buffer, types.intp, *[types.intp] * len(lengths)), lower
 
 
-unchecked_view: Any = intrinsic(_unchecked_view)
-"""`unchecked_view(buffer, offset, shape)`: a C-ordered view from an offset; the buffer must outlive it."""
+@intrinsic
+def _vector(typingctx: Any, buffer: Any, offset: Any, size: Any) -> Any:
+    return _view(buffer, size)
 
 
-@kernel
-def vector(buffer, offset, size):
-    """The view `(size,)` that starts at `offset`."""
-    check(buffer, offset, size)
-    return unchecked_view(buffer, offset, (size,))
+@intrinsic
+def _matrix(typingctx: Any, buffer: Any, offset: Any, rows: Any, columns: Any) -> Any:
+    return _view(buffer, rows, columns)
 
 
-@kernel
-def matrix(buffer, offset, rows, columns):
-    """The view `(rows, columns)` that starts at `offset`."""
-    check(buffer, offset, rows * columns)
-    return unchecked_view(buffer, offset, (rows, columns))
+@intrinsic
+def _cube(typingctx: Any, buffer: Any, offset: Any, steps: Any, lanes: Any, width: Any) -> Any:
+    return _view(buffer, steps, lanes, width)
 
 
-@kernel
-def cube(buffer, offset, steps, lanes, width):
-    """The view `(T, B, width)` that starts at `offset`."""
-    check(buffer, offset, steps * lanes * width)
-    return unchecked_view(buffer, offset, (steps, lanes, width))
+vector: Any = _vector
+"""`vector(buffer, offset, size)`: the view `(size,)` that starts at `offset`; the buffer must outlive it.
 
+As all views it raises IndexError where it would leave its buffer: a table of layers that does not fit the arrays.
+"""
 
-@kernel
-def check(buffer, offset, size):
-    """Refuse a view that would leave its buffer: a table of layers that does not fit the arrays."""
-    if offset < 0 or size < 0 or offset + size > buffer.size:
-        raise IndexError("a view leaves its buffer")
+matrix: Any = _matrix
+"""`matrix(buffer, offset, rows, columns)`: the view `(rows, columns)` that starts at `offset`."""
+
+cube: Any = _cube
+"""`cube(buffer, offset, steps, lanes, width)`: the view `(T, B, width)` that starts at `offset`."""
 
 
 @kernel
@@ -85,6 +89,20 @@ def copy(source_N, a_N):
     """`a[n] = source[n]`."""
     for n in range(a_N.size):
         a_N[n] = source_N[n]
+
+
+@kernel
+def copy_vectors(source, target, numbers, one):
+    """Copy from pointer to pointer a number of whole vectors of `one` number each."""
+    for n in range(0, numbers, one):
+        store_at(load_at(source, n), target, n)
+
+
+@kernel
+def clear_vectors(target, numbers, one):
+    """Zeros from a pointer on, whole vectors of `one` number each."""
+    for n in range(0, numbers, one):
+        store_at(like(load_at(target, n), 0.0), target, n)
 
 
 @kernel

@@ -26,7 +26,7 @@ class History:
     def add_steps(self, **measures: np.ndarray) -> None:
         """Append the measures of some steps, an array `(K,)` each."""
         for name, values in measures.items():
-            self.steps[name].extend(float(v) for v in values)
+            self.steps[name].extend(np.asarray(values, np.float64).tolist())
 
     def add_epoch(self, **measures: float) -> None:
         """Append the measures of an epoch."""

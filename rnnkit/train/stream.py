@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,8 @@ class Stream:
             raise ModelError(f"Stream.step expects numbers, got {x!r}") from error
         if row.shape != self._shape:
             raise ModelError(f"Stream.step expects a row of shape {self._shape} (lanes, features), got {row.shape}")
-        if row.ravel().dot(self._zeros) != 0:  # NaN or infinity times zero; a row is too short for isfinite to pay
+        # NaN or infinity times zero; NumPy's isfinite takes longer than the whole step
+        if not (isfinite(row.item()) if row.size == 1 else row.ravel().dot(self._zeros) == 0):
             raise DataError(
                 f"Stream.step expects finite numbers, got {row.tolist()}; the state would never be finite again, "
                 f"so fill the value in, or reset() the stream after a gap"
