@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from rnnkit.errors import BackendError, ModelError, did_you_mean
+from rnnkit.model.initial import Learned
 from rnnkit.model.initialisers import zero_state
 from rnnkit.model.layers import Chain, parameter_shapes
 from rnnkit.model.rules import RuleState
@@ -88,7 +89,8 @@ class Backend(Protocol):
 
         `x (T, B, I)`, `y (T, B, O)`; `state` is what stands before row 0, the returned one after row T-1; the tape
         is what `backward` needs, opaque to everyone else. `initial`, like the state, is what a reset makes of the
-        state; left out, the model's own initial state (`rnnkit.model.initial_state`).
+        state; left out, the model's own initial state (`rnnkit.model.initial_state`). A model with `Learned()` takes
+        its own alone.
         """
         ...
 
@@ -229,6 +231,8 @@ def check_arguments(
             f"forward expects a state of shapes {expected} for {lanes} lanes, got {got}; "
             f"make one with rk.setup(model, lanes={lanes})"
         )
+    if initial is not None and isinstance(model.initial, Learned):
+        raise ModelError("forward expects no initial state for a model with initial=Learned(): it stands in params")
     if initial is not None and shapes_of(initial) != expected:
         raise ModelError(f"forward expects an initial state of shapes {expected}, got {shapes_of(initial)}")
     masks = []

@@ -13,7 +13,7 @@ class Slots(NamedTuple):
     Attributes:
         read: `(B,)`; the slot that the lane starts from, where its `origin` is -2.
         at: `(B, W)`; the state after row `at - 1` of the lane's window is recorded, after the step's update ...
-        write: `(B, W)`; ... in this slot; -1: nothing.
+        write: `(B, W)`; ... in this slot; -1: nothing. No slot is written twice in a step.
     """
 
     read: np.ndarray

@@ -407,8 +407,9 @@ def _not_finite(
     cold = initial_state(model, engine.to_numpy(result.params), batch.x.shape[1], drawn)
     state = start_of(batch, cold, engine.to_numpy(result.state), engine.to_numpy(result.store))
     with np.errstate(all="ignore"):
-        x, state, given = engine.from_numpy((batch.x, state, cold))
-        y, _, _ = engine.forward(model, result.params, x, state, batch.reset, batch.valid, given)
+        x, state, drawn = engine.from_numpy((batch.x, state, drawn))
+        given = {} if drawn is None else {"initial": drawn}
+        y, _, _ = engine.forward(model, result.params, x, state, batch.reset, batch.valid, **given)
         losses = np.where(batch.weight > 0, row_loss(loss, engine.to_numpy(y), batch.y), 0)
     bad = ~np.isfinite(losses)
     lane = int(np.argmax(bad.any(0))) if bad.any() else int(np.argmax(np.abs(losses).max(0)))
