@@ -20,7 +20,7 @@ from rnnkit.model import Chain, CrossEntropy, Loss
 from rnnkit.schedule import Schedule
 from rnnkit.train.targets import as_trained, check_targets, is_classification
 
-OPENED = ("time", "features", "target", "horizon", "gap", "missing", "short")
+OPENED = ("time", "features", "target", "horizon", "gap", "missing", "short", "score")
 """Entries of `[data]` that `Sequence.open` takes under the same name."""
 
 SLICE = 65_536

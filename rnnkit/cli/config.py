@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 from pydantic import Field as field_of
 
 from rnnkit.cli.locate import Keys
-from rnnkit.data.sequence import Missing, Short
+from rnnkit.data.sequence import Missing, Score, Short
 from rnnkit.model.initial import Initial, Numbers, Zeros
 from rnnkit.model.layers import Layer
 from rnnkit.model.losses import LOSSES, MSE
@@ -124,6 +124,7 @@ class Data(Table):
     gap: str | float | None = None
     missing: Missing = "refuse"
     short: Short = "refuse"
+    score: Score = "all"
     train: float | int = 0.7
     validation: float | int = 0.15
     scale: bool = True

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from rnnkit.data.columns import Column, Columns, Wanted
+from rnnkit.data.panel import panel_rows
 from rnnkit.data.readers import open_source
 from rnnkit.data.scaling import Standard
 from rnnkit.data.segments import (
@@ -32,6 +33,7 @@ PIECE = 8192
 
 Missing = Literal["refuse", "cut"]
 Short = Literal["refuse", "drop"]
+Score = Literal["all", "last"]
 
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
@@ -56,6 +58,7 @@ class Sequence:
         missing: what to do with NaN: `"refuse"`, or `"cut"`: the row is in no run, and state stops before it.
         name: for messages and plots.
         short: what to do with a run of h rows or fewer: `"refuse"`, or `"drop"`.
+        score: which rows count in losses and errors: `"all"`, or the `"last"` one of each segment (many to one).
 
     Attributes:
         name: as given.
@@ -64,6 +67,7 @@ class Sequence:
         runs: `(S, 3)` int64, the run of each segment: the first row that a warm-up may read (before `start`
             in a part that `split` made), start, and stop, before the last h rows are taken off.
         times: `(N,)` the time of each row of the source, numbers or datetime64, or None.
+        score: as given.
 
     Raises:
         DataError: rows, targets, segments or times that cannot be used; the message says which, and where.
@@ -80,6 +84,7 @@ class Sequence:
     runs: np.ndarray
     scaler: Standard | None
     times: np.ndarray | None
+    score: Score
     _source: Source
     _extent: tuple[int, int]
 
@@ -96,11 +101,39 @@ class Sequence:
         missing: Missing = "refuse",
         name: str = "series",
         short: Short = "refuse",
+        score: Score = "all",
     ) -> None:
         source = array_source(x, y, target, name)
         horizon = int(y is None) if horizon is None else horizon
         runs = _frozen(find_runs(source, horizon, segments, time, gap, missing, short))
-        self._set(name, horizon, runs, None if time is None else as_known_times(time), source)
+        self._set(name, horizon, runs, None if time is None else as_known_times(time), source, score)
+
+    @classmethod
+    def panel(
+        cls, x: Any, y: Any = None, *, horizon: int | None = None, score: Score | None = None, name: str = "panel"
+    ) -> Sequence:
+        """Many samples as one sequence, a segment a sample: state never flows from one to the next.
+
+        Args:
+            x: samples `(S, T, F)` or `(S, T)`, an array (not copied if contiguous) or a memmap; or a list of S arrays
+                `(T, F)` or `(T,)`, each with its own T (copied end to end).
+            y: by sample, `(S,)` (integers are labels) or `(S, O)`; by row, like x; or None to forecast x.
+            horizon: h, in rows; left out, 1 to forecast x and 0 where y is given.
+            score: which rows count; left out, the `"last"` of each sample where y is by sample, else `"all"`.
+            name: for messages and plots.
+
+        Raises:
+            DataError: samples or targets that do not fit.
+
+        Example:
+            >>> import numpy as np, rnnkit as rk
+            >>> rk.Sequence.panel([np.zeros(5), np.ones(7), np.zeros(4)], y=[0, 1, 0])
+            Sequence('panel': 16 rows in 3 segments, 1 feature -> 1 label, horizon 0)
+        """
+        rows = panel_rows(x, y, f"panel {name!r}")
+        chosen = ("last" if rows.by_sample else "all") if score is None else score
+        target = tuple(range(rows.x.shape[1])) if y is None else None
+        return cls(rows.x, rows.y, horizon=horizon, target=target, segments=rows.segments, name=name, score=chosen)
 
     @classmethod
     def open(
@@ -115,6 +148,7 @@ class Sequence:
         missing: Missing = "refuse",
         name: str | None = None,
         short: Short = "refuse",
+        score: Score = "all",
     ) -> Sequence:
         """Read a file: `.csv` (into memory), `.npy` (as a memmap), `.parquet` (row group by row group).
 
@@ -124,7 +158,7 @@ class Sequence:
             features: the columns of x; left out, every column but time.
             target: the column or columns to predict; left out, the only feature. At horizon 0, one that is no
                 feature and holds whole numbers from 0 (Parquet and npy: of an integer type) counts as labels.
-            horizon, gap, missing, short: as for `Sequence`.
+            horizon, gap, missing, short, score: as for `Sequence`.
             name: left out, the file's name without its suffix.
 
         Columns are names, or in a `.npy` file whole numbers from 0. Missing values of a CSV file are empty cells and
@@ -143,7 +177,7 @@ class Sequence:
         source, times = open_source(file, Wanted(time, features, target, horizon))
         runs = _frozen(find_runs(source, horizon, None, times, gap, missing, short))
         series = object.__new__(cls)
-        series._set(file.stem if name is None else name, horizon, runs, times, source)
+        series._set(file.stem if name is None else name, horizon, runs, times, source, score)
         return series
 
     def __repr__(self) -> str:
@@ -216,6 +250,12 @@ class Sequence:
     def segments(self) -> tuple[Segment, ...]:
         """Start and stop of each segment: the rows that have a target."""
         return tuple(map(Segment, self.starts.tolist(), (self.starts + self.lengths).tolist()))
+
+    def scored(self, rows: np.ndarray) -> np.ndarray:
+        """Which rows `(...)` of the source count in losses and errors: those of segments, or the last of each."""
+        segment = np.searchsorted(self.starts, rows, side="right") - 1
+        stop = (self.starts + self.lengths)[segment]
+        return (segment >= 0) & ((rows < stop) if self.score == "all" else (rows == stop - 1))
 
     def take(self, rows: np.ndarray, dtype: DTypeLike = np.float32) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and targets of any rows, scaled: new arrays.
@@ -292,7 +332,8 @@ class Sequence:
                 gets the rest.
 
         Returns:
-            The three parts; None for one of no rows. Each part's segments end h rows before the part does, so
+            The three parts; None for one of no rows. With `score="last"` a part holds whole segments: its rows are
+            rounded to the nearest end of one. Each part's segments end h rows before the part does, so
             that no target lies in the next; a piece of h rows or fewer is left out. `runs[:, 0]` stays the
             first row of the whole run, so that a later part can warm its state over the rows before it.
 
@@ -302,7 +343,12 @@ class Sequence:
         who = f"sequence {self.name!r}"
         total = int((self.runs[:, 2] - self.runs[:, 1]).sum())
         sizes = part_sizes(total, train, validation, who)
-        edges = np.cumsum((0, *sizes)).tolist()
+        edges = np.cumsum((0, *sizes))
+        if self.score == "last":  # a part holds whole segments, or their last rows would not be in it
+            ends = np.cumsum(np.append(0, self.runs[:, 2] - self.runs[:, 1]))
+            edges = ends[np.abs(ends - edges[:, None]).argmin(1)]
+            edges[1:] = np.maximum(edges[1:], ends[1])  # the training part has one at least
+        edges = edges.tolist()
         first, last = self._extent
         rows = [first, *(row_at(self.runs, edge) if edge < total else last for edge in edges[1:])]
         parts: list[Sequence | None] = []
@@ -339,9 +385,13 @@ class Sequence:
         """The same rows with labels as numbers `(..., 1)`, scaled like any target. Nothing is copied."""
         return self._with(_source=replace(self._source, labels=False)) if self.labels else self
 
-    def _set(self, name: str, horizon: int, runs: np.ndarray, times: np.ndarray | None, source: Source) -> None:
-        values = {"name": name, "horizon": horizon, "runs": runs, "scaler": None, "times": times, "_source": source}
-        self.__dict__.update(values, _extent=(0, source.x.shape[0]))
+    def _set(
+        self, name: str, horizon: int, runs: np.ndarray, times: np.ndarray | None, source: Source, score: Score
+    ) -> None:
+        if score not in ("all", "last"):
+            raise DataError(f"{source.who} expects score to be 'all' or 'last', got {score!r}")
+        values = {"name": name, "horizon": horizon, "runs": runs, "scaler": None, "times": times, "score": score}
+        self.__dict__.update(values, _source=source, _extent=(0, source.x.shape[0]))
 
     def _with(self, **changes: Any) -> Sequence:
         series = object.__new__(type(self))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rnnkit.data import Sequence
 from rnnkit.schedule.grid import Grid, Pieces, joined, seen_before, windows_of
 from rnnkit.schedule.policies import StatePolicy, slots_of
 from rnnkit.schedule.slots import SlotTable
@@ -28,7 +29,7 @@ class Coverage:
     """The account of one epoch.
 
     Attributes:
-        rows: rows with a target.
+        rows: rows that may count in the loss: those with a target, or the last of each segment.
         scored_once, scored_more, scored_never: how many of them count once, more than once, never in the loss.
         steps, lanes, length: the grid; `steps x lanes x length` cells are computed.
         padding: share of the cells that are padding.
@@ -73,14 +74,18 @@ class Coverage:
         return "\n".join(f"  {label:<22}{text}" for label, text in lines)
 
 
-def cover(grid: Grid, policy: StatePolicy, lengths: np.ndarray, before: SlotTable | None = None) -> Coverage:
-    """Count what a grid reads of segments of `lengths (S,)` rows under a policy.
+def cover(grid: Grid, policy: StatePolicy, series: Sequence, before: SlotTable | None = None) -> Coverage:
+    """Count what a grid reads of the segments of a series under a policy.
 
     Args:
         before: what the epoch before recorded, under a policy that records states; None in the first epoch.
     """
     pieces = joined(grid.pieces(0, grid.steps))
-    skipped = np.clip(grid.lead - pieces.at, 0, pieces.rows)
+    lengths, skipped = series.lengths, np.clip(grid.lead - pieces.at, 0, pieces.rows)
+    unscored = int(skipped.sum())
+    if series.score == "last":
+        ending = pieces.offset + pieces.rows == lengths[pieces.segment]
+        skipped = np.where(ending, np.maximum(skipped, pieces.rows - 1), pieces.rows)
     outside = np.clip(grid.detached - pieces.at, 0, pieces.rows)
     state_before, resets = _history(grid, policy, pieces)
     table = slots_of(policy, grid)
@@ -92,16 +97,18 @@ def cover(grid: Grid, policy: StatePolicy, lengths: np.ndarray, before: SlotTabl
     times = _times_scored(pieces, skipped, lengths)
     cells = grid.steps * grid.lanes * grid.length
     read = int(pieces.rows.sum())
+    scorable = int(lengths.sum()) if series.score == "all" else len(lengths)
+    once, more = int((times == 1).sum()), int((times > 1).sum())
     return Coverage(
-        rows=int(lengths.sum()),
-        scored_once=int((times == 1).sum()),
-        scored_more=int((times > 1).sum()),
-        scored_never=int((times == 0).sum()),
+        rows=scorable,
+        scored_once=once,
+        scored_more=more,
+        scored_never=scorable - once - more,
         steps=grid.steps,
         lanes=grid.lanes,
         length=grid.length,
         padding=1 - read / cells,
-        unscored=int(skipped.sum()) / cells,
+        unscored=unscored / cells,
         resets=resets,
         state_reach=_reach(state_before + skipped, state_before + pieces.rows),
         gradient_reach=_reach(skipped - outside, pieces.rows - outside),

@@ -107,7 +107,7 @@ class Schedule:
     def coverage(self, epoch: int = 0) -> Coverage:
         """What an epoch reads and scores, how far back state and gradient reach, how old recorded states are."""
         before = self.slots(epoch - 1) if epoch else None
-        return cover(self.grid(epoch), self.policy, self.series.lengths, before)
+        return cover(self.grid(epoch), self.policy, self.series, before)
 
     def describe(self, steps: int = 6) -> str:
         """The schedule in words: its coverage and a timeline of the first steps, a line a lane."""
@@ -145,6 +145,10 @@ class Schedule:
         reset.reshape(-1)[head[inner]] = True
         valid = rows >= 0
         weight = valid.astype(dtype)
+        if self.series.score == "last":
+            ending = pieces.offset + pieces.rows == self.series.lengths[pieces.segment]
+            weight[:] = 0
+            weight.reshape(-1)[(head + (pieces.rows - 1) * grid.lanes)[ending]] = 1
         weight[:, : grid.lead] = 0
         origin = np.full((len(reset) + 1, grid.lanes), length)
         known = min(stop + 1, grid.steps)

@@ -74,6 +74,5 @@ def scored_outputs(
         `(rows, y, target)`, the target as `Sequence.take` gives it.
     """
     for rows, y in outputs(backend, model, params, series, warm):
-        segment = np.searchsorted(series.starts, rows, side="right") - 1
-        scored = (segment >= 0) & (rows < (series.starts + series.lengths)[segment])
+        scored = series.scored(rows)
         yield rows[scored], y[scored], series.take(rows[scored], y.dtype)[1]

@@ -84,7 +84,7 @@ def evaluate(run: Run, series: Sequence, *, period: int | None = None, warm: int
 
     Persistence predicts the last value of the target that is known when the prediction is made; seasonal-naive the
     last known value a whole number of periods before the predicted one. Each is scored on the rows where it has a
-    value inside the same run of rows.
+    value inside the same run of rows. Where the last row of each segment counts alone there is nothing to repeat.
 
     Args:
         run: a trained model.
@@ -101,8 +101,8 @@ def evaluate(run: Run, series: Sequence, *, period: int | None = None, warm: int
     series = _seen_by(run, series, ahead=True)
     series = as_trained(run.model, series, run.loss)
     known = series.horizon if series.horizon > 0 else 1  # the target of this many rows before is the last one known
-    lags = {"persistence": known}
-    if period is not None:
+    lags = {"persistence": known} if series.score == "all" else {}  # what ends a sample has no earlier value
+    if period is not None and lags:
         lags["seasonal"] = period * -(-known // period)
     sums = {name: np.zeros(3) for name in ("model", *lags)}
     loss_sum = 0.0
@@ -118,7 +118,7 @@ def evaluate(run: Run, series: Sequence, *, period: int | None = None, warm: int
     if errors["model"] is None:
         raise DataError(f"evaluate expects rows with a target, {series.name!r} has none")
     loss = loss_sum / errors["model"].rows
-    return Evaluation(errors["model"], errors["persistence"], errors.get("seasonal"), loss)
+    return Evaluation(errors["model"], errors.get("persistence"), errors.get("seasonal"), loss)
 
 
 def forecast(run: Run, series: Sequence, steps: int, *, warm: int = WARM_ROWS) -> np.ndarray:

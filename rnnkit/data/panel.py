@@ -1,0 +1,90 @@
+"""Many short samples as one sequence, a segment a sample: from `(samples, steps, features)` or ragged lists."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnkit.errors import DataError
+
+
+class Panel(NamedTuple):
+    """Samples end to end.
+
+    Attributes:
+        x: rows `(N, F)`; a view of a contiguous array of samples, else a copy.
+        y: targets `(N, O)`, labels `(N,)`, or None; those of a sample stand at each of its rows.
+        segments: `(S, 2)`, start and stop of each sample.
+        by_sample: whether y was given by sample and not by row.
+    """
+
+    x: Any
+    y: Any
+    segments: np.ndarray
+    by_sample: bool
+
+
+def panel_rows(x: Any, y: Any, who: str) -> Panel:
+    """Lay samples end to end.
+
+    Args:
+        x: `(S, T, F)` or `(S, T)`, an array or a memmap; or a list of S arrays `(T, F)` or `(T,)`, T free.
+        y: by sample: `(S,)`, integers for labels, or `(S, O)`; by row: like x, with O for F; or None.
+        who: how messages begin.
+
+    Raises:
+        DataError: no sample, one without rows, samples of different widths, or another number of targets.
+    """
+    rows, lengths = _end_to_end(x, f"{who} expects x")
+    ends = np.cumsum(lengths)
+    segments = np.column_stack((ends - lengths, ends))
+    if y is None:
+        return Panel(rows, None, segments, False)
+    if not _is_by_row(y, lengths):
+        values = np.asarray(y)
+        if values.ndim not in (1, 2) or len(values) != len(lengths):
+            raise DataError(
+                f"{who} expects a target for each of its {len(lengths)} samples, or one for each row like x, got y "
+                f"of shape {values.shape}; give y of shape ({len(lengths)},) or ({len(lengths)}, targets)"
+            )
+        return Panel(rows, np.repeat(values, lengths, axis=0), segments, True)
+    targets, found = _end_to_end(y, f"{who} expects y")
+    wrong = np.flatnonzero(found != lengths)
+    if len(wrong):
+        raise DataError(
+            f"{who} expects one row of y for each row of x, but sample {wrong[0]} has {lengths[wrong[0]]} rows of x "
+            f"and {found[wrong[0]]} of y"
+        )
+    return Panel(rows, targets, segments, False)
+
+
+def _is_by_row(y: Any, lengths: np.ndarray) -> bool:
+    """Whether targets are given like x: three axes, or samples as long as those of x."""
+    if len(y) != len(lengths):
+        return False
+    if hasattr(y, "ndim"):
+        return y.ndim == 3 or (y.ndim == 2 and bool((lengths == y.shape[1]).all()) and y.shape[1] > 1)
+    return all(np.ndim(sample) > 0 and len(sample) == rows for sample, rows in zip(y, lengths, strict=True))
+
+
+def _end_to_end(samples: Any, who: str) -> tuple[np.ndarray, np.ndarray]:
+    """Rows `(N, F)` and the number of rows of each sample."""
+    if hasattr(samples, "ndim"):
+        if samples.ndim not in (2, 3) or 0 in samples.shape:
+            raise DataError(f"{who} of shape (samples, steps, features), none of them 0, got {samples.shape}")
+        width = samples.shape[2] if samples.ndim == 3 else 1
+        return samples.reshape(-1, width), np.full(samples.shape[0], samples.shape[1])
+    arrays = [np.asarray(sample) for sample in samples]
+    if not arrays:
+        raise DataError(f"{who} to have at least one sample, got none")
+    for index, array in enumerate(arrays):
+        if array.ndim not in (1, 2) or 0 in array.shape:
+            raise DataError(f"{who} as samples of shape (steps, features), got {array.shape} as sample {index}")
+        if array.shape[1:] != arrays[0].shape[1:]:
+            raise DataError(
+                f"{who} as samples with the same features, got {array.shape} as sample {index} and "
+                f"{arrays[0].shape} as sample 0"
+            )
+    rows = np.concatenate([array.reshape(len(array), -1) for array in arrays])
+    return rows, np.array([len(array) for array in arrays])
