@@ -1,4 +1,4 @@
-"""The command line: `rnnkit train`, `plan`, `check`, `predict`, `forecast`, `evaluate`, `warmup`."""
+"""The command line: `rnnkit train`, `plan`, `check`, `predict`, `forecast`, `evaluate`, `compare`, `bias`, `warmup`."""
 
 from __future__ import annotations
 
@@ -177,6 +177,66 @@ def evaluate(
     from rnnkit.cli.report import new_console
 
     return print_evaluation(read_run(run, backend, overrides), part, out, overwrite, new_console())
+
+
+@app.command
+def compare(
+    study: Path,
+    /,
+    *overrides: Overrides,
+    out: str | None = None,
+    jobs: int = -1,
+    fresh: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Train every splitter with every policy, backend and seed of a study alike, and compare their errors.
+
+    Results go to the study's folder: a table, a report with pictures, and the cells. After an interruption the same
+    command goes on with what is not finished; so it does when the study has changed.
+
+    Args:
+        study: a TOML file; any of its values can follow as an option, such as `--seeds 5`.
+        out: the folder, instead of the study's.
+        jobs: cells trained at a time, each on one thread of its own process; -1 is one for each processor, 1 trains
+            in this process and needs no joblib.
+        fresh: train again what is finished.
+    """
+    from rnnkit.cli.compare import compare
+    from rnnkit.cli.report import new_console
+    from rnnkit.cli.study import read_study
+
+    tokens = overrides if out is None else (*overrides, f"--out={json.dumps(out)}")
+    return compare(read_study(study, tokens), jobs, fresh, new_console())
+
+
+@app.command
+def bias(
+    config: Path,
+    /,
+    *overrides: Overrides,
+    lengths: str | None = None,
+    rows: int | None = None,
+    run: Path | None = None,
+    out: Path | None = None,
+    overwrite: Overwrite = False,
+) -> int:
+    """Show what windows of several lengths make of the gradient, beside full back-propagation through time.
+
+    Both gradients are computed on the training part, at fixed parameters; and how far the gradient of a row's loss
+    reaches back, whatever the windows.
+
+    Args:
+        config: a TOML file; any of its values can follow as an option, such as `--policy Reset`.
+        lengths: window lengths, such as `8,16,32`; left out, 8 to 256 and the config's own.
+        rows: use the first so many rows of the training part; left out, all of them.
+        run: a run folder, to measure at its parameters instead of newly drawn ones.
+        out: a folder for `bias.csv`, `reach.csv` and `bias.png`.
+        overwrite: replace the files that are there.
+    """
+    from rnnkit.cli.bias import bias
+    from rnnkit.cli.read import read
+    from rnnkit.cli.report import new_console
+
+    return bias(read(config, overrides), lengths, rows, run, out, overwrite, new_console())
 
 
 @app.command

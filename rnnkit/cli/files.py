@@ -66,7 +66,7 @@ def save_picture(figure: Figure, file: Path) -> None:
 
 
 def write_csv(file: Path, columns: Mapping[str, np.ndarray]) -> None:
-    """Write a table: numbers to ten digits, NaN as an empty cell, dates in ISO 8601."""
+    """Write a table: text as it is, numbers to ten digits, NaN as an empty cell, dates in ISO 8601."""
     table = io.StringIO()
     lines = csv.writer(table, lineterminator="\n")
     lines.writerow(columns)
@@ -79,6 +79,6 @@ def _cells(values: np.ndarray) -> list[str]:
     if values.dtype.kind == "M":
         whole = values.astype("datetime64[s]")
         return np.datetime_as_string(whole if (whole == values).all() else values).tolist()
-    if values.dtype.kind in "iu":
+    if values.dtype.kind in "iuU":
         return [str(value) for value in values.tolist()]
     return ["" if value != value else f"{value:.10g}" for value in values.tolist()]

@@ -47,11 +47,11 @@ def parse_overrides(tokens: Sequence[str]) -> list[Override]:
     return found
 
 
-def apply_override(raw: dict[str, Any], override: Override) -> str | None:
+def apply_override(raw: dict[str, Any], override: Override, whole: type[Table] = Config) -> str | None:
     """Set one value in place, a missing table starting from its default; returns what stands in the way."""
     here: Any = raw
-    schema: type[Table] | None = Config
-    tables: tuple[type[Table], ...] = (Config,)
+    schema: type[Table] | None = whole
+    tables: tuple[type[Table], ...] = (whole,)
     for depth, part in enumerate(override.path):
         last, key, held = depth == len(override.path) - 1, part, cast(Any, here)
         if isinstance(here, list):
@@ -67,7 +67,7 @@ def apply_override(raw: dict[str, Any], override: Override) -> str | None:
             return f"has no parts: {'.'.join(map(str, override.path[:depth]))} is {here!r}, not a table"
         if last:
             held[key] = _value_or_path(override)
-            spell_out(raw)
+            spell_out(raw, whole)
         else:
             here = held[key]
     return None

@@ -7,9 +7,9 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from rnnkit.cli.config import Config, spell_out
+from rnnkit.cli.config import Config, Table, spell_out
 from rnnkit.cli.locate import Keys, line_of, locate
 from rnnkit.cli.overrides import Override, apply_override, parse_overrides
 from rnnkit.cli.problems import Problem, closest, find_problems
@@ -24,7 +24,8 @@ class Draft:
 
     Attributes:
         file: where it stands.
-        config: its values; a top-level entry with a problem holds a stand-in, see `usable`.
+        config: its values; a top-level entry with a problem holds a stand-in, see `usable`. Of a study, a `Study`,
+            which has the same `name`, `dtype`, `out`, `data`, `model` and `train`.
         problems: what is wrong so far.
         lines: the line of every path in the file.
         overrides: options given on the command line.
@@ -94,12 +95,19 @@ class Draft:
         return f"line {line}, " if line else ""
 
 
-def read(file: str | Path, tokens: Sequence[str] = ()) -> Draft:
+def read(
+    file: str | Path,
+    tokens: Sequence[str] = (),
+    schema: type[Table] = Config,
+    stand_in: dict[str, Any] = STAND_IN,
+) -> Draft:
     """Read a config file and apply overrides to it.
 
     Args:
         file: a TOML file.
         tokens: overrides, as in `["--train.epochs", "5"]`.
+        schema: the table of the whole file.
+        stand_in: values for the entries that the schema requires.
 
     Raises:
         SourceError: no such file, or one that cannot be read.
@@ -115,19 +123,19 @@ def read(file: str | Path, tokens: Sequence[str] = ()) -> Draft:
         found = re.search(r"line (\d+), column (\d+)", str(error))
         line = int(found[1]) if found else text.count("\n") + 1
         raise ConfigError(f"{file}, line {line}: this is no TOML: {message[:1].lower()}{message[1:]}") from error
-    spell_out(raw)
-    in_the_way = [Problem(o.path, reason) for o in overrides if (reason := apply_override(raw, o))]
+    spell_out(raw, schema)
+    in_the_way = [Problem(o.path, reason) for o in overrides if (reason := apply_override(raw, o, schema))]
     raw.setdefault("name", file.stem)
     raw.setdefault("out", f"runs/{raw['name']}")
-    problems = [*in_the_way, *find_problems(raw)]
+    problems = [*in_the_way, *find_problems(raw, schema)]
     wrong = {problem.path[0] for problem in problems}
     whole = {key: value for key, value in raw.items() if key not in wrong}
-    whole = STAND_IN | {"name": file.stem, "out": "runs"} | whole
-    draft = Draft(file, Config.model_construct(), tuple(problems), locate(text), tuple(overrides))
+    whole = stand_in | {"name": file.stem, "out": "runs"} | whole
+    draft = Draft(file, cast(Config, schema.model_construct()), tuple(problems), locate(text), tuple(overrides))
     train = raw.get("train")
     if "train" in wrong and draft.usable(("train", "loss")) and isinstance(train, dict) and "loss" in train:
         whole["train"] = {"loss": train["loss"]}  # sizes can be checked against the loss still
-    return replace(draft, config=Config.model_validate(whole))
+    return replace(draft, config=cast(Config, schema.model_validate(whole)))
 
 
 def _text_of(file: Path) -> str:

@@ -1,0 +1,124 @@
+"""`rnnkit compare`: what a study is going to train, its progress, and what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from rnnkit.cli.read import Draft
+from rnnkit.cli.report import count, say
+from rnnkit.cli.study import build_plan
+from rnnkit.errors import Interrupted
+from rnnkit.study.cells import short
+from rnnkit.study.compare import Comparison, carry_out
+from rnnkit.study.plan import Plan
+from rnnkit.study.report import REPORT, aligned, judged, statuses, table, told
+from rnnkit.study.results import CSV, PARQUET
+
+FAILED, INTERRUPTED = 1, 130
+"""Exit status where a cell has failed, and after Ctrl-C."""
+
+
+def compare(draft: Draft, jobs: int, fresh: bool, console: Console) -> int:
+    """Train the cells of a study that remain, and write results and report into its folder.
+
+    Returns:
+        The exit status: 0, 1 where a cell has failed, or 130 after Ctrl-C, which keeps the cells that are finished.
+
+    Raises:
+        RnnkitError: anything that is wrong; nothing has been trained then.
+    """
+    plan = build_plan(draft, fresh)
+    _show(plan, draft.config.name, console)
+    try:
+        with _live(console, plan) as advance:
+            comparison = carry_out(plan, jobs, advance)
+    except Interrupted as stopped:
+        say(console, f"\n{stopped}")
+        return INTERRUPTED
+    _conclude(comparison, console)
+    return FAILED if statuses(comparison.rows).get("failed") else 0
+
+
+def _show(plan: Plan, name: str, console: Console) -> None:
+    """The grid: how many cells of each splitter and policy remain, and what is refused."""
+    study = plan.study
+    named = zip(("train on", "validate", "test"), study.parts, strict=True)
+    rows = ", ".join(f"{len(part):,} rows to {verb}" for verb, part in named if part is not None)
+    say(console, f"{name}: {rows}; {study.model!r}")
+    say(console, f"{count(len(plan.cells), 'cell')}, each trained for {study.equal}\n")
+    policies = list(dict.fromkeys(short(planned.cell.policy) for planned in plan.cells))
+    grid: dict[str, dict[str, list[str]]] = {}
+    for planned in plan.cells:
+        line = grid.setdefault(short(planned.cell.splitter), {})
+        line.setdefault(short(planned.cell.policy), []).append(planned.status)
+    shown = Table(title="cells to run (and finished before)", title_justify="left")
+    shown.add_column("", overflow="fold")
+    for policy in policies:
+        shown.add_column(policy, justify="right", overflow="fold")
+    for splitter, line in grid.items():
+        shown.add_row(splitter, *(_told(line[policy]) for policy in policies))
+    console.print(shown)
+    for (splitter, policy), message in plan.refused.items():
+        say(console, f"refused: {splitter} with {policy}: {message}")
+    say(console, f"{count(len(plan.remaining), 'cell')} to run\n")
+
+
+def _told(found: list[str]) -> str:
+    if found[0] == "refused":
+        return "refused"
+    remaining = found.count("to run")
+    return f"{remaining}" + (f" ({len(found) - remaining})" if remaining < len(found) else "")
+
+
+@contextmanager
+def _live(console: Console, plan: Plan) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A progress bar over the cells on a terminal, a line a cell elsewhere; yields what is called with each row."""
+    total, width = len(plan.remaining), len(str(len(plan.remaining)))
+    done = 0
+
+    def line(row: dict[str, Any]) -> str:
+        part = judged([row])
+        errors = f"   {part} MAE {row[f'{part}_mae']:.5g}" if part else ""
+        seconds = f"   {row['seconds']:.2f} s" if row.get("seconds") is not None else ""
+        where = f"{row['splitter']}, {row['policy']}, {row['backend']}, seed {row['seed']}"
+        said = row["status"] if row["status"] == "done" else f"{row['status']}: {row['message']}"
+        return f"{where}: {said}{errors}{seconds}"
+
+    if not console.is_terminal:
+
+        def tell(row: dict[str, Any]) -> None:
+            nonlocal done
+            done += 1
+            say(console, f"{done:>{width}}/{total} {line(row)}")
+
+        yield tell
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("cells", total=total)
+
+        def advance(row: dict[str, Any]) -> None:
+            bar.advance(task)
+            if row["status"] != "done":
+                say(console, line(row))
+
+        yield advance
+
+
+def _conclude(comparison: Comparison, console: Console) -> None:
+    """The summary, what went wrong, and where everything is."""
+    say(console, "mean ± standard deviation over seeds, the best first")
+    say(console, "\n".join(aligned(table(comparison))))
+    for pair, message in told([row for row in comparison.rows if row["status"] != "refused"]).items():
+        say(console, f"{pair}: {message}")
+    folder = comparison.folder or Path()
+    if not (folder / PARQUET).exists():
+        say(console, f"{PARQUET} was left out: pyarrow is not installed; pip install 'rnnkit[parquet]'")
+    say(console, f"the report is {folder / REPORT}, a row a cell in {folder / CSV}")

@@ -1,0 +1,200 @@
+"""The comparison: a grid of splitters x policies x backends x seeds, each cell trained alike."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rnnkit.errors import ConfigError, Interrupted, RnnkitError
+from rnnkit.model.layers import Chain
+from rnnkit.model.losses import Loss, as_loss
+from rnnkit.model.rules import Adam, Clip, Rule
+from rnnkit.schedule import Carry, Reset, Splitter, StatePolicy
+from rnnkit.study.cells import Cell, Parts, Study
+from rnnkit.study.equal import Equal
+from rnnkit.study.measure import train_cell
+from rnnkit.study.plan import Plan, Row, make_plan
+from rnnkit.study.results import FINISHED, open_folder, summarise, write_cell, write_table
+from rnnkit.train.learning_rates import Constant, LearningRate
+from rnnkit.train.passes import WARM_ROWS
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """What a study found.
+
+    Attributes:
+        study: what its cells have in common.
+        rows: a dict a cell, its keys as `results.COLUMNS` says; a cell that was trained has its `"curve"` too.
+        folder: where everything is, or None.
+    """
+
+    study: Study
+    rows: list[Row]
+    folder: Path | None
+
+    @property
+    def summary(self) -> list[Row]:
+        """A dict for each splitter, policy and backend: seeds done, and mean and spread of each measure."""
+        return summarise(self.rows)
+
+    def __repr__(self) -> str:
+        from rnnkit.study.report import as_text
+
+        return as_text(self)
+
+
+def compare(
+    model: Chain,
+    parts: Parts,
+    *,
+    splitters: Iterable[Splitter],
+    policies: Iterable[StatePolicy] = (Carry(), Reset()),
+    backends: Iterable[str] = ("numba",),
+    seeds: int | Iterable[int] = 1,
+    equal: Equal = Equal(epochs=10),  # noqa: B008 - frozen
+    rule: Rule = Adam(1e-3),  # noqa: B008 - frozen
+    loss: str | Loss = "mse",
+    dtype: str = "float32",
+    clip: Clip | None = None,
+    learning_rate: LearningRate = Constant(),  # noqa: B008 - frozen
+    warm: int = WARM_ROWS,
+    period: int | None = None,
+    bias: bool = False,
+    remat: int | Literal["sqrt"] | None = None,
+    out: str | Path | None = None,
+    jobs: int | None = -1,
+    fresh: bool = False,
+    on_cell: Callable[[Row], None] | None = None,
+) -> Comparison:
+    """Train every splitter with every policy, backend and seed for the same budget, and compare their errors.
+
+    A pair that the schedule refuses is reported and not trained; a cell that fails is reported, and the others go on.
+
+    Args:
+        model: a `Chain`.
+        parts: training, validation and test part, as `series.split` gives them; the training part with its scaler.
+        splitters, policies: what is compared.
+        backends: names of backends.
+        seeds: so many, from 0 on, or the seeds themselves: of the first parameters and of shuffled windows.
+        equal: what every cell gets the same of.
+        rule, loss, dtype, clip, learning_rate: as for `fit`; `Cosine` and `OneCycle` move over the rows of a budget.
+        warm, period: as for `evaluate`.
+        bias: measure how each cell's gradient differs from the whole one.
+        remat: as for `fit`.
+        out: a folder for the results, a report with pictures, and the cells: cells that are finished there are not
+            trained again, unless something that determines them has changed. None keeps nothing.
+        jobs: cells trained at a time, each on one thread of a process of its own, by joblib: -1 is one for each
+            processor, None what `joblib.parallel_config` says, 1 trains here.
+        fresh: train again what is finished.
+        on_cell: called with the row of each cell that has been trained.
+
+    Returns:
+        A `Comparison`.
+
+    Raises:
+        ConfigError: settings that no cell could be trained with, or joblib that is not installed.
+        ScheduleError: every pair is refused.
+        SourceError: a folder that cannot be written, or that holds other things.
+        Interrupted: Ctrl-C; finished cells are kept in `out`.
+
+    Example:
+        >>> import numpy as np, rnnkit as rk
+        >>> series = rk.Sequence(np.sin(np.arange(400) / 5))
+        >>> splitters, equal = [rk.Continuation(length=16), rk.Chunked(length=16, lanes=4)], rk.Equal(rows=500)
+        >>> model = rk.Chain(rk.LSTM(1, 4), rk.Dense(4, 1))
+        >>> found = rk.compare(model, series.split(), splitters=splitters, backends=["numpy"], equal=equal, jobs=1)
+        >>> [row["status"] for row in found.rows]
+        ['done', 'done', 'refused', 'done']
+    """
+    study = Study(model, parts, equal, rule, as_loss(loss), dtype, clip, learning_rate, warm, period, bias, remat)
+    plan = make_plan(study, splitters, policies, backends, seeds, out, fresh)
+    return carry_out(plan, jobs, on_cell)
+
+
+def carry_out(plan: Plan, jobs: int | None = -1, on_cell: Callable[[Row], None] | None = None) -> Comparison:
+    """Train the cells that remain, and write results and report.
+
+    Raises:
+        ConfigError: `jobs` that are none, or joblib that is not installed.
+        SourceError: a folder that cannot be written.
+        Interrupted: Ctrl-C; finished cells are kept.
+    """
+    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < -1 or jobs == 0):
+        raise ConfigError(f"compare expects jobs to be a number of processes, or -1 for one a processor, got {jobs!r}")
+    if plan.folder is not None:
+        open_folder(plan.folder)
+    found = {planned.digest: planned.row for planned in plan.cells if planned.row is not None}
+    try:
+        with warnings.catch_warnings(), closing(_trained(plan, jobs)) as trained:
+            warnings.filterwarnings("ignore", r"\d+ tasks which were still being processed", UserWarning)
+            for digest, row in trained:
+                found[digest] = row | {"digest": digest}
+                if plan.folder is not None:
+                    write_cell(plan.folder, found[digest])
+                if on_cell is not None:
+                    on_cell(found[digest])
+    except KeyboardInterrupt as interrupt:
+        refused = sum(planned.status == "refused" for planned in plan.cells)
+        finished = sum(row["status"] in FINISHED for row in found.values())
+        kept = f" and kept in {str(plan.folder)!r}; run it again to go on" if plan.folder else ""
+        raise Interrupted(
+            f"compare was interrupted: {finished} of {len(plan.cells) - refused} cells are finished{kept}"
+        ) from interrupt
+    comparison = Comparison(plan.study, [found[planned.digest] for planned in plan.cells], plan.folder)
+    if plan.folder is not None:
+        from rnnkit.study.report import write_report
+
+        write_report(comparison, write_table(plan.folder, comparison.rows))
+    return comparison
+
+
+def _trained(plan: Plan, jobs: int | None) -> Generator[tuple[str, Row]]:
+    """The rows of the cells that remain, as they are finished."""
+    if not plan.remaining:
+        return
+    if jobs == 1:
+        for planned in plan.remaining:
+            yield planned.digest, train_cell(plan.study, planned.cell)
+        return
+    try:
+        import joblib
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "compare needs joblib to train cells side by side, which is not installed; pip install 'rnnkit[study]', "
+            "or train one after the other with jobs=1 (--jobs 1)"
+        ) from None
+    from concurrent.futures.process import BrokenProcessPool
+
+    tasks = (joblib.delayed(_train)(planned.digest, plan.study, planned.cell) for planned in plan.remaining)
+    alone: Any = 1  # each cell is sent by itself: they are long, and of different lengths
+    try:
+        parallel = joblib.Parallel(n_jobs=jobs, batch_size=alone, return_as="generator_unordered")
+    except ValueError:  # a backend of joblib whose results come all at once
+        parallel = joblib.Parallel(n_jobs=jobs, batch_size=alone)
+    results: Any = parallel(tasks)
+    try:
+        yield from results
+    except BrokenProcessPool as error:
+        raise RnnkitError(
+            "compare lost a process that trained a cell, killed from outside or for its memory; finished cells are "
+            "kept: run it again to go on, with fewer jobs"
+        ) from error
+    except pickle.PicklingError as error:
+        raise ConfigError(
+            f"compare cannot send its data to another process: {error}; give the parts as arrays or files, or train "
+            f"here with jobs=1 (--jobs 1)"
+        ) from error
+
+
+def _train(digest: str, study: Study, cell: Cell) -> tuple[str, Row]:
+    """Train a cell in another process."""
+    try:
+        return digest, train_cell(study, cell)
+    except Interrupted:  # holds a whole run, which need not travel
+        raise KeyboardInterrupt from None

@@ -1,0 +1,155 @@
+"""Pictures of a comparison, in matplotlib; each is a new figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnnkit.study.report import judged, label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from rnnkit.study.compare import Comparison
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#999933")
+"""Okabe and Ito's colours, which the colour-blind can tell apart; one a policy."""
+
+MARKERS, STROKES = "osD^vP*X", ("-", "--", ":", "-.")
+"""One a splitter."""
+
+POLICIES, TIME, CURVES = "error_by_policy.png", "error_against_time.png", "learning_curves.png"
+
+Rows = list[dict[str, Any]]
+
+
+def pictures(comparison: Comparison) -> dict[str, tuple[Figure, str]]:
+    """The figures of a report by their files' names, each with its caption; none where no cell is done."""
+    rows = [row for row in comparison.rows if row["status"] == "done"]
+    part = judged(rows)
+    drawn: dict[str, tuple[Figure, str]] = {}
+    if part is not None:
+        said = f"Error (MAE) on the {part} part"
+        drawn[POLICIES] = plot_policies(rows, part), f"{said}: a dot a seed, the bar their mean; dashed, persistence."
+        drawn[TIME] = plot_time(rows, part), f"{said} against the seconds of training: a dot a seed."
+    if any(row.get("curve") for row in rows):
+        drawn[CURVES] = plot_curves(rows), "Learning curves: a line a seed, against rows scored and against seconds."
+    return drawn
+
+
+def plot_policies(rows: Rows, part: str) -> Figure:
+    """Error of every seed, a line for each splitter, policy and backend, the best at the top."""
+    groups = _groups(rows)
+    errors = {name: [row[f"{part}_mae"] for row in group] for name, group in groups.items()}
+    ranked = sorted(groups, key=lambda name: np.mean(errors[name]))
+    figure, (axes,) = _figure(10, 1.4 + 0.38 * len(groups))
+    looks = _Looks(rows)
+    for place, name in enumerate(ranked):
+        colour = looks.colour(groups[name][0])
+        axes.plot(errors[name], [place] * len(errors[name]), "o", color=colour, alpha=0.55, markersize=6)
+        axes.plot([np.mean(errors[name])] * 2, [place - 0.32, place + 0.32], color=colour, linewidth=2.5)
+    naive = _persistence(rows, part)
+    if naive is not None:
+        axes.axvline(naive, color="#888888", linestyle="--", linewidth=1)
+    axes.set_yticks(range(len(ranked)), ranked, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"MAE on the {part} part (the data's own units)")
+    _tidy(axes, "x")
+    return figure
+
+
+def plot_time(rows: Rows, part: str) -> Figure:
+    """Error against the seconds of training, a dot a cell."""
+    figure, (axes,) = _figure(10, 5)
+    looks = _Looks(rows)
+    for name, group in _groups(rows).items():
+        x, y = ([row[key] for row in group] for key in ("seconds", f"{part}_mae"))
+        axes.plot(x, y, looks.marker(group[0]), color=looks.colour(group[0]), alpha=0.75, label=name)
+    naive = _persistence(rows, part)
+    if naive is not None:
+        axes.axhline(naive, color="#888888", linestyle="--", linewidth=1, label="persistence")
+    axes.set_xscale("log")
+    axes.set_xlabel("seconds of training")
+    axes.set_ylabel(f"MAE on the {part} part")
+    _tidy(axes, "both")
+    _legend(figure, axes)
+    return figure
+
+
+def plot_curves(rows: Rows) -> Figure:
+    """Validation error, or training loss where there is no validation part, against rows scored and seconds."""
+    figure, panels = _figure(11, 5, 2)
+    looks = _Looks(rows)
+    measure = "validation_mae" if any("validation_mae" in point for row in rows for point in row["curve"]) else "loss"
+    for axes, (key, name) in zip(panels, (("rows", "rows scored"), ("seconds", "seconds of training")), strict=True):
+        for group_name, group in _groups(rows).items():
+            for row in group:
+                points = [point for point in row["curve"] if point.get(measure) is not None]
+                axes.plot(
+                    [point[key] for point in points],
+                    [point[measure] for point in points],
+                    looks.stroke(row),
+                    color=looks.colour(row),
+                    linewidth=1.2,
+                    alpha=0.8,
+                    label=group_name if row is group[0] else None,
+                )
+        axes.set_xlabel(name)
+        axes.set_yscale("log")
+        _tidy(axes, "both")
+    panels[0].set_ylabel("MAE on the validation part" if measure == "validation_mae" else "training loss")
+    _legend(figure, panels[0])
+    return figure
+
+
+class _Looks:
+    """A colour for each policy, a marker and a stroke for each splitter."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.policies = list(dict.fromkeys(row["policy"] for row in rows))
+        self.splitters = list(dict.fromkeys(row["splitter"] for row in rows))
+
+    def colour(self, row: dict[str, Any]) -> str:
+        return COLOURS[self.policies.index(row["policy"]) % len(COLOURS)]
+
+    def marker(self, row: dict[str, Any]) -> str:
+        return MARKERS[self.splitters.index(row["splitter"]) % len(MARKERS)]
+
+    def stroke(self, row: dict[str, Any]) -> str:
+        return STROKES[self.splitters.index(row["splitter"]) % len(STROKES)]
+
+
+def _groups(rows: Rows) -> dict[str, Rows]:
+    """Rows by splitter, policy and backend: the seeds of each."""
+    groups: dict[str, Rows] = {}
+    for row in rows:
+        groups.setdefault(label(row, rows), []).append(row)
+    return groups
+
+
+def _persistence(rows: Iterable[dict[str, Any]], part: str) -> float | None:
+    """The error of persistence, which is the same for every cell."""
+    return next((row[f"{part}_mae"] / row[f"{part}_ratio"] for row in rows if row.get(f"{part}_ratio")), None)
+
+
+def _figure(width: float, height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=110)
+    return figure, list(figure.subplots(1, panels, squeeze=False, sharey=True)[0])
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    """One legend for all panels, below them."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=2, frameon=False, fontsize=7)
+
+
+def _tidy(axes: Axes, grid: Any) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.grid(axis=grid, color="#E5E5E5", linewidth=0.7)
+    axes.set_axisbelow(True)

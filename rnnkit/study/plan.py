@@ -1,0 +1,125 @@
+"""What a study is going to train: its cells, those that are finished, and those that are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Sequence as Values
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rnnkit.backend import backend as find_backend
+from rnnkit.errors import ConfigError, ScheduleError
+from rnnkit.schedule import Splitter, StatePolicy
+from rnnkit.study.cells import Cell, Study
+from rnnkit.study.results import read_cell
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell before it is trained.
+
+    Attributes:
+        cell: the cell.
+        digest: what its results are kept under.
+        row: its row, where it has been trained before or is refused; else None.
+    """
+
+    cell: Cell
+    digest: str
+    row: Row | None
+
+    @property
+    def status(self) -> str:
+        """`"to run"`, `"refused"`, or how it ended before."""
+        return "to run" if self.row is None else self.row["status"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study and its cells: what is done, what is refused, what remains.
+
+    Attributes:
+        study: what all cells have in common.
+        cells: every cell, seeds innermost.
+        folder: where results are kept, or None.
+    """
+
+    study: Study
+    cells: tuple[Planned, ...]
+    folder: Path | None
+
+    @property
+    def remaining(self) -> tuple[Planned, ...]:
+        """The cells that are still to be trained."""
+        return tuple(planned for planned in self.cells if planned.row is None)
+
+    @property
+    def refused(self) -> dict[tuple[str, str], str]:
+        """What the schedule says against a splitter and a policy, for the pairs that it refuses."""
+        rows = (planned.row for planned in self.cells)
+        return {(r["splitter"], r["policy"]): r["message"] for r in rows if r is not None and r["status"] == "refused"}
+
+
+def make_plan(
+    study: Study,
+    splitters: Iterable[Splitter],
+    policies: Iterable[StatePolicy],
+    backends: Iterable[str],
+    seeds: int | Iterable[int],
+    out: str | Path | None = None,
+    fresh: bool = False,
+) -> Plan:
+    """Which cells there are, which are refused, and which are finished; nothing is trained or written.
+
+    Raises:
+        ConfigError, ModelError, BackendError, ScheduleError: as `compare`.
+    """
+    study.check()
+    kinds = [_different("splitters", splitters), _different("policies", policies), _different("backends", backends)]
+    for name in kinds[2]:
+        find_backend(name)
+    folder, fingerprint, planned = None if out is None else Path(out), study.fingerprint(), []
+    numbers = _different("seeds", range(seeds) if type(seeds) is int else seeds)
+    for splitter in kinds[0]:
+        for policy in kinds[1]:
+            refusal = _refusal(study, Cell(splitter, policy, "", numbers[0]))
+            for name in kinds[2]:
+                for seed in numbers:
+                    cell = Cell(splitter, policy, name, seed)
+                    digest, row = cell.digest(fingerprint), None
+                    if refusal is not None:
+                        row = {**cell.named(), "status": "refused", "message": refusal, "digest": digest}
+                    elif folder is not None and not fresh:
+                        row = read_cell(folder, digest)
+                    planned.append(Planned(cell, digest, row))
+    plan = Plan(study, tuple(planned), folder)
+    if all(planned.status == "refused" for planned in plan.cells):
+        told = "\n".join(dict.fromkeys(plan.refused.values()))
+        raise ScheduleError(f"compare expects at least one splitter and policy that can be trained, got none:\n{told}")
+    return plan
+
+
+def _refusal(study: Study, cell: Cell) -> str | None:
+    try:
+        cell.schedule(study.parts[0])
+    except ScheduleError as error:
+        return str(error)
+    return None
+
+
+def _different(name: str, values: Any) -> Values[Any]:
+    """The values as a list: at least one, all different."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ConfigError(f"compare expects {name} to be a list, got {values!r}; write [{values!r}]")
+    listed = list(values)
+    if not listed:
+        raise ConfigError(f"compare expects {name} to have at least one entry, got none")
+    for index, value in enumerate(listed):
+        if value in listed[:index]:
+            raise ConfigError(f"compare expects {name} to differ, got {value!r} more than once; leave one out")
+        if name == "seeds" and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+            raise ConfigError(f"compare expects seeds to be whole numbers from 0 on, got {value!r}")
+    return listed
