@@ -11,6 +11,7 @@ from rnnkit.study.report import judged, label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
     from rnnkit.study.compare import Comparison
@@ -72,6 +73,7 @@ def plot_time(rows: Rows, part: str) -> Figure:
     if naive is not None:
         axes.axhline(naive, color="#888888", linestyle="--", linewidth=1, label="persistence")
     axes.set_xscale("log")
+    _plain_numbers(axes.xaxis)
     axes.set_xlabel("seconds of training")
     axes.set_ylabel(f"MAE on the {part} part")
     _tidy(axes, "both")
@@ -99,6 +101,7 @@ def plot_curves(rows: Rows) -> Figure:
                 )
         axes.set_xlabel(name)
         axes.set_yscale("log")
+        _plain_numbers(axes.yaxis)
         _tidy(axes, "both")
     panels[0].set_ylabel("MAE on the validation part" if measure == "validation_mae" else "training loss")
     _legend(figure, panels[0])
@@ -146,6 +149,18 @@ def _legend(figure: Figure, axes: Axes) -> None:
     """One legend for all panels, below them."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", ncols=2, frameon=False, fontsize=7)
+
+
+def _plain_numbers(axis: Axis) -> None:
+    """`0.3` and not `3 x 10⁻¹` at the ticks of a logarithmic axis; small ticks are named where there are few."""
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    axis.set_major_formatter(Plain(minor_thresholds=(2, 0.6)))
+    axis.set_minor_formatter(Plain(minor_thresholds=(2, 0.6)))
 
 
 def _tidy(axes: Axes, grid: Any) -> None:
