@@ -193,8 +193,22 @@ def add_transposed_product(a, a_row, b, b_row, c, c_row, rows, outer, columns, o
 @kernel
 def add_rows(a, total, rows, columns, one):
     """`total[n] += Σ_r a[r, n]`, the columns a whole number of vectors."""
-    for n in range(0, columns, one):
+    n = 0
+    while columns - n >= 4 * one:  # four sums side by side, as one would wait for each addition
+        s0, s1 = load_at(total, n), load_at(total, n + one)
+        s2, s3 = load_at(total, n + 2 * one), load_at(total, n + 3 * one)
+        for r in range(rows):
+            here = r * columns + n
+            s0, s1 = s0 + load_at(a, here), s1 + load_at(a, here + one)
+            s2, s3 = s2 + load_at(a, here + 2 * one), s3 + load_at(a, here + 3 * one)
+        store_at(s0, total, n)
+        store_at(s1, total, n + one)
+        store_at(s2, total, n + 2 * one)
+        store_at(s3, total, n + 3 * one)
+        n += 4 * one
+    while n < columns:
         sum_n = load_at(total, n)
         for r in range(rows):
             sum_n = sum_n + load_at(a, r * columns + n)
         store_at(sum_n, total, n)
+        n += one
