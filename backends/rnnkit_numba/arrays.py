@@ -36,13 +36,13 @@ LINE_BYTES = 64
 """Bytes of a cache line."""
 
 
-def aligned(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
-    """A new array of zeros that begins with a cache line: a vector across two lines takes twice as long."""
+def aligned(shape: int | tuple[int, ...], dtype: Any, *, zeros: bool = False) -> np.ndarray:
+    """A new array, of zeros or of anything, that begins with a cache line: a vector across two takes twice as long."""
     dtype = np.dtype(dtype)
-    size = math.prod(shape) if isinstance(shape, tuple) else shape
-    room = np.zeros(size * dtype.itemsize + LINE_BYTES, np.uint8)
+    size = (math.prod(shape) if isinstance(shape, tuple) else shape) * dtype.itemsize
+    room = (np.zeros if zeros else np.empty)(size + LINE_BYTES, np.uint8)
     first = -room.ctypes.data % LINE_BYTES
-    return room[first : first + size * dtype.itemsize].view(dtype).reshape(shape)
+    return room[first : first + size].view(dtype).reshape(shape)
 
 
 def common_dtype(params: dict[str, np.ndarray]) -> np.dtype:

@@ -82,7 +82,7 @@ class Layout:
 
     def scratch(self, lanes: int, dtype: Any) -> int:
         """Numbers of scratch space for a block of so many lanes: rows of them, and that of the products."""
-        return lanes * self.work + summing_scratch(int(self.table[:, [INPUTS, OUTPUTS]].max()), lanes_of(dtype))
+        return lanes * self.work + summing_scratch(int(self.table[:, [INPUTS, OUTPUTS]].sum(1).max()), lanes_of(dtype))
 
 
 @dataclass(frozen=True)

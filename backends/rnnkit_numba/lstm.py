@@ -34,7 +34,7 @@ from rnnkit_numba.activations import sigmoid, tanh
 from rnnkit_numba.compiled import inlined, kernel
 from rnnkit_numba.pointers import forward as further
 from rnnkit_numba.pointers import pointer
-from rnnkit_numba.products import add_rows, add_transposed_product, grouped_row_product, product, row_product
+from rnnkit_numba.products import add_rows, add_two_transposed_products, grouped_row_product, product, row_product
 from rnnkit_numba.vectors import fma, lanes, like, load_at, store_at
 from rnnkit_numba.views import clear_vectors, copy_vectors
 
@@ -168,7 +168,7 @@ def backward(
     Args:
         weights: both weights as `(G, H)` and `(G, I)` in panels.
         zeros: as many as the widest row.
-        panel: scratch for `add_transposed_product`.
+        panel: scratch, see `summing_scratch`.
     """
     steps, lanes_B, gates = gates_TBG.shape
     width, row, one = gates // 4, lanes_B * gates, lanes(gates_TBG)
@@ -208,10 +208,10 @@ def backward(
     rows = steps * lanes_B
     d_a, x = pointer(gates_TBG, 0, rows * gates), pointer(x_RN, 0, rows * x_RN.shape[1])
     scratch, h = pointer(panel, 0, panel.size), pointer(h_TBH, 0, rows * width)
-    d_weight_ih = pointer(d_weights, 0, inputs * gates)
-    d_weight_hh = pointer(d_weights, inputs * gates, hidden * gates)
-    add_transposed_product(x, x_RN.shape[1], d_a, gates, d_weight_ih, gates, rows, inputs, gates, one, scratch)  # (2')
-    add_transposed_product(h, width, d_a, gates, d_weight_hh, gates, rows, hidden, gates, one, scratch)  # (2')
+    d_weight = pointer(d_weights, 0, (inputs + hidden) * gates)
+    add_two_transposed_products(
+        x, x_RN.shape[1], inputs, h, width, hidden, d_a, gates, d_weight, gates, rows, gates, one, scratch
+    )  # (2')
     add_rows(d_a, pointer(d_weights, (inputs + hidden) * gates, gates), rows, gates, one)  # (2')
     if wants_d_x:
         columns = d_x_RI.shape[1]

@@ -30,8 +30,8 @@ PANEL_VECTORS = 4 * SUMMED
 
 
 def summing_scratch(columns: int, vector: int) -> int:
-    """Numbers of scratch space for `add_transposed_product`, where a has so many columns."""
-    return PANEL_VECTORS * vector + SUMMED * columns + vector
+    """Numbers of scratch space for `add_transposed_product`, where a, or x and h, have so many columns."""
+    return PANEL_VECTORS * vector + SUMMED * columns + 2 * vector
 
 
 @kernel
@@ -162,39 +162,74 @@ def add_transposed_product(a, a_row, b, b_row, c, c_row, rows, outer, columns, o
 
     `panel` is scratch space, see `summing_scratch`.
     """
-    a_tiles = forward(panel, 4 * one * SUMMED)
-    copied = outer >= 2 * TILE_ROWS and b_row > 4 * one  # uses enough to be worth a copy
-    tiled = copied and a_row >= FAR * one
+    add_two_transposed_products(a, a_row, 0, a, a_row, outer, b, b_row, c, c_row, rows, columns, one, panel)
+
+
+@kernel
+def add_two_transposed_products(x, x_row, inputs, h, h_row, hidden, b, b_row, c, c_row, rows, columns, one, panel):
+    """The same for a = [x, h], `inputs` and `hidden` columns: the two weights of an LSTM, while b is in the cache."""
+    h_tiles = forward(panel, 4 * one * SUMMED)
+    x_tiles = forward(h_tiles, SUMMED * hidden + one)
+    copied = inputs + hidden >= 2 * TILE_ROWS and b_row > 4 * one  # uses enough to be worth a copy
+    x_tiled, h_tiled = copied and x_row >= FAR * one, copied and h_row >= FAR * one
     for r in range(0, rows, SUMMED):
         here = min(SUMMED, rows - r)
-        a_r, b_r = forward(a, r * a_row), forward(b, r * b_row)
-        m = 0
-        while tiled and m < outer:
-            height = tile_height(outer - m)
-            for k in range(here):  # the numbers in excess are written over by the next k
-                store_at(load_first(a_r, k * a_row + m, height), a_tiles, m * here + k * height)
-            m += height
+        x_r, h_r, b_r = forward(x, r * x_row), forward(h, r * h_row), forward(b, r * b_row)
+        if x_tiled:
+            copy_tiles(x_r, x_row, x_tiles, here, inputs)
+        if h_tiled:
+            copy_tiles(h_r, h_row, h_tiles, here, hidden)
         n = 0
         while n < columns:
             width = panel_width(columns - n, one)
-            b_n, b_k, c_n = forward(b_r, n), b_row, forward(c, n)
+            b_n, b_k, c_x = forward(b_r, n), b_row, forward(c, n)
+            c_h = forward(c_x, inputs * c_row)
             if copied:
                 for k in range(here):
                     for j in range(0, width, one):
                         store_at(load_at(b_n, k * b_row + j), panel, k * width + j)
                 b_n, b_k = panel, width
-            if tiled:
-                strip(width, one, a_tiles, here, 0, b_n, b_k, c_n, c_row, c_n, c_row, outer, here)
+            if x_tiled:
+                strip(width, one, x_tiles, here, 0, b_n, b_k, c_x, c_row, c_x, c_row, inputs, here)
             else:
-                strip(width, one, a_r, 1, a_row, b_n, b_k, c_n, c_row, c_n, c_row, outer, here)
+                strip(width, one, x_r, 1, x_row, b_n, b_k, c_x, c_row, c_x, c_row, inputs, here)
+            if h_tiled:
+                strip(width, one, h_tiles, here, 0, b_n, b_k, c_h, c_row, c_h, c_row, hidden, here)
+            else:
+                strip(width, one, h_r, 1, h_row, b_n, b_k, c_h, c_row, c_h, c_row, hidden, here)
             n += width
+
+
+@kernel
+def copy_tiles(a, a_row, tiles, rows, columns):
+    """Write `rows` rows of a in the order in which a strip of tiles reads them; a vector may follow behind the end."""
+    m = 0
+    while m < columns:
+        height = tile_height(columns - m)
+        for k in range(rows):  # the numbers in excess are written over by the next k
+            store_at(load_first(a, k * a_row + m, height), tiles, m * rows + k * height)
+        m += height
 
 
 @kernel
 def add_rows(a, total, rows, columns, one):
     """`total[n] += Σ_r a[r, n]`, the columns a whole number of vectors."""
-    for n in range(0, columns, one):
+    n = 0
+    while columns - n >= 4 * one:  # four sums side by side, as one would wait for each addition
+        s0, s1 = load_at(total, n), load_at(total, n + one)
+        s2, s3 = load_at(total, n + 2 * one), load_at(total, n + 3 * one)
+        for r in range(rows):
+            here = r * columns + n
+            s0, s1 = s0 + load_at(a, here), s1 + load_at(a, here + one)
+            s2, s3 = s2 + load_at(a, here + 2 * one), s3 + load_at(a, here + 3 * one)
+        store_at(s0, total, n)
+        store_at(s1, total, n + one)
+        store_at(s2, total, n + 2 * one)
+        store_at(s3, total, n + 3 * one)
+        n += 4 * one
+    while n < columns:
         sum_n = load_at(total, n)
         for r in range(rows):
             sum_n = sum_n + load_at(a, r * columns + n)
         store_at(sum_n, total, n)
+        n += one

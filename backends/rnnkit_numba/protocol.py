@@ -71,7 +71,7 @@ def forward(
     run_forward(
         plan.table,
         flatten(parameter_shapes(model), params, dtype),
-        aligned(plan.packed, dtype),
+        aligned(plan.packed, dtype, zeros=True),
         tape,
         aligned(plan.scratch(min(lanes, BLOCK_LANES), dtype), dtype),
         plain(x, dtype),
@@ -105,7 +105,7 @@ def outputs(
     run_outputs(
         plan.table,
         flatten(parameter_shapes(model), params, dtype),
-        aligned(plan.packed, dtype),
+        aligned(plan.packed, dtype, zeros=True),
         aligned(here * plan.tape, dtype),
         aligned(plan.scratch(here, dtype), dtype),
         plain(x, dtype),
@@ -152,7 +152,7 @@ def backward(
     run_backward(
         plan.table,
         flatten(parameter_shapes(model), params, dtype),
-        aligned(plan.packed, dtype),
+        aligned(plan.packed, dtype, zeros=True),
         values,
         aligned(plan.scratch(min(lanes, BLOCK_LANES), dtype), dtype),
         tape.reset,

@@ -53,7 +53,7 @@ class Stepper:
             lanes * model.inputs,
             lanes * model.outputs,
         )
-        buffer = aligned(sum(sizes), dtype)
+        buffer = aligned(sum(sizes), dtype, zeros=True)
         parts = np.split(buffer, np.cumsum(sizes)[:-1])
         parts[0][: plan.parameters] = flatten(parameter_shapes(model), params, dtype)
         masks = np.zeros((2, 1, lanes), np.bool_)

@@ -129,7 +129,7 @@ def train_on(
         flat,
         np.empty_like(flat),
         slots,
-        aligned(plan.packed, dtype),
+        aligned(plan.packed, dtype, zeros=True),
         aligned((blocks, plan.gradients), dtype),
         np.empty(blocks),
         np.empty(-(-plan.parameters // NORM_NUMBERS)),
