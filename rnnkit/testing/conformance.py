@@ -180,6 +180,12 @@ def _check_initial(tested: Backend, case: Case) -> float:
         return tested.to_numpy(tested.forward(case.model, params, x, *given)[:2])
 
     left_out = relative_difference(forward(own, nowhere, case.valid), forward(state, everywhere, case.valid))
+    if isinstance(case.model.initial, Learned):  # it takes no other, and says so
+        try:
+            forward(state, everywhere, case.valid, other)
+        except ModelError:
+            return left_out
+        return float("inf")
     reset, started = forward(state, everywhere, case.valid, other), forward(other, nowhere, case.valid, other)
     return max(left_out, relative_difference(reset, started))
 
