@@ -38,7 +38,8 @@ def forgets_the_initial_state_given(model, params, x, state, reset=None, valid=N
 
 
 def resets_to_zeros(model, params, x, state, reset=None, valid=None, initial=None):
-    initial = initial or map_arrays(np.zeros_like, state)
+    if not isinstance(model.initial, rk.Learned):
+        initial = initial or map_arrays(np.zeros_like, state)
     return rk.backend("numpy").forward(model, params, x, state, reset, valid, initial)
 
 
@@ -85,7 +86,7 @@ def changes_its_arguments(rule, params, grads, rule_state):
         ({"forward": treats_padding_as_reset}, "final state"),
         ({"forward": forgets_the_initial_state_given}, "outputs"),
         ({"forward": forgets_the_initial_state_given}, "the initial state as an argument"),
-        ({"forward": resets_to_zeros}, "outputs"),
+        ({"forward": resets_to_zeros}, "final state"),
         ({"backward": keeps_the_learned_initial_state}, "gradient: learned initial state"),
         ({"backward": wrong_first_row}, "gradient: x"),
         ({"backward": ignores_d_state}, "gradient: h0"),

@@ -187,11 +187,11 @@ def run_window(
 
 def start_of(batch: Batch, cold: State, carried: State, recorded: State | None) -> State:
     """What each lane of a batch starts from, by its `origin`: NumPy arrays `(B, H)`."""
-    started = where_lanes(batch.origin >= 0, carried, cold)
-    if batch.slots is None or recorded is None:
+    started, from_slot = where_lanes(batch.origin >= 0, carried, cold), batch.origin == -2
+    if batch.slots is None or recorded is None or not from_slot.any():
         return started
     slot = batch.slots.read
-    return where_lanes(batch.origin == -2, map_arrays(lambda a: a[slot], recorded), started)
+    return where_lanes(from_slot, map_arrays(lambda a: a[slot], recorded), started)
 
 
 def record(batch: Batch, states: dict[int, State], recorded: State) -> None:
