@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from cases import Case
 from measure import Work
+from pairs import MODEL, Pair
 
 import rnnkit as rk
 from rnnkit.train.block import block_trainer
@@ -85,3 +86,18 @@ def run_of(case: Case, backend: Any) -> rk.Run:
     params, _ = rk.setup(case.model, seed=0)
     schedule = rk.Schedule(rk.Sequence(case.observations()[:9]), rk.Continuation(length=8), rk.Carry())
     return rk.fit(case.model, schedule, backend=backend, rule=rk.SGD(0.0), loss="mse", epochs=1, params=params)
+
+
+def pair_works(pair: Pair, name: str = "numba") -> dict[str, Work]:
+    """One epoch of `rk.fit` for a splitter and a policy, with one thread."""
+    return {label: pair_work(pair, backend) for label, (backend, threads) in backends(name).items() if threads == 1}
+
+
+def pair_work(pair: Pair, backend: Any) -> Work:
+    """A unit is a row that counts in the loss."""
+    schedule, (params, _) = pair.schedule, rk.setup(MODEL, seed=0)
+
+    def call() -> rk.Run:
+        return rk.fit(MODEL, schedule, backend=backend, rule=RULE, epochs=1, params=params, dtype=pair.dtype)
+
+    return Work(call, pair.counts[0], answer=lambda: np.array(call().history.steps["loss"][:20]))

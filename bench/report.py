@@ -164,6 +164,72 @@ def policies(infos: list[dict[str, Any]], peak: dict[str, float]) -> list[str]:
     return table(["case", "Carry", "Reset", "Reset / Carry"], rows)
 
 
+def state_policies(infos: list[dict[str, Any]], peak: dict[str, float]) -> list[str]:
+    """Each pair of splitter and policy beside PyTorch, beside `Reset`, and the memory of windows of stride 1."""
+    pairs = [info for info in infos if info["table"] == "state policies"]
+    parts = [pairs_beside_torch(pairs), over_reset(pairs), stride_one([i for i in infos if i["table"] == "stride one"])]
+    lines: list[str] = []
+    for part in parts:
+        lines += [*([""] if lines and part else []), *part]
+    return lines
+
+
+def pairs_beside_torch(infos: list[dict[str, Any]]) -> list[str]:
+    """Time an epoch, rows that count in the loss a second, and peak memory, ours and PyTorch's."""
+    rows = []
+    for info in infos:
+        seconds, rival = our_seconds(info), fastest(info["pairs"], "torch")
+        row = [info["title"], *pace(seconds, info["scored"])]
+        if rival is None:
+            row += [""] * 4
+        else:
+            row += [*pace(rival.seconds, info["scored"]), rival.label.partition(", ")[2], ratio_text(rival.ratio)]
+        rows.append([*row, *(bytes_text(info["peak"][who]) for who in ("rnnkit", "torch"))])
+    head = ["pair", "rnnkit", "rows a second", "PyTorch", "rows a second", "its setting", "ratio"]
+    return table([*head, "memory", "PyTorch's memory"], rows)
+
+
+def pace(seconds: float | None, rows: int) -> tuple[str, str]:
+    """Time of an epoch and rows a second, of the seconds that a row takes."""
+    return ("", "") if seconds is None else (seconds_text(seconds * rows), f"{1 / seconds / 1e6:.3g} million")
+
+
+def over_reset(infos: list[dict[str, Any]]) -> list[str]:
+    """What a policy adds to the time of a row; where some rows do not count, the target is for all that it reads."""
+    rows = []
+    for info in infos:
+        if "Reset()" not in info["pairs"]:
+            continue
+        found = ratio(info["pairs"]["Reset()"])
+        scored = Ratio(1 / found.median, 1 / found.high, 1 / found.low)
+        computed = Ratio._make(part * info["scored"] / info["computed"] for part in scored)
+        wanted = f"<= {info['limit']:.0%} {'✓' if computed.median - 1 <= info['limit'] else '✗'}"
+        more = info["computed"] > info["scored"]
+        rows.append([info["title"], added_text(scored), added_text(computed) if more else "", wanted])
+    return table(["pair", "over Reset, a row that counts", "a row that is computed", "target"], rows) if rows else []
+
+
+def added_text(value: Ratio) -> str:
+    """How much more than one, `median (low to high)`."""
+    return f"{value.median - 1:+.1%} ({value.low - 1:+.1%} to {value.high - 1:+.1%})"
+
+
+def stride_one(infos: list[dict[str, Any]]) -> list[str]:
+    """Peak memory of reading windows of stride 1, beside the series and beside windows that are copied."""
+    rows = []
+    for info in infos:
+        series, peak, length = info["series"], info["peak"], info["length"]
+        times = "" if peak is None else f"{peak / series:.3g} times the series"
+        rows.append([info["title"], bytes_text(series), bytes_text(peak), times, bytes_text(series * length)])
+    head = ["`Sliding(stride=1)`", "the series", "peak of reading it", "", "every window's inputs copied"]
+    return table(head, rows) if rows else []
+
+
+def bytes_text(size: int | None) -> str:
+    """A size in MiB; empty where it is not known."""
+    return "" if size is None else f"{size / 2**20:.3g} MiB"
+
+
 def plain(entries: list[dict[str, Any]]) -> list[str]:
     """Median times by pytest-benchmark's own timer."""
     rows = [
@@ -218,6 +284,16 @@ SECTIONS: list[tuple[str, str, tuple[str, ...], Table]] = [
     ),
     ("What the schedule costs", "", ("share",), shares),
     ("Carry beside Reset", "", ("policies",), policies),
+    (
+        "State policies",
+        "An epoch of the net LSTM(1, 32), Dense(32, 1), T 64, with one thread, by the row that counts in the loss: a "
+        "row in two windows is two. PyTorch does the same in plain code, with `unfold`, `DataLoader`, detached states "
+        "and zeroed lanes. Memory is by how much a process grows over an epoch, at its peak. Over Reset: the same "
+        "windows, no look-back, each from the initial state; rows of burn-in and look-back are computed and do not "
+        "count, and the target is for all rows that are computed.",
+        ("state policies", "stride one"),
+        state_policies,
+    ),
 ]
 
 

@@ -25,7 +25,7 @@ def bench() -> Iterator[Any]:
     """The modules of the benchmarks, which are scripts and no package."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(BENCH))
-        names = ("measure", "cases", "ours", "peer_torch", "report")
+        names = ("measure", "cases", "pairs", "ours", "peer_torch", "peer_torch_pairs", "memory", "report")
         yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
 
 
@@ -120,6 +120,68 @@ def test_policies_and_plain_times_have_their_tables(report: ModuleType) -> None:
     assert rows["grid"][1:] == ["2 ms", "2 µs"]
 
 
+def pair_entry(**info: Any) -> dict[str, Any]:
+    """A splitter with a policy: 1 µs a row of ours, 4 µs of PyTorch's slow way, 3 µs of its fast one."""
+    pairs = {"torch, DataLoader": [[1e-6, 4e-6]] * 3, "torch, indices": [[1e-6, 3e-6]] * 3}
+    facts = {"scored": 2000, "computed": 2000, "limit": 0.15, "peak": {"rnnkit": 2**20, "torch": 3 * 2**19}}
+    return entry(**({"table": "state policies", "title": "a pair", "pairs": pairs} | facts | info))
+
+
+def test_a_pair_is_told_by_the_epoch_by_the_row_and_in_memory(report: ModuleType) -> None:
+    rows = tables(report, "State policies", pair_entry())
+    times = ["2 ms", "1 million", "6 ms", "0.333 million", "indices", "3 (3 to 3)"]
+    assert rows["a pair"] == ["a pair", *times, "1 MiB", "1.5 MiB"]
+
+
+def test_a_pair_without_peer_has_empty_cells(report: ModuleType) -> None:
+    alone = pair_entry(pairs={"rnnkit, 1 thread": [[1e-6, 1e-6]]}, peak={"rnnkit": None, "torch": None})
+    assert tables(report, "State policies", alone)["a pair"] == ["a pair", "2 ms", "1 million", *[""] * 6]
+
+
+@pytest.mark.parametrize(
+    ("ours", "computed", "cells"),
+    [
+        (1.1, 2000, ["+10.0% (+10.0% to +10.0%)", "", "<= 15% ✓"]),
+        (1.2, 2000, ["+20.0% (+20.0% to +20.0%)", "", "<= 15% ✗"]),
+        (1.5, 2500, ["+50.0% (+50.0% to +50.0%)", "+20.0% (+20.0% to +20.0%)", "<= 15% ✗"]),
+        (1.5, 4000, ["+50.0% (+50.0% to +50.0%)", "-25.0% (-25.0% to -25.0%)", "<= 15% ✓"]),
+    ],
+)
+def test_what_a_policy_adds_is_by_all_rows_that_are_computed(
+    report: ModuleType, ours: float, computed: int, cells: list[str]
+) -> None:
+    rows = tables(report, "State policies", pair_entry(computed=computed, pairs={"Reset()": [[ours, 1.0]] * 3}))
+    assert rows["a pair"] == ["a pair", *cells]  # the second table's row stands last
+
+
+def test_windows_of_stride_one_are_told_beside_the_series(report: ModuleType) -> None:
+    info = {"table": "stride one", "title": "many rows", "series": 2**20, "length": 64, "peak": 3 * 2**20}
+    rows = tables(report, "State policies", entry(**info))
+    assert rows["many rows"][1:] == ["1 MiB", "3 MiB", "3 times the series", "64 MiB"]
+    assert tables(report, "State policies", entry(**info | {"peak": None}))["many rows"][2:4] == ["", ""]
+
+
+def test_a_peak_has_seen_what_a_call_allocates_and_frees(bench: Any) -> None:
+    peak = bench.memory.peak_of(lambda: np.ones(4_000_000) is None)
+    told = Path("/proc/self/clear_refs").exists()
+    assert (30e6 < peak < 60e6) if told else peak is None
+
+
+def test_every_splitter_is_timed_with_every_policy(bench: Any) -> None:
+    timed = {(type(pair.splitter), type(pair.policy)) for pair in bench.pairs.PAIRS.values()}
+    splitters, policies = (rk.Sliding, rk.Chunked, rk.Continuation), (rk.Reset, rk.Carry, rk.BurnIn, rk.Stored)
+    assert timed == {(splitter, policy) for splitter in splitters for policy in policies}
+
+
+def test_a_pair_counts_rows_as_its_schedule_does(bench: Any) -> None:
+    for pair in bench.pairs.PAIRS.values():
+        told = few(pair).schedule.coverage()
+        cells = told.steps * told.lanes * told.length
+        scored, computed = few(pair).counts
+        assert computed == pytest.approx(cells * (1 - told.padding))
+        assert computed - scored == pytest.approx(cells * told.unscored)
+
+
 def test_a_case_counts_the_operations_of_its_lstm_layers(bench: Any) -> None:
     two_layers = 3 * 2 * 256 * (8 + 64) * 64 * 32 + 3 * 2 * 256 * (64 + 64) * 64 * 32
     assert bench.cases.CASES["step-64x2"].flops == two_layers
@@ -169,6 +231,40 @@ def test_torch_gives_the_outputs_and_losses_that_rnnkit_gives(bench: Any, name: 
     assert np.ptp(ours) > 1e-3
     theirs = bench.peer_torch.works(case)["torch, 1 thread"].answer()
     np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5)
+
+
+def few(pair: Any) -> Any:
+    """A pair with few rows, still of many steps, and in float64."""
+    rows = 192 if getattr(pair.splitter, "stride", 0) == 1 else 37 * 64
+    splitter = replace(pair.splitter, lanes=min(pair.splitter.lanes, 4))
+    return replace(pair, splitter=splitter, rows=rows, dtype="float64")
+
+
+def titles() -> list[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCH))
+        return list(importlib.import_module("pairs").PAIRS)
+
+
+@pytest.mark.parametrize("title", titles())
+def test_torch_gives_the_losses_of_every_pair(bench: Any, title: str) -> None:
+    pair = few(bench.pairs.PAIRS[title])
+    ours = bench.ours.pair_works(pair, "numpy")["rnnkit"].answer()
+    assert len(ours) >= 9
+    for work in bench.peer_torch_pairs.works(pair).values():
+        np.testing.assert_allclose(work.answer(), ours, rtol=1e-12)
+        if isinstance(pair.splitter.length, int):  # other lengths are drawn anew when they are timed
+            assert len(work.call()) == len(pair.schedule)
+
+
+@pytest.mark.parametrize("length", [rk.Uniform(32, 96), rk.Geometric(64)])
+def test_torch_draws_lengths_as_rnnkit_does(bench: Any, length: Any) -> None:
+    torch.manual_seed(0)
+    drawn = list(bench.peer_torch_pairs.drawn_lengths(length, 200_000))
+    assert sum(drawn) == 200_000
+    ours = length.draw(np.random.default_rng(0), len(drawn))
+    assert np.mean(drawn) == pytest.approx(ours.mean(), rel=0.1)
+    assert np.std(drawn) == pytest.approx(ours.std(), rel=0.1)
 
 
 def test_torch_gives_the_outputs_of_every_case(bench: Any) -> None:
