@@ -400,15 +400,17 @@ class Sequence:
 
     def _fill(self, rows: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
         """Write inputs and targets of rows `(n,)` into x `(n, F)` and y `(n, O)`, or labels `(n,)`."""
-        inside = np.maximum(rows, 0)
-        later = inside + self.horizon
-        beyond = later >= self.rows
-        raw_x, raw_y = self._source.pairs(inside, np.minimum(later, self.rows - 1))
-        x[...] = self._scaled_x(raw_x, x.dtype)
+        padded, last = int(rows.min()) < 0, int(rows.max()) + self.horizon >= self.rows  # most pieces are neither
+        inside = np.maximum(rows, 0) if padded else rows
+        later = np.minimum(inside + self.horizon, self.rows - 1) if last else inside + self.horizon
+        raw_x, raw_y = self._source.pairs(inside, later)
+        x[...] = raw_x if self.scaler is None else self.scaler.scale_x(raw_x)
         y[...] = self._scaled_y(raw_y, y.dtype)
-        padding = rows < 0
-        x[padding] = 0
-        y[padding | beyond] = 0
+        if padded:
+            x[rows < 0] = 0
+            y[rows < 0] = 0
+        if last:
+            y[rows + self.horizon >= self.rows] = 0
 
     def _check_range(self, start: int, stop: int) -> None:
         if not 0 <= start <= stop <= self.rows:

@@ -42,7 +42,7 @@ class Grid:
         lanes: lanes B of every step.
         steps: steps of an epoch.
         pieces: `pieces(first, stop)` gives the pieces of the steps `first <= step < stop`. Positions of a window
-            that no piece covers are padding.
+            that no piece covers are padding. The arrays are not to be changed.
         detached: rows at the head of every window that are outside the gradient, at most `lead`.
         reweight: `(T,)` or None for ones; what the gradient is multiplied by that crosses from row t to row t - 1.
         mean_rows: where windows differ in length by chance, the rows that one is expected to score in a lane, by

@@ -8,6 +8,7 @@ are recorded and started from.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -84,7 +85,7 @@ class Carry:
     def origins(self, grid: Grid, first: int, stop: int) -> np.ndarray:
         """See `StatePolicy.origins`."""
         warm = self.across_epochs and grid.epoch > 0
-        origin = _continued(grid, first, stop, warm)
+        origin = _continued(grid, first, stop, warm).copy()
         if self.reset_every is not None:
             origin[np.arange(first, stop) % self.reset_every == 0] = -1
         if self.reset_probability:
@@ -188,6 +189,7 @@ def _earlier(grid: Grid, rows: int, in_gradient: bool) -> Grid:
     return replace(grid, length=length, lead=lead, pieces=pieces, detached=detached, reweight=reweight)
 
 
+@lru_cache(maxsize=4)  # the proof asks for what is handed out afterwards
 def _continued(grid: Grid, first: int, stop: int, warm: bool) -> np.ndarray:
     """Origins that continue, in every lane, what its state has seen; `warm`: which is something before step 0, too."""
     head = _last_fresh_step(grid, first)

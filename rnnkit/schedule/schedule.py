@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -125,7 +126,8 @@ class Schedule:
     def _cut(self, epoch: int) -> Grid:
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch,)))
         grid = self.splitter.grid(self.series.lengths, rng, self.series.name)
-        return widen(self.policy, replace(grid, epoch=epoch, seed=self.seed))
+        grid = widen(self.policy, replace(grid, epoch=epoch, seed=self.seed))
+        return replace(grid, pieces=lru_cache(maxsize=4)(grid.pieces))  # the proof and the policy ask for the same ones
 
     def _assemble(self, grid: Grid, first: int, stop: int, dtype: np.dtype) -> Block:
         pieces = joined(grid.pieces(first, stop))

@@ -164,7 +164,8 @@ def fit(
     )
     if validation is not None:
         validation = _like_training(model, schedule.series, validation, loss)
-    schedule = replace(schedule, series=as_trained(model, schedule.series, loss))
+    seen = as_trained(model, schedule.series, loss)
+    schedule = schedule if seen is schedule.series else replace(schedule, series=seen)
     series, train = schedule.series, block_trainer(engine)
     values = Values(*engine.from_numpy(_start(model, schedule, seed, dtype, params, rule, rule_state)))
     history, best, best_epoch, stopped = History(), values, None, False
