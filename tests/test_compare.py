@@ -30,7 +30,9 @@ from rnnkit.study.cells import short
 from rnnkit.study.equal import OverSteps
 from rnnkit.study.measure import one_thread
 from rnnkit.study.memory import RESET, begin_peak, peak_memory
+from rnnkit.study.pictures import plot_curves
 from rnnkit.study.plan import make_plan
+from rnnkit.study.report import CARRIED, NOISY, with_spread
 from rnnkit.study.results import COLUMNS
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -149,6 +151,7 @@ def test_the_bias_of_a_cells_gradient_is_measured_where_it_is_asked_for():
     found = compared(bias=True, equal=rk.Equal(epochs=1), **settings)
     truncated, whole = found.rows
     assert "gradient: cosine" in repr(found)
+    assert NOISY in repr(found)
     assert whole["bias_cosine"] == pytest.approx(1)
     assert whole["bias_norm_ratio"] == pytest.approx(1)
     assert truncated["bias_cosine"] < 0.9999
@@ -446,7 +449,7 @@ def test_a_schedule_that_scores_nothing_ends():
 
     (row,) = compared(splitters=[Idle()], policies=[rk.Reset()]).rows
     assert row["status"] == "failed"
-    assert "scores no row" in row["message"]
+    assert "scores none" in row["message"]
 
 
 def test_a_process_that_is_lost_is_told():
@@ -593,14 +596,74 @@ def test_the_report_has_pictures_the_summary_and_what_was_refused(tmp_path):
         assert f"]({name})" in report
         assert (tmp_path / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     best = min((line for line in found.summary if line["seeds"]), key=lambda line: line["test_mae_mean"])
+    told = with_spread(best["test_mae_mean"], best["test_mae_spread"]).partition(" ")[0]
     ranked = [line for line in report.splitlines() if line.startswith("| C")]
-    assert ranked[0].startswith(f"| {best['splitter']} | {best['policy']} | 2 | {best['test_mae_mean']:.4g} ± ")
+    assert ranked[0].startswith(f"| {best['splitter']} | {best['policy']} | 2 | {told} ± ")
     assert "Chunked(length=10, lanes=2), Carry(): refused" in report
     assert "Every cell was trained for 200 scored rows." in report
+    assert report.count(CARRIED) == repr(found).count(CARRIED) == 1
+    assert "Errors are in the data's own units." in report
+    assert NOISY not in report
     assert {path.name for path in tmp_path.iterdir()} == {
         "cells", "results.csv", "results.parquet", "report.md",
         "error_by_policy.png", "error_against_time.png", "learning_curves.png",
     }  # fmt: skip
+
+
+def test_a_comparison_of_classifiers_tells_shares_of_wrong_classes(tmp_path, monkeypatch):
+    import rnnkit.study.pictures as drawing
+
+    rng = np.random.default_rng(0)
+    parts = rk.Sequence(rng.standard_normal(300), rng.integers(0, 2, 300)).split(0.6, 0.2)
+    drawn, draw = {}, drawing.pictures
+    monkeypatch.setattr(drawing, "pictures", lambda found: drawn.update(draw(found)) or drawn)
+    model = rk.Chain(rk.LSTM(1, 3), rk.Dense(3, 2))
+    found = rk.compare(
+        model, parts, splitters=[STRIPS], backends=["numpy"], loss="cross_entropy", equal=rk.Equal(rows=200),
+        seeds=2, jobs=1, out=tmp_path,
+    )  # fmt: skip
+    report = (tmp_path / "report.md").read_text()
+    assert "| test share wrong | share wrong / persistence |" in report
+    assert "Errors are shares of classes that are wrong." in report
+    said = [caption for _, caption in drawn.values()]
+    said += [text() for figure, _ in drawn.values() for a in figure.axes for text in (a.get_xlabel, a.get_ylabel)]
+    for text in (report, repr(found), *said):
+        assert "MAE" not in text
+        assert "own units" not in text
+    assert said.count("share of wrong classes on the test part") == 2
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread", "said"),
+    [
+        (1043.7, 162.0, "1040 ± 160"),
+        (0.2461, 0.1704, "0.25 ± 0.17"),
+        (12.3456, 0.0996, "12.35 ± 0.10"),
+        (3.0, 25.2, "3 ± 25"),
+        (99.96, 9.96, "100 ± 10"),
+        (0.0, 0.0, "0 ± 0"),
+        (1.5, 0.0, "1.5 ± 0"),
+        (2e-9, 3.14e-10, "2e-09 ± 3.1e-10"),
+    ],
+)
+def test_a_mean_has_the_digits_of_its_spread(mean, spread, said):
+    assert with_spread(mean, spread) == said
+
+
+def test_a_curve_is_the_mean_of_its_seeds_in_the_band_that_they_fill():
+    def row(seed, *points):
+        curve = [dict(zip(("rows", "seconds", "validation_mae"), point, strict=True)) for point in points]
+        return {"splitter": "s", "policy": "p", "backend": "b", "seed": seed, "curve": curve}
+
+    rows = [row(0, (10, 1.0, 4.0), (20, 2.0, 2.0)), row(1, (10, 1.5, 6.0), (20, 3.5, 2.0))]
+    scored, seconds = plot_curves(rows).axes
+    (mean,), (band,) = scored.lines, scored.collections
+    assert mean.get_xydata().tolist() == [[10, 5], [20, 2]]
+    assert band.get_paths()[0].get_extents().extents.tolist() == [10, 2, 20, 6]
+    (mean,) = seconds.lines
+    assert mean.get_xydata().tolist() == [[1.5, (3 + 6) / 2], [2, (2 + 5) / 2]]  # where both have been
+    alone = plot_curves(rows[:1]).axes[0]
+    assert not alone.collections
 
 
 def test_a_comparison_says_what_it_is():
@@ -719,7 +782,8 @@ def test_the_command_does_what_compare_does(home, capsys, undrawn):
     assert "refused: Chunked(length=10, lanes=2) with Carry(): " in said
     assert "6 cells to run" in said
     assert "6/6 Chunked(length=10, lanes=2), Reset(), numpy, seed 1: done   test MAE" in said
-    assert f"{expected.summary[0]['test_mae_mean']:.4g} ± " in said
+    best = expected.summary[0]
+    assert with_spread(best["test_mae_mean"], best["test_mae_spread"]) in said
     assert f"the report is {Path('runs/a/report.md')}" in said
     assert main(["compare", "a.toml"]) == 0
     assert "0 cells to run" in capsys.readouterr().out
@@ -807,6 +871,58 @@ def test_what_is_wrong_with_a_study_is_said_with_its_line(home, capsys, old, new
     with pytest.raises(rk.ConfigError, match=said):
         raise rk.ConfigError(complaint)
     assert not (home / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "tokens", "said"),
+    [
+        (
+            'policies = ["Carry", {type = "Reset"}]',
+            'policies = "Carry"',
+            [],
+            """line 2, policies: expects a list, got 'Carry'; write ["Carry"]""",
+        ),
+        (
+            'policies = ["Carry", {type = "Reset"}]',
+            'policies = {type = "Carry"}',
+            [],
+            'line 2, policies: expects a list, got {type = "Carry"}; write [{type = "Carry"}]',
+        ),
+        (
+            STUDY.splitlines()[0],
+            'splitters = {type = "Chunked", length = 10}',
+            [],
+            'line 1, splitters: expects a list, got {type = "Chunked", length = 10}; '
+            'write [{type = "Chunked", length = 10}]',
+        ),
+        (
+            "",
+            "",
+            ["--policies", "Carry"],
+            """option --policies: expects a list, got 'Carry'; write --policies '["Carry"]'""",
+        ),
+        (
+            "length = 10, lanes = 2}, {",
+            'length = {type = "Geometric", mean = 0.5}, lanes = 2}, {',
+            [],
+            "line 1, splitters.0.length.mean: Geometric expects mean > 1 (rows), got 0.5",
+        ),
+    ],
+)
+def test_a_table_in_place_of_a_list_and_one_within_another_are_told_in_their_form(home, capsys, old, new, tokens, said):
+    assert old in STUDY
+    (home / "a.toml").write_text(STUDY.replace(old, new, 1))
+    assert main(["compare", "a.toml", "--jobs", "1", *tokens]) == 2
+    assert capsys.readouterr().err == f"rnnkit: a.toml, {said}\n"
+
+
+def test_a_study_draws_lengths(home):
+    drawn = '{type = "Geometric", mean = 8}'
+    text = STUDY.replace("length = 10, lanes = 2}, {", f"length = {drawn}, lanes = 2, reweight = true}}, {{")
+    (home / "a.toml").write_text(text)
+    for tokens, mean in (([], 8), (["--splitters.0.length.mean", "16"], 16)):
+        plan = build_plan(read_study("a.toml", tokens), fresh=True)
+        assert plan.cells[0].cell.splitter == rk.Continuation(rk.Geometric(mean), lanes=2, reweight=True)
 
 
 def test_all_that_is_wrong_is_said_at_once(home, capsys):

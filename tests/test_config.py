@@ -15,7 +15,7 @@ import pytest
 import rnnkit as rk
 from rnnkit.cli.build import build, build_with_backend
 from rnnkit.cli.config import Config, Data, Described, Table, Train, default_of, spell_out, table_of, tables_in, walk
-from rnnkit.cli.folder import to_toml
+from rnnkit.cli.folder import resolved, to_toml
 from rnnkit.cli.locate import line_of, locate
 from rnnkit.cli.overrides import parse_overrides
 from rnnkit.cli.read import Draft, read
@@ -312,6 +312,151 @@ def test_each_mistake_has_its_message(folder, tokens, message):
     text = MINIMAL.replace('"wave.csv"', '"wave.csv"\ntarget = "value"\ntime = "time"')
     with pytest.raises(rk.ConfigError, match=message):
         build_with_backend(draft(folder, text, *tokens))
+
+
+DATA = '[data]\npath = "wave.csv"\ntarget = "value"\ntime = "time"\n'
+DRAWN = '[splitter]\ntype = "Continuation"\nlength = {type = "Geometric", mean = 32}\nreweight = true\n'
+SMALL = MINIMAL.replace('[data]\npath = "wave.csv"\n', DATA)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens", "length"),
+    [
+        (DRAWN, [], rk.Geometric(32)),
+        (DRAWN, ["--splitter.length.mean", "16"], rk.Geometric(16)),
+        (DRAWN, ["--splitter.length", '{type = "Uniform", low = 3, high = 9}'], rk.Uniform(3, 9)),
+        ("", ["--splitter.length", '{type="Geometric",mean=32}', "--splitter.reweight", "true"], rk.Geometric(32)),
+        (
+            '[splitter]\ntype = "Continuation"\nreweight = true\n'
+            '[splitter.length]\ntype = "Uniform"\nlow = 3\nhigh = 9\n',
+            [],
+            rk.Uniform(3, 9),
+        ),
+    ],
+)
+def test_lengths_of_windows_may_be_drawn(folder, text, tokens, length):
+    experiment = build(draft(folder, SMALL + text, *tokens))
+    assert experiment.schedule.splitter == rk.Continuation(length, reweight=True)
+
+
+def test_a_config_with_inner_tables_is_written_into_its_run_folder_and_reads_back(folder):
+    given = 'initial = {type = "Given", h = [[0, 1, 2]], c = [[3, 4, 5]]}\n'
+    experiment = build(draft(folder, SMALL.replace("[[model", f"[model]\n{given}[[model", 1) + DRAWN))
+    assert experiment.model.initial == rk.Given(h=((0, 1, 2),), c=((3, 4, 5),))
+    again = build(draft(folder, resolved(experiment, folder)))
+    assert (again.model, again.schedule.splitter) == (experiment.model, experiment.schedule.splitter)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "problems"),
+    [
+        (["--splitter.length.mean", "1"], ["option --splitter.length.mean: Geometric expects mean > 1 (rows), got 1"]),
+        (["--splitter.length.mean", "x"], ["option --splitter.length.mean: expects a number, got 'x'"]),
+        (
+            ["--splitter.length.maen", "3"],
+            ["unknown option --splitter.length.maen; did you mean --splitter.length.mean?"],
+        ),
+        (
+            ["--splitter.lanes", "0", "--splitter.length.mean", "0.5"],
+            [
+                "option --splitter.lanes: Continuation expects lanes to be a whole number >= 1, got 0",
+                "option --splitter.length.mean: Geometric expects mean > 1 (rows), got 0.5",
+            ],
+        ),
+        (["--splitter.length", '{type="Uniform",low=5}'], ["option --splitter.length: high is required, but missing"]),
+        (
+            ["--splitter.length", "Geometrik"],
+            [
+                "option --splitter.length: expects a whole number or one of Uniform, Geometric, got 'Geometrik'; "
+                "did you mean 'Geometric'?"
+            ],
+        ),
+        (
+            ["--splitter.length", "1.5"],
+            ["option --splitter.length: expects a whole number or one of Uniform, Geometric, got 1.5"],
+        ),
+        (
+            ["--splitter.length", "8"],
+            [
+                "line 13, splitter.reweight: Continuation expects reweight=True with a length that is drawn, "
+                "got length=8; write length=Geometric(32)"
+            ],
+        ),
+    ],
+)
+def test_what_is_wrong_in_an_inner_table_is_said_of_it_alone(folder, tokens, problems):
+    head, *rest = refusal(folder, SMALL + DRAWN, *tokens).splitlines()
+    assert [line.strip() for line in rest] == problems if rest else head == f"a.toml, {problems[0]}"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "problems"),
+    [
+        (["--policy", "BurnIn"], ["option --policy: rows is required, but missing"]),
+        (["--policy", '{type="BurnIn"}'], ["option --policy: rows is required, but missing"]),
+        (["--policy", '{type="BurnIn",rows="x"}'], ["option --policy: rows expects a whole number, got 'x'"]),
+        (["--policy", "{}"], ["option --policy: type is required, but missing: one of Carry, Reset, BurnIn, Stored"]),
+        (
+            ["--policy", '{type="Carry",reset_evry=3}'],
+            ["option --policy: unknown key 'reset_evry'; did you mean 'reset_every'?"],
+        ),
+        (["--policy", '{type="Reset",q=3}'], ["option --policy: unknown key 'q'; known are type"]),
+        (["--policy", "none"], ["option --policy: expects one of Carry, Reset, BurnIn, Stored, got none"]),
+        (["--policy", '["Carry"]'], ["option --policy: expects one of Carry, Reset, BurnIn, Stored, got ['Carry']"]),
+        (
+            ["--model.initial", "Given"],
+            [
+                "option --model.initial: h is required, but missing",
+                "option --model.initial: c is required, but missing",
+            ],
+        ),
+        (
+            ["--model.initial", '{type="Given",h=[["a"]],c=[[1]]}'],
+            ["option --model.initial: h.0.0 expects a number, got 'a'"],
+        ),
+        (
+            ["--model.layers", "LSTM"],
+            ["""option --model.layers: expects a list, got 'LSTM'; write --model.layers '["LSTM"]'"""],
+        ),
+        (
+            ["--model.layers", '{type="LSTM",hidden=3}'],
+            [
+                'option --model.layers: expects a list, got {type = "LSTM", hidden = 3}; '
+                """write --model.layers '[{type = "LSTM", hidden = 3}]'"""
+            ],
+        ),
+        (
+            ["--model.layers", '[{type="LSTM",hiden=3,hidden=3},{type="Dense"}]'],
+            ["option --model.layers: unknown key '0.hiden'; did you mean '0.hidden'?"],
+        ),
+        (["--model.layers", "[3]"], ["option --model.layers: 0 expects one of LSTM, Dense, got 3"]),
+    ],
+)
+def test_an_option_that_holds_a_table_is_told_which_key_is_wrong(folder, tokens, problems):
+    head, *rest = refusal(folder, SMALL, *tokens).splitlines()
+    assert [line.strip() for line in rest] == problems if rest else head == f"a.toml, {problems[0]}"
+
+
+def test_numbers_of_a_given_initial_state_that_are_text_are_refused(folder):
+    text = SMALL + '[model.initial]\ntype = "Given"\nh = [["a"]]\nc = [[1]]\n'
+    assert refusal(folder, text) == "a.toml, line 12, model.initial.h.0.0: expects a number, got 'a'"
+    with pytest.raises(rk.ModelError, match="Given expects h to be a tuple of numbers for each recurrent layer, got"):
+        rk.Given(h=(("a",),), c=((1.0,),))  # pyright: ignore
+    with pytest.raises(rk.ModelError, match="Given expects c to be a tuple of numbers"):
+        rk.Given(h=((1.0,),), c=((10**400,),))
+
+
+def test_no_value_is_invented_for_what_is_missing(folder):
+    """Of what is given every check is made still."""
+    text = SMALL + '[splitter]\ntype = "Sliding"\nlanes = 0\n[policy]\ntype = "BurnIn"\n'
+    assert refusal(folder, text).splitlines() == [
+        "a.toml has 3 errors:",
+        "  line 10, splitter.length: is required, but missing",
+        "  line 12, splitter.lanes: Sliding expects lanes to be a whole number >= 1, got 0",
+        "  line 13, policy.rows: is required, but missing",
+    ]
+    text = SMALL + '[splitter]\ntype = "Continuation"\nreweight = true\n'
+    assert refusal(folder, text) == "a.toml, line 10, splitter.length: is required, but missing"
 
 
 def test_a_list_that_was_written_as_text_is_shown_in_its_form(folder):

@@ -157,3 +157,17 @@ def test_processes_that_fork_and_spawn(tmp_path, method):
     script.write_text(SCRIPT)
     done = subprocess.run([sys.executable, str(script), method], capture_output=True, text=True, env=dict(os.environ))
     assert done.stdout.strip() == "same", done.stderr
+
+
+def test_recorded_states_do_not_depend_on_the_threads():
+    """Windows without a scored row make no update, and one lane records what another starts from in the same step."""
+    series = rk.Sequence.panel(np.sin(np.arange(4800) / 7).reshape(40, 120), np.arange(40) % 2)
+    schedule = rk.Schedule(series, rk.Continuation(3, lanes=160), rk.Stored())
+    model = rk.Chain(rk.LSTM(1, 24), rk.Dense(24, 2))
+    runs = [
+        rk.fit(model, schedule, backend=rk.backend("numba", threads=n), loss="cross_entropy", epochs=3)
+        for n in (1, 2, 2, 2)
+    ]
+    for run in runs[1:]:
+        np.testing.assert_array_equal(run.store[0].h, runs[0].store[0].h)
+        np.testing.assert_array_equal(run.params["0.weight_hh"], runs[0].params["0.weight_hh"])

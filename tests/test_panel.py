@@ -146,3 +146,26 @@ def test_a_classifier_learns_and_is_judged_by_sample():
     assert found.model.rows == len(test.lengths)
     assert found.persistence is None
     assert found.model.mae < 0.1  # of the classes
+
+
+def test_targets_by_sample_may_be_as_wide_as_a_sample_is_long():
+    x, y = RNG.standard_normal((5, 3, 2)), RNG.standard_normal((5, 3))
+    assert (rk.Sequence.panel(x, y).outputs, rk.Sequence.panel(x, y).score) == (3, "last")
+    assert rk.Sequence.panel(list(x), list(y)).outputs == 3
+    with pytest.raises(rk.DataError, match="cannot tell whether y of shape"):
+        rk.Sequence.panel(y, y)
+    with pytest.raises(rk.DataError, match="expects y as an array or a list with an entry for each sample, got 3"):
+        rk.Sequence.panel(x, 3)
+
+
+@BACKENDS
+def test_drawn_lengths_weigh_the_scored_rows_alone(backend):
+    """A step's gradient counts by its scored rows over those that are expected; without any there is no step."""
+    schedule = many_to_one(splitter=rk.Continuation(rk.Geometric(4), lanes=2, reweight=True))
+    scales = np.concatenate([block.scale for block in schedule.blocks()])
+    scored = np.array([(batch.weight > 0).sum() for batch in schedule.batches()])
+    expected = 4 * 2 * 5 / sum(LENGTHS)
+    np.testing.assert_allclose(scales, np.where(scored > 0, scored / expected, 1))
+    run = rk.fit(MODEL, schedule, backend=backend, loss="cross_entropy", epochs=3, rule=rk.SGD(0.1), dtype="float64")
+    other = rk.fit(MODEL, schedule, backend="numpy", loss="cross_entropy", epochs=3, rule=rk.SGD(0.1), dtype="float64")
+    np.testing.assert_allclose(run.history.steps["loss"], other.history.steps["loss"], rtol=1e-10)

@@ -89,6 +89,7 @@ def test_evaluate_beside_persistence_and_seasonal_naive(trained):
         assert errors.rmse == pytest.approx(np.sqrt(((guess - target) ** 2).mean()))
     assert report.model.mae < 0.8 * report.persistence.mae
     assert "MAE / persistence" in str(report)
+    assert "share wrong" not in str(report)
     assert f"{report.model.mae / report.persistence.mae:.3f}" in str(report)
     scaled = (predicted[rows, 0] - target) / run.scaler.y_std[0]
     assert report.loss == pytest.approx((scaled**2).mean())
@@ -131,6 +132,15 @@ def test_labels_are_scored_by_the_share_that_is_wrong():
     assert report.model.mae == pytest.approx((rk.predict(run, series).argmax(-1) != labels).mean())
     assert report.persistence.mae == pytest.approx((np.diff(labels) != 0).mean())
     assert np.isnan(report.model.rmse)
+    ratio = report.model.mae / report.persistence.mae
+    head, *lines = str(report).splitlines()
+    assert [name.strip() for name in head.split("  ") if name.strip()] == [
+        "share wrong", "share wrong / persistence", "rows",
+    ]  # fmt: skip
+    assert lines[0].split() == ["model", f"{report.model.mae:.5g}", f"{ratio:.3f}", "40"]
+    assert "nan" not in str(report)
+    alone = str(dataclasses.replace(report, persistence=None))
+    assert alone.splitlines()[0].split() == ["share", "wrong", "rows"]
 
 
 @pytest.mark.parametrize("horizon", [1, 3])

@@ -1,5 +1,7 @@
 """Recorded states in a run: how far off they are, kept with the run, and initial states where a model is used."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -108,3 +110,127 @@ def test_a_learned_initial_state_is_the_models_own(backend):
     x = engine.from_numpy(np.zeros((3, 1, 1), np.float32))
     with pytest.raises(rk.ModelError, match=r"expects no initial state for a model with initial=Learned\(\)"):
         engine.forward(model, params, x, state, None, None, state)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba", "torch"])
+def test_what_early_stopping_keeps_is_of_one_epoch(backend):
+    """The recorded states, too, are those of the best epoch, though later epochs write over them."""
+    schedule = rk.Schedule(SERIES, rk.Chunked(10, shuffle=True), rk.Stored())
+    runs = []
+
+    def fit(epochs, **settings):
+        return rk.fit(
+            MODEL, schedule, backend=backend, dtype="float64", epochs=epochs, rule=rk.Adam(0.5), seed=3, **settings
+        )
+
+    run = fit(30, early_stopping=rk.EarlyStopping(patience=2))
+    assert run.epoch < len(run.history.epochs["loss"]) - 1
+    again = fit(run.epoch + 1)
+    for kept, expected in zip(run.store[:2], again.store[:2], strict=True):
+        np.testing.assert_allclose(kept.h, expected.h, rtol=1e-12)
+        np.testing.assert_allclose(kept.c, expected.c, rtol=1e-12)
+    fit(3, stop=lambda run: runs.append(run) or False)
+    first, second, third = (run.store[0].h for run in runs)
+    assert not np.array_equal(first, second)  # each has its own
+    assert not np.array_equal(second, third)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba", "torch"])
+@pytest.mark.parametrize("policy", [rk.BurnIn(4), rk.Stored(burn_in=4)], ids=repr)
+@pytest.mark.parametrize("remat", [None, 2])
+def test_a_learned_initial_state_is_trained_where_no_row_stands_before_it(policy, backend, remat):
+    """Samples of one window each have no burn-in rows: the gradient is that under Reset."""
+    series = rk.Sequence.panel(np.sin(np.arange(60)).reshape(10, 6))
+    model = rk.Chain(*MODEL.layers, initial=rk.Learned())
+    runs = [
+        rk.fit(
+            model, rk.Schedule(series, rk.Chunked(6, lanes=2), kind), backend=backend, dtype="float64", epochs=2,
+            rule=rk.SGD(0.5), remat=remat,
+        )
+        for kind in (policy, rk.Reset())
+    ]  # fmt: skip
+    for key, p in runs[1].params.items():
+        np.testing.assert_allclose(runs[0].params[key], p, rtol=1e-10, atol=1e-14, err_msg=key)
+    assert np.abs(runs[0].params["0.initial_h"]).max() > 1e-6
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba", "torch"])
+def test_noise_does_not_depend_on_the_size_of_blocks(backend):
+    runs = [
+        trained(rk.Carry(), rk.Chain(*MODEL.layers, initial=rk.Noise(0.5)), rk.Continuation(10, lanes=2), block_rows=n,
+                epochs=2)[0]
+        for n in (1, 45, 65_536)
+    ]  # fmt: skip
+    for run in runs[1:]:
+        for key, p in runs[0].params.items():
+            np.testing.assert_allclose(run.params[key], p, rtol=1e-12, err_msg=key)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba", "torch"])
+def test_windows_as_long_as_samples_record_nothing_and_train(backend):
+    schedule = rk.Schedule(rk.Sequence.panel(np.sin(np.arange(60)).reshape(10, 6)), rk.Chunked(8), rk.Stored())
+    run = rk.fit(MODEL, schedule, backend=backend, epochs=2)
+    assert schedule.coverage(1).recorded == 0
+    with pytest.raises(rk.ScheduleError, match="expects a schedule that records states"):
+        rk.recorded_distance(run, schedule)
+
+
+def test_windows_that_start_elsewhere_in_every_epoch_cannot_be_recorded():
+    class Shifting:
+        def grid(self, lengths, rng, name):
+            first = int(rng.integers(1, 5))
+            rows = [(step, 0, 0, 0, first + 6 * step, 6) for step in range(8)]
+            fields = np.array(rows).T
+            return rk.Grid(6, 0, 1, 8, lambda a, b: rk.Pieces(*fields[:, (fields[0] >= a) & (fields[0] < b)]))
+
+    schedule = rk.Schedule(SERIES, Shifting(), rk.Stored())
+    with pytest.raises(rk.ContinuityError, match=r"epoch \d start at other rows .* cannot be found again"):
+        list(map(schedule.grid, range(8)))
+
+
+def test_a_reset_that_is_drawn_does_not_hide_a_broken_continuation():
+    with pytest.raises(rk.ContinuityError, match="Chunked"):
+        rk.Schedule(SERIES, rk.Chunked(20, shuffle=True), rk.Carry(reset_probability=0.99))
+
+
+def test_training_on_nothing_is_refused():
+    series = rk.Sequence.panel(np.sin(np.arange(60)).reshape(6, 10), [0, 1] * 3)
+    schedule = rk.Schedule(series, rk.Chunked(4, tail="drop"), rk.Reset())
+    with pytest.raises(rk.ScheduleError, match=r"fit expects a schedule that scores some row, .* scores none in epoch"):
+        rk.fit(rk.Chain(rk.LSTM(1, 2), rk.Dense(2, 2)), schedule, backend="numpy", loss="cross_entropy", epochs=1)
+
+
+@pytest.mark.parametrize("policy", [rk.Reset(), rk.BurnIn(3), rk.Carry(reset_every=2)], ids=repr)
+def test_a_weighed_gradient_wants_a_carried_state(policy):
+    with pytest.raises(rk.ScheduleError, match=r"expects a policy that carries the state .* use Carry\(\)"):
+        rk.Schedule(SERIES, rk.Continuation(rk.Geometric(6), reweight=True), policy)
+
+
+def test_drawn_lengths_keep_their_tail():
+    with pytest.raises(rk.ScheduleError, match=r"tail='keep' with lengths that are drawn, got 'drop'"):
+        rk.Continuation(rk.Geometric(6), tail="drop")
+
+
+def test_origins_at_the_head_of_a_block_count_in_the_windows_of_the_block_before():
+    series = rk.Sequence(np.sin(np.arange(900) / 5))
+    schedule = rk.Schedule(series, rk.Continuation(rk.Geometric(20), lanes=2), rk.Carry())
+    blocks = list(schedule.blocks(rows=300))
+    assert len(blocks) > 3
+    for before, block in pairwise(blocks):
+        assert before.origin[-1].tolist() == block.origin[0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: rk.BurnIn(3, in_gradient="no"), "in_gradient to be True or False, got 'no'"),
+        (lambda: rk.Carry(across_epochs="yes"), "across_epochs to be True or False, got 'yes'"),
+        (lambda: rk.Carry(reset_probability="x"), "0 <= reset_probability <= 1, got 'x'"),
+        (lambda: rk.Noise("x"), "scale > 0, got 'x'"),
+        (lambda: rk.Given.of(None), "expects a state, such as run.state, got NoneType"),
+        (lambda: rk.Given.of({"a": 1}), "expects a state, such as run.state, got dict"),
+    ],
+)
+def test_values_of_the_wrong_kind(make, message):
+    with pytest.raises(rk.RnnkitError, match=message):
+        make()

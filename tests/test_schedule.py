@@ -375,6 +375,10 @@ def test_dropped_tails_leave_no_padding(lengths, length, lanes):
             r"Chunked\(length=64\): segment 1 of 'made' has 40 rows, fewer than one window; use length <= 40 or tail",
         ),
         (
+            lambda s: rk.Chunked(101, tail="drop"),
+            r"segment 1 of 'made' has 40 rows, fewer than one window, and is the shortest of 2 such; use length <= 40",
+        ),
+        (
             lambda s: rk.Continuation(200, tail="drop"),
             r"a strip of 'made' has 140 rows, fewer than one window; use length <= 140",
         ),
@@ -465,6 +469,32 @@ def test_plot_colours_windows_by_where_the_state_comes_from():
     assert colours(carried).count(CARRIED.upper()) == 2
     assert colours(carried).count(PADDING.upper()) == 4
     assert CARRIED.upper() not in colours(replace(carried, policy=rk.Reset()))
+
+
+def test_a_plot_explains_what_occurs_in_it_and_labels_whole_windows_alike():
+    def legend_and_labels(splitter, policy, rows=1000):
+        figure = rk.Schedule(rk.Sequence(np.arange(float(rows))), splitter, policy).plot(steps=12)
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        drawn, axes = legend.get_window_extent(), figure.axes[0]
+        around = axes.get_tightbbox()
+        assert around is not None
+        assert drawn.height > 0
+        assert drawn.y1 <= around.y0
+        assert figure.bbox.containsx(drawn.x0)
+        assert figure.bbox.containsx(drawn.x1)
+        return [text.get_text() for text in legend.get_texts()], [text.get_text() for text in axes.texts]
+
+    states, labels = legend_and_labels(rk.Continuation(10, 2), rk.Carry())
+    assert states == ["from the initial state", "carried from the window before"]
+    assert labels[:4] == ["0-9", "500-509", "10-19", "510-519"]
+    states, labels = legend_and_labels(rk.Continuation(20, 2, lookback=10), rk.Carry())
+    assert states[2:] == ["read again, not scored", "padding"]
+    assert labels[2:4] == ["20-39", "520-539"]
+    assert len(labels) == 24
+    assert "from a recorded state" in legend_and_labels(rk.Chunked(20, lanes=2, shuffle=True), rk.Stored())[0]
+    assert legend_and_labels(rk.Continuation(20, 1), rk.Carry(), 1_000_000)[1]
+    assert not legend_and_labels(rk.Continuation(20, 2, lookback=60), rk.Carry(), 1_000_000)[1]
 
 
 def test_ten_million_windows_are_not_made_at_once():

@@ -57,7 +57,8 @@ class Window:
 
 def steps_of(splitter: Any, epoch: int) -> list[list[Window | None]]:
     """The windows of an epoch by step and lane; only what is drawn by chance is read off a schedule that resets."""
-    batches = list(rk.Schedule(SERIES, splitter, rk.Reset(), SEED).batches(epoch))
+    unweighed = replace(splitter, reweight=False) if getattr(splitter, "reweight", False) else splitter
+    batches = list(rk.Schedule(SERIES, unweighed, rk.Reset(), SEED).batches(epoch))
     if isinstance(splitter, rk.Continuation):
         counts = [len(ROWS) // splitter.lanes + (lane < len(ROWS) % splitter.lanes) for lane in range(splitter.lanes)]
         strips = [ROWS[sum(counts[:lane]) : sum(counts[: lane + 1])] for lane in range(splitter.lanes)]
@@ -175,8 +176,11 @@ def reference(splitter: Any, policy: Any, cold: Any, starts: Any = initial, epoc
                         state = seen[lane][rows[0]]
                 elif isinstance(policy, rk.Stored) and rows[0] not in FIRST:
                     state = stored.get(rows[0])
-                in_gradient = getattr(policy, "in_gradient", not wanted)  # a burn-in makes every start a value
-                tape = [state is None and in_gradient]
+                in_gradient = getattr(policy, "in_gradient", not wanted)
+                # what a look-back finds no row for in its own lane it takes from the burn-in
+                reach = getattr(splitter, "lookback", 0) - window.lead
+                outside = 0 if in_gradient else max(burn - reach, 0)
+                tape = [state is None and not outside]
                 start = starts(params)
                 state, seen[lane] = start if state is None else state, {}
                 run = 0
@@ -192,9 +196,7 @@ def reference(splitter: Any, policy: Any, cold: Any, starts: Any = initial, epoc
                     if recordings.get(row + 1, (0,))[0] <= run:
                         recordings[row + 1] = run, state
                 at_end[lane] = state
-                # what a look-back finds no row for in its own lane it takes from the burn-in
-                reach = getattr(splitter, "lookback", 0) - window.lead
-                tapes.append((tape, 0 if in_gradient else max(burn - reach, 0)))
+                tapes.append((tape, outside))
             errors = [error for tape, _ in tapes for _, error, *_ in tape[1:] if error is not None]
             share = 1 / len(errors)
             if getattr(splitter, "reweight", False):
@@ -251,6 +253,8 @@ DRAWN = SPLITTERS[-3:]
 
 
 def allowed(splitter: Any, policy: Any) -> bool:
+    if getattr(splitter, "reweight", False):
+        return policy in (rk.Carry(), rk.Carry(across_epochs=True))
     if isinstance(policy, rk.Carry):
         return splitter not in OUT_OF_ORDER
     return not (isinstance(policy, rk.Stored) and splitter in DRAWN)

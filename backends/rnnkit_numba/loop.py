@@ -49,6 +49,15 @@ def rows_in_use(reset_TB, valid_TB):
 
 
 @kernel
+def any_valid(valid_TB, b):
+    """Whether a lane has a row that is no padding."""
+    found = False
+    for t in range(valid_TB.shape[0]):
+        found = found or valid_TB[t, b]
+    return found
+
+
+@kernel
 def learned_at(table, index):
     """The first parameter of a layer's learned initial state: behind two weights and two biases."""
     return table[index, PARAMETERS] + 4 * table[index, OUTPUTS] * (table[index, INPUTS] + table[index, OUTPUTS] + 2)
@@ -262,10 +271,13 @@ def run_block(
     first_block, last_block = share(blocks, thread, threads)
     first_lane, last_lane = first_block * block_lanes, min(last_block * block_lanes, lanes)
     first_parameter, last_parameter = share(params.size, thread, threads)
+    changed = True
     for k in range(windows):
         total, scored = weigh(weight_KTB[k])
-        pack(table, params, packed, thread, threads)
-        if not meet(barrier, threads):
+        if changed:
+            pack(table, params, packed, thread, threads)
+            changed = False
+        if not meet(barrier, threads):  # what the window before has recorded is there, and the parameters in panels
             return k, count
         for b in range(first_lane, last_lane):
             if initial_kind == LEARNED:
@@ -312,9 +324,9 @@ def run_block(
                 scored,
             )
         if scored:
-            if initial_kind == LEARNED and detached == 0:
+            if initial_kind == LEARNED:
                 for b in range(first_lane, last_lane):
-                    if origin_KB[k, b] == -1:
+                    if origin_KB[k, b] == -1 and not any_valid(valid_KTB[k, :detached], b):
                         for j in range(d_state_BS.shape[1]):
                             d_initial_BS[b, j] += d_state_BS[b, j]
             if not meet(barrier, threads):
@@ -338,8 +350,10 @@ def run_block(
             clip_gradients(clip, clip_limit, norm, grad, first_parameter, last_parameter)
             count += 1
             step(rule, rule_settings, learning_rates[k], count, params, grad, slots, first_parameter, last_parameter)
-            if not meet(barrier, threads):
-                return k, count
+            changed = True
+        recording = write_KBW.shape[2] > 0  # before that, everyone must have started this window
+        if (scored or recording) and not meet(barrier, threads):
+            return k, count
         for b in range(first_lane, last_lane):
             copy(handed_on_BS[b], carried_BS[b])
             for w in range(write_KBW.shape[2]):

@@ -203,7 +203,7 @@ def check_block(
         if array is not None and np.shape(array) != shape:
             raise ModelError(f"train_block expects {label} of shape {shape}, got {np.shape(array)}")
     least = -1 if block.slots is None else -2
-    if block.origin.size and not (block.origin.min() >= least and block.origin.max() <= steps):
+    if block.origin.size and not (block.origin.min() >= least and block.origin[1:].max() <= steps):
         raise ModelError(
             f"train_block expects block.origin between {least} and {steps}, "
             f"got {block.origin.min()} to {block.origin.max()}"
@@ -287,5 +287,8 @@ def initial_states(
 
 
 def reweighted(block: Block, dtype: np.dtype) -> np.ndarray:
-    """`block.reweight` as a plain array, ones where there is none."""
-    return plain(np.ones(block.x.shape[1]) if block.reweight is None else block.reweight, dtype)
+    """`block.reweight` as a plain array, ones where there is none, and where no gradient goes further back."""
+    rows = len(block.x[0])
+    factors = np.array(np.ones(rows) if block.reweight is None else block.reweight, dtype)
+    factors[[0, min(block.detached, rows - 1)]] = 1
+    return factors

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from math import isfinite, sqrt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from rnnkit_torch.losses import targets, window_loss
 from rnnkit_torch.pieces import cut
 from rnnkit_torch.rules import apply
 from rnnkit_torch.trees import from_numpy
-from rnnkit_torch.window import plan, train_window
+from rnnkit_torch.window import plan, train_window, where_lanes
 
 if TYPE_CHECKING:
     from rnnkit.schedule.batch import Block, Slots
@@ -74,6 +74,7 @@ def train_block(
             partial(_run_rows, model, weights, x[k], initial, block.reset[k], block.valid[k]),
             plan(window, (*next_origin, *recorded), block.detached, block.reweight, remat),
             started,
+            (block.origin[k] == -1) & ~block.valid[k, : block.detached].any(0) | (block.detached == 0),
             list(trained.values()),
             lambda y, k=k: window_loss(loss, y, wanted, k),
             scale=1.0 if block.scale is None else float(block.scale[k]),
@@ -124,11 +125,11 @@ def _start(block: Block, k: int, initial: State, carried: State, store: State | 
     origin = block.origin[k]
     # a copy, because parameters change in place and what a lane holds through padding must not
     cold = map_arrays(lambda a: a.expand(len(origin), -1).clone(), initial)
-    started = _where(origin >= 0, carried, cold)
+    started = where_lanes(origin >= 0, carried, cold)
     if block.slots is None or store is None or not (origin == -2).any():
         return started
     slot = torch.from_numpy(np.maximum(block.slots.read[k], 0)).to(arrays(store)[0].device)
-    return _where(origin == -2, map_arrays(lambda a: a[slot], store), started)
+    return where_lanes(origin == -2, map_arrays(lambda a: a[slot], store), started)
 
 
 def _handed_on(states: dict[int, State], next_origin: np.ndarray, window: int) -> State:
@@ -137,7 +138,7 @@ def _handed_on(states: dict[int, State], next_origin: np.ndarray, window: int) -
     rows = np.where(next_origin < 0, window, next_origin)
     handed_on = states[window]
     for row in np.unique(rows):
-        handed_on = _where(rows == row, states[int(row)], handed_on)
+        handed_on = where_lanes(rows == row, states[int(row)], handed_on)
     return handed_on
 
 
@@ -161,22 +162,6 @@ def _clipped(clip: Clip | None, g: Tensor, norm: float) -> Tensor:
     if isinstance(clip, ClipNorm):
         return g * min(1.0, clip.maximum / (norm + CLIP_EPSILON))
     return g.clamp(-clip.maximum, clip.maximum)
-
-
-def _where(lanes: np.ndarray, chosen: State, otherwise: State) -> State:
-    """For each lane the entries of `chosen` where true, else of `otherwise`."""
-    if lanes.all():
-        return chosen
-    if not lanes.any():
-        return otherwise
-
-    def pick(a: Any, b: Any) -> Any:
-        if isinstance(a, tuple):
-            entries = [pick(p, q) for p, q in zip(a, b, strict=True)]
-            return type(a)(*entries) if hasattr(a, "_fields") else tuple(entries)
-        return torch.where(torch.tensor(lanes[:, None], device=a.device), a, b)
-
-    return pick(chosen, otherwise)
 
 
 def _flat(tensors: Iterable[Tensor]) -> Tensor:

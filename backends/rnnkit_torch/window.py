@@ -65,6 +65,7 @@ def train_window(
     run: Run,
     where: Plan,
     started: State,
+    begins: np.ndarray,
     params: Sequence[Tensor],
     loss: Callable[[Tensor], Tensor],
     scale: float = 1.0,
@@ -76,6 +77,7 @@ def train_window(
         run: runs some of its rows.
         where: how it is cut.
         started: the state before row 0, in the graph of the parameters where it is learned.
+        begins: `(B,)`; lanes whose state is still the one before row 0 where the gradient begins.
         params: leaves.
         loss: from the outputs `(T, B, O)` to a scalar.
         scale: multiplies the loss before its gradient is taken.
@@ -85,8 +87,7 @@ def train_window(
     again = len(where.sections) > 1
     with torch.no_grad():
         head, state = _run(run, where.head, started, None, states)
-    if len(where.head) == 1:
-        state = started  # nothing is outside the gradient: what is learned stays in the graph
+    state = begun = where_lanes(begins, started, state)  # what is learned stays in the graph
     outputs = head
     with torch.set_grad_enabled(trained and not again):
         for section in where.sections:
@@ -103,7 +104,7 @@ def train_window(
         wanted = value if scale == 1 else value * scale
     if again:
         (d_y,) = torch.autograd.grad(wanted, y)
-        grads = _run_back(run, where, started, params, d_y, states)
+        grads = _run_back(run, where, begun, params, d_y, states)
     elif wanted.requires_grad:
         grads = torch.autograd.grad(wanted, params, allow_unused=True, materialize_grads=True)
     else:  # no valid row
@@ -126,21 +127,38 @@ def _run(
     return outputs, state
 
 
+def where_lanes(lanes: np.ndarray, chosen: State, otherwise: State) -> State:
+    """For each lane the entries of `chosen` where true, else of `otherwise`."""
+    if lanes.all():
+        return chosen
+    if not lanes.any():
+        return otherwise
+
+    def pick(a: Any, b: Any) -> Any:
+        if isinstance(a, tuple):
+            entries = [pick(p, q) for p, q in zip(a, b, strict=True)]
+            return type(a)(*entries) if hasattr(a, "_fields") else tuple(entries)
+        return torch.where(torch.tensor(lanes[:, None], device=a.device), a, b)
+
+    return pick(chosen, otherwise)
+
+
 def _run_back(
-    run: Run, where: Plan, started: State, params: Sequence[Tensor], d_y: Tensor, states: dict[int, State]
+    run: Run, where: Plan, begun: State, params: Sequence[Tensor], d_y: Tensor, states: dict[int, State]
 ) -> Sequence[Tensor]:
     """Walk back over the sections, each run again with a graph, their gradients chained by the state."""
     total = [torch.zeros_like(p) for p in params]
     d_state: list[Tensor] | None = None
     for section in reversed(where.sections):
         begin = section[0]
-        before = started if begin == 0 else map_arrays(leaf, states[begin])
+        first = begin == where.head[-1]
+        before = begun if first else map_arrays(leaf, states[begin])
         with torch.enable_grad():
             y, after = _run(run, section, before, where.reweight, {})
         ends, d_ends = [*y], [*d_y[begin : section[-1]].split([b - a for a, b in pairwise(section)])]
         if d_state is not None:
             ends, d_ends = ends + arrays(after), d_ends + d_state
-        inputs = [*params, *(arrays(before) if begin else ())]
+        inputs = [*params, *(() if first else arrays(before))]
         reached = [(end, d) for end, d in zip(ends, d_ends, strict=True) if end.requires_grad]
         grads: Sequence[Tensor] = [torch.zeros_like(a) for a in inputs]
         if reached:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, cast, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic import Field as field_of
@@ -181,6 +181,12 @@ def tables_at(table: type[Table], key: str) -> tuple[type[Table], ...]:
     return () if field is None else tables_in(field.annotation)
 
 
+def is_listed(table: type[Table], key: str) -> bool:
+    """Whether a list stands under a key of a table, and nothing else may."""
+    field = table.model_fields.get(key)
+    return field is not None and get_origin(field.annotation) is list
+
+
 def table_for(tables: tuple[type[Table], ...], raw: dict[str, Any]) -> type[Table] | None:
     """Which of some tables a raw one means: the only one, or the one that its `type` names."""
     if len(tables) == 1:
@@ -205,8 +211,9 @@ def spell_out(raw: dict[str, Any], schema: type[Table] = Config) -> None:
     """Write every `policy = "Carry"` as `policy = {type = "Carry"}`, and `mse` as its class, in place."""
     for _, table, found in walk(raw, schema):
         for key, value in found.items():
-            if len(tables_at(table, key)) > 1:
-                found[key] = [*map(_spelled, value)] if isinstance(value, list) else _spelled(value)
+            if len(tables_at(table, key)) < 2 or isinstance(value, list) != is_listed(table, key):
+                continue
+            found[key] = [*map(_spelled, value)] if isinstance(value, list) else _spelled(value)
 
 
 def _spelled(value: Any) -> Any:

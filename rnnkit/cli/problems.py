@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from rnnkit.backend import installed_backends
-from rnnkit.cli.config import LOSS_NAMES, Config, Described, Table, default_of, table_for, tables_at, walk
+from rnnkit.cli.config import LOSS_NAMES, Config, Described, Table, default_of, is_listed, table_for, tables_at, walk
 from rnnkit.cli.locate import Keys
 from rnnkit.errors import RnnkitError
 
@@ -32,6 +32,9 @@ EXPECTED = {
 }
 """What a value should have been, by pydantic's name of the error."""
 
+TAG = "union_tag_invalid"
+"""Pydantic's name of the error that no table of a choice is called so."""
+
 
 class Problem(NamedTuple):
     """Something wrong, and where.
@@ -48,7 +51,7 @@ class Problem(NamedTuple):
 def find_problems(raw: dict[str, Any], schema: type[Table] = Config) -> list[Problem]:
     """Every problem of a raw config that can be seen without its data."""
     problems = list(_refused_by_schema(raw, schema))
-    broken = {problem.path for problem in problems}
+    broken = {problem.path[:depth] for problem in problems for depth in range(1, len(problem.path) + 1)}
     for path, table, found in walk(raw, schema):
         if issubclass(table, Described):
             problems += _refused_by_core(table, found, path, broken)
@@ -91,17 +94,24 @@ def _refused_by_schema(raw: dict[str, Any], schema: type[Table]) -> Iterator[Pro
     try:
         schema.model_validate(raw)
     except ValidationError as error:
+        placed = [(detail, *_resolve(detail["loc"], raw, schema)) for detail in error.errors()]
+        tags = {path: str(detail.get("ctx", {}).get("tag")) for detail, path, _ in placed if detail["type"] == TAG}
         expected: dict[Keys, list[str]] = {}
-        for detail in error.errors():
-            path, table = _resolve(detail["loc"], raw, schema)
-            if detail["type"] in EXPECTED:
-                if isinstance(_value_at(raw, path), dict) and _may_hold_tables(table, path):
-                    continue  # a table was given, and what is wrong inside of it is told
-                expected.setdefault(path, []).append(EXPECTED[detail["type"]].format(**detail.get("ctx", {})))
-            else:
+        choices: dict[Keys, list[str]] = {}
+        for detail, path, table in placed:
+            kind = detail["type"]
+            if kind != TAG and kind not in EXPECTED:
                 yield _structural(detail, path, table)
+                continue
+            told = isinstance(_value_at(raw, path), dict) and _may_hold_table(table, path)
+            if told and path not in tags:
+                continue  # a table was given, and what is wrong inside of it is told
+            names = _types_at(table, path) if kind == TAG or EXPECTED[kind] == "a table" else []
+            choices.setdefault(path, []).extend(names)
+            word = f"one of {', '.join(names)}" if len(names) > 1 else EXPECTED[kind].format(**detail.get("ctx", {}))
+            expected.setdefault(path, []).append(word)
         for path, wanted in expected.items():
-            yield _expects(path, wanted, _value_at(raw, path))
+            yield _expects(path, wanted, tags.get(path, _value_at(raw, path)), choices[path])
 
 
 def _resolve(loc: tuple[int | str, ...], raw: dict[str, Any], whole: type[Table]) -> tuple[Keys, type[Table] | None]:
@@ -123,9 +133,18 @@ def _resolve(loc: tuple[int | str, ...], raw: dict[str, Any], whole: type[Table]
     return path, schema
 
 
-def _may_hold_tables(schema: type[Table] | None, path: Keys) -> bool:
-    """Whether tables may stand at the end of a path whose last table has this schema."""
-    return bool(schema and path and tables_at(schema, str(path[-1])))
+def _may_hold_table(schema: type[Table] | None, path: Keys) -> bool:
+    """Whether a table may stand at the end of a path whose last table has this schema."""
+    if not schema or not path:
+        return False
+    return bool(tables_at(schema, str(path[-1]))) and not is_listed(schema, str(path[-1]))
+
+
+def _types_at(schema: type[Table] | None, path: Keys) -> list[str]:
+    """What the tables are called that may stand at the end of a path, or in the list that it leads into."""
+    key = next((part for part in reversed(path) if isinstance(part, str)), None)
+    tables = tables_at(schema, key) if schema and key is not None else ()
+    return [LOSS_NAMES.get(table.__name__, table.__name__) for table in tables]
 
 
 def _structural(detail: ErrorDetails, path: Keys, schema: type[Table] | None) -> Problem:
@@ -136,27 +155,35 @@ def _structural(detail: ErrorDetails, path: Keys, schema: type[Table] | None) ->
     if kind == "extra_forbidden":
         known = tuple(schema.model_fields) if schema else ()
         return Problem(path, "unknown key", known)
-    tables = tables_at(schema, str(next(part for part in reversed(path) if isinstance(part, str)))) if schema else ()
-    names = [LOSS_NAMES.get(table.__name__, table.__name__) for table in tables]
     if kind == "union_tag_not_found":
-        return Problem((*path, "type"), f"is required, but missing: one of {', '.join(names)}")
-    if kind == "union_tag_invalid":
-        tag = str(detail.get("ctx", {}).get("tag"))
-        return Problem(path, f"expects one of {', '.join(names)}, got {tag!r}{nearest(tag, names)}")
+        return Problem((*path, "type"), f"is required, but missing: one of {', '.join(_types_at(schema, path))}")
     return Problem(path, detail["msg"])
 
 
-def _expects(path: Keys, wanted: list[str], got: Any) -> Problem:
+def _expects(path: Keys, wanted: list[str], got: Any, choices: list[str]) -> Problem:
     wanted = [word for word in dict.fromkeys(wanted) if word != "a whole number" or "a number" not in wanted]
-    shown = {True: "true", False: "false", None: "none"}.get(got, repr(got)) if _is_plain(got) else repr(got)
-    choices = re.findall(r"'(\w+)'", wanted[0])
+    shown = {True: "true", False: "false", None: "none"}.get(got, repr(got)) if _is_plain(got) else _shown(got)
+    choices = choices or re.findall(r"'(\w+)'", wanted[0])
     hint = nearest(got, choices) if isinstance(got, str) and choices else ""
-    form = json.dumps([part.strip() for part in got.split(",")]) if "a list" in wanted and isinstance(got, str) else ""
+    form = ""
+    if "a list" in wanted and isinstance(got, str):
+        form = json.dumps([part.strip() for part in got.split(",")])
+    elif "a list" in wanted and isinstance(got, dict):
+        form = f"[{_shown(got)}]"
     return Problem(path, f"expects {' or '.join(wanted)}, got {shown}{hint}", form=form)
 
 
 def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool)
+
+
+def _shown(got: Any) -> str:
+    """A value as Python writes it, but a table as TOML does."""
+    if not isinstance(got, dict):
+        return repr(got)
+    from rnnkit.cli.folder import to_toml  # it stands on this module
+
+    return to_toml({"value": [got]}).removeprefix("value = [").removesuffix("]\n")
 
 
 def _value_at(raw: Any, path: Keys) -> Any:
@@ -168,19 +195,19 @@ def _value_at(raw: Any, path: Keys) -> Any:
 def _refused_by_core(table: type[Described], raw: dict[str, Any], path: Keys, broken: set[Keys]) -> Iterator[Problem]:
     """What the description's own checks refuse: every field of it, not the first alone."""
     defaults = {field.name: default_of(field) for field in fields(table.kind)}
-    given = {key: raw[key] for key in defaults if key in raw and (*path, key) not in broken}
-    # a required field that is missing or broken has been reported; 1 fits every size
+    given = dict(_built(table, {key: raw[key] for key in defaults if key in raw and (*path, key) not in broken}))
+    # 1 fits every size; a complaint that names what it stands for is not about the file
     stand_in = {key: 1 for key, default in defaults.items() if default is MISSING}
-    reported = False
     while True:
+        invented = {key for key in defaults if key not in given and (key in raw or key in stand_in)}
         try:
             table.kind(**(stand_in | given))
         except RnnkitError as error:
-            key = mentioned(str(error), given) or mentioned(str(error), defaults)
-            if key not in given and reported:  # what is missed has been taken away below
+            message = str(error)
+            key = mentioned(message, given) or mentioned(message, defaults)
+            if mentioned(message, invented) or (invented and key is None):
                 return
-            reported = True
-            yield Problem(path if key is None else (*path, key), str(error))
+            yield Problem(path if key is None else (*path, key), message)
             if key not in given:
                 return
             del given[key]
@@ -188,3 +215,16 @@ def _refused_by_core(table: type[Described], raw: dict[str, Any], path: Keys, br
             return
         else:
             return
+
+
+def _built(table: type[Table], values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Fields as the description takes them, inner tables built; what cannot be built is told at its own place."""
+    for key, value in values.items():
+        inner = table_for(tables_at(table, key), value) if isinstance(value, dict) else None
+        if inner is None or not issubclass(inner, Described):
+            yield key, value
+            continue
+        try:
+            yield key, inner.model_validate(value).build()
+        except RnnkitError:
+            continue

@@ -75,7 +75,9 @@ class Draft:
             return self._unknown(problem, override, path)
         if override is not None:
             form = f"; write {override.option} '{problem.form}'" if problem.form else ""
-            return f"option {override.option}: {problem.message}{form}"
+            key = ".".join(map(str, problem.path[len(override.path) :]))
+            who = f"{key} " if problem.message.startswith(("expects ", "is ")) and key else ""
+            return f"option {override.option}: {who}{problem.message}{form}"
         form = f"; write {problem.form}" if problem.form else ""
         return f"{self._where(problem.path)}{path}: {problem.message}{form}"
 
@@ -86,6 +88,10 @@ class Draft:
             return f"{self._where(problem.path)}{path}: unknown key" + (
                 f"; did you mean {meant!r}?" if meant else known
             )
+        if len(problem.path) > len(override.path):
+            *around, key = map(str, problem.path[len(override.path) :])
+            hint = f"; did you mean {'.'.join((*around, meant))!r}?" if meant else known
+            return f"option {override.option}: unknown key {'.'.join((*around, key))!r}{hint}"
         depth = len(problem.path) - 1
         option = ".".join(map(str, (*override.path[:depth], meant, *override.path[depth + 1 :])))
         return f"unknown option {override.option}" + (f"; did you mean --{option}?" if meant else known)

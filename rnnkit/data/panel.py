@@ -41,7 +41,7 @@ def panel_rows(x: Any, y: Any, who: str) -> Panel:
     segments = np.column_stack((ends - lengths, ends))
     if y is None:
         return Panel(rows, None, segments, False)
-    if not _is_by_row(y, lengths):
+    if not _is_by_row(x, y, lengths, who):
         values = np.asarray(y)
         if values.ndim not in (1, 2) or len(values) != len(lengths):
             raise DataError(
@@ -59,13 +59,21 @@ def panel_rows(x: Any, y: Any, who: str) -> Panel:
     return Panel(rows, targets, segments, False)
 
 
-def _is_by_row(y: Any, lengths: np.ndarray) -> bool:
-    """Whether targets are given like x: three axes, or samples as long as those of x."""
-    if len(y) != len(lengths):
-        return False
+def _is_by_row(x: Any, y: Any, lengths: np.ndarray, who: str) -> bool:
+    """Whether targets are given like x: an array with three axes, or with two beside an x of two; else samples."""
+    if not hasattr(y, "__len__"):
+        raise DataError(f"{who} expects y as an array or a list with an entry for each sample, got {y!r}")
     if hasattr(y, "ndim"):
-        return y.ndim == 3 or (y.ndim == 2 and bool((lengths == y.shape[1]).all()) and y.shape[1] > 1)
-    return all(np.ndim(sample) > 0 and len(sample) == rows for sample, rows in zip(y, lengths, strict=True))
+        if y.ndim == 2 and getattr(x, "ndim", 3) == 2 and y.shape == x.shape:
+            raise DataError(
+                f"{who} cannot tell whether y of shape {y.shape} holds targets by sample or by row; give x of shape "
+                f"(samples, steps, 1), and y likewise if its targets are by row"
+            )
+        return y.ndim == 3
+    if len(y) != len(lengths) or all(np.ndim(sample) == 0 for sample in y):
+        return False
+    alike = all(np.ndim(sample) > 0 and len(sample) == rows for sample, rows in zip(y, lengths, strict=True))
+    return alike and (len(set(lengths.tolist())) > 1 or any(np.ndim(sample) == 2 for sample in y))
 
 
 def _end_to_end(samples: Any, who: str) -> tuple[np.ndarray, np.ndarray]:

@@ -48,7 +48,7 @@ class Noise:
     scale: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 0 < self.scale < float("inf"):
+        if not isinstance(self.scale, int | float | np.number) or not 0 < self.scale < float("inf"):
             raise ModelError(f"Noise expects a scale > 0, got {self.scale!r}; write Zeros() for none")
 
 
@@ -72,7 +72,7 @@ class Given:
         for name in ("h", "c"):
             try:
                 rows = tuple(tuple(float(v) for v in row) for row in getattr(self, name))
-            except TypeError as error:
+            except (TypeError, ValueError, OverflowError) as error:
                 raise ModelError(
                     f"Given expects {name} to be a tuple of numbers for each recurrent layer, got "
                     f"{getattr(self, name)!r}; write Given.of(state) to take them from a state"
@@ -84,7 +84,9 @@ class Given:
     @classmethod
     def of(cls, state: tuple[Any, ...], lane: int = 0) -> Given:
         """What one lane of a state remembers, such as of `run.state` or `Stream.state`; arrays `(B, H)`."""
-        entries = [entry for entry in state if entry]
+        entries = [entry for entry in state if entry] if isinstance(state, tuple) else []
+        if not entries:
+            raise ModelError(f"Given.of expects a state, such as run.state, got {type(state).__name__}")
         return cls(*(tuple(tuple(np.asarray(entry[k])[lane].tolist()) for entry in entries) for k in range(2)))
 
 

@@ -91,12 +91,13 @@ def draw_noise(model: Chain, rng: np.random.Generator, windows: int, lanes: int,
     """What `Noise` draws for some windows, `(K, B, H)` each; None for every other initial state."""
     if not isinstance(model.initial, Noise):
         return None
-    scale = model.initial.scale
+    state = zero_state(model, lanes, np.dtype(dtype))
+    sizes = [zeros.size for entry in state for zeros in entry]
+    # window by window, so that it does not matter how many are drawn at a time
+    drawn = (model.initial.scale * rng.standard_normal((windows, sum(sizes)))).astype(dtype)
+    parts = iter(np.split(drawn, np.cumsum(sizes)[:-1], axis=1))
     return tuple(
-        LSTMState(*((scale * rng.standard_normal((windows, *zeros.shape))).astype(dtype) for zeros in entry))
-        if entry
-        else ()
-        for entry in zero_state(model, lanes, np.dtype(dtype))
+        LSTMState(*(next(parts).reshape(windows, *zeros.shape) for zeros in entry)) if entry else () for entry in state
     )
 
 

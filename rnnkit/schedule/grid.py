@@ -45,8 +45,8 @@ class Grid:
             that no piece covers are padding. The arrays are not to be changed.
         detached: rows at the head of every window that are outside the gradient, at most `lead`.
         reweight: `(T,)` or None for ones; what the gradient is multiplied by that crosses from row t to row t - 1.
-        mean_rows: where windows differ in length by chance, the rows that one is expected to score in a lane, by
-            which every window's loss is divided in place of its own rows; else None.
+        mean_rows: where windows differ in length by chance, the rows that one is expected to have in a lane, by
+            whose share of scored ones every window's loss is divided in place of its own rows; else None.
         varies: whether windows start at other rows in another epoch.
         epoch, seed: which epoch's grid this is, and the seed of its schedule: what a policy may draw from.
     """

@@ -62,7 +62,11 @@ class Geometric:
     mean: float
 
     def __post_init__(self) -> None:
-        if isinstance(self.mean, bool) or not isinstance(self.mean, int | float) or not 1 < self.mean < float("inf"):
+        if (
+            isinstance(self.mean, bool)
+            or not isinstance(self.mean, int | float | np.integer)
+            or not 1 < self.mean < float("inf")
+        ):
             raise ScheduleError(f"Geometric expects mean > 1 (rows), got {self.mean!r}")
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:

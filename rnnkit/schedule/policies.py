@@ -79,19 +79,26 @@ class Carry:
     def __post_init__(self) -> None:
         if self.reset_every is not None:
             _check_rows(self, "reset_every", self.reset_every, 1)
-        if isinstance(self.reset_probability, bool) or not 0 <= self.reset_probability <= 1:
+        _check_choice(self, "across_epochs", self.across_epochs)
+        number = isinstance(self.reset_probability, int | float | np.number)
+        if not number or isinstance(self.reset_probability, bool) or not 0 <= self.reset_probability <= 1:
             raise ScheduleError(f"Carry expects 0 <= reset_probability <= 1, got {self.reset_probability!r}")
+
+    @property
+    def proven(self) -> Carry:
+        """What a proof looks at: whether a reset that is drawn hides a broken continuation is luck."""
+        return replace(self, reset_probability=0.0) if self.reset_probability else self
 
     def origins(self, grid: Grid, first: int, stop: int) -> np.ndarray:
         """See `StatePolicy.origins`."""
         warm = self.across_epochs and grid.epoch > 0
         origin = _continued(grid, first, stop, warm).copy()
+        if first == 0 < stop and warm:
+            origin[0] = grid.length
         if self.reset_every is not None:
             origin[np.arange(first, stop) % self.reset_every == 0] = -1
         if self.reset_probability:
             origin[grid.draw(first, stop) < self.reset_probability] = -1
-        if first == 0 < stop and warm:
-            origin[0] = grid.length
         return origin
 
 
@@ -118,6 +125,7 @@ class BurnIn:
 
     def __post_init__(self) -> None:
         _check_rows(self, "rows", self.rows, 1)
+        _check_choice(self, "in_gradient", self.in_gradient)
 
     def widen(self, grid: Grid) -> Grid:
         """The grid with windows that begin earlier."""
@@ -203,6 +211,11 @@ def _continued(grid: Grid, first: int, stop: int, warm: bool) -> np.ndarray:
     again = _starts_again(windows)
     root = np.maximum.accumulate(np.where(again, 0, step - head), axis=0)
     return np.where(np.take_along_axis(cold, root, axis=0), -1, np.where(again, 0, origin))[first - head :]
+
+
+def _check_choice(policy: Any, name: str, value: Any) -> None:
+    if not isinstance(value, bool | np.bool_):
+        raise ScheduleError(f"{type(policy).__name__} expects {name} to be True or False, got {value!r}")
 
 
 def _check_rows(policy: Any, name: str, value: Any, least: int) -> None:

@@ -43,7 +43,8 @@ def prove(schedule: Schedule, grid: Grid) -> None:
 
 def _prove_steps(schedule: Schedule, grid: Grid, first: int, stop: int) -> None:
     _check_pieces(schedule, grid, grid.pieces(first, stop), first, stop)
-    origin = schedule.policy.origins(grid, first, stop)
+    policy = getattr(schedule.policy, "proven", schedule.policy)
+    origin = policy.origins(grid, first, stop)
     table = slots_of(schedule.policy, grid)
     least = -1 if table is None else -2
     if origin.shape != (stop - first, grid.lanes) or (origin < least).any() or (origin > grid.length).any():
@@ -53,6 +54,8 @@ def _prove_steps(schedule: Schedule, grid: Grid, first: int, stop: int) -> None:
         )
     if table is not None:
         _prove_slots(schedule, grid, table, first, stop)
+    if grid.reweight is not None:
+        _check_reweight(schedule, grid, first, stop)
     if first == 0 and grid.epoch and getattr(schedule.policy, "across_epochs", False):
         origin = np.concatenate([np.full_like(origin[:1], -1), origin[1:]])  # the one place that is left out
     if (origin < 0).all():
@@ -79,6 +82,15 @@ def _prove_steps(schedule: Schedule, grid: Grid, first: int, stop: int) -> None:
 
 def _prove_slots(schedule: Schedule, grid: Grid, table: SlotTable, first: int, stop: int) -> None:
     """Every recorded state is the one before its slot's row, and every window reads the slot of its first row."""
+    if first == 0 and grid.epoch:
+        known = schedule.slots(0)
+        if known is None or not (
+            np.array_equal(known.segment, table.segment) and np.array_equal(known.offset, table.offset)
+        ):
+            raise ContinuityError(
+                f"{schedule.policy!r} over {schedule.splitter!r}: the windows of epoch {grid.epoch} start at other "
+                f"rows than those of epoch 0, so that recorded states cannot be found again; use Carry() or Reset()"
+            )
     pieces = joined(grid.pieces(first, stop))
     windows = windows_of(pieces, first, stop, grid.lanes)
     slots = table.block(first, stop, grid.epoch)
@@ -102,6 +114,18 @@ def _prove_slots(schedule: Schedule, grid: Grid, table: SlotTable, first: int, s
         raise ContinuityError(
             f"{schedule.policy!r} over {schedule.splitter!r}: at step {first + k}, lane {lane} a recorded state is not "
             f"the one before its slot's row; use the policy Stored() or Reset()"
+        )
+
+
+def _check_reweight(schedule: Schedule, grid: Grid, first: int, stop: int) -> None:
+    """A gradient is weighed up for the cuts that it may meet; where the state is cut, too, there is nothing to mend."""
+    origin = schedule.policy.origins(grid, first, stop)
+    windows = windows_of(grid.pieces(first, stop), first, stop, grid.lanes)
+    cut = (windows.offset > 0) & (origin < 0) & (np.arange(first, stop) > 0)[:, None]
+    if cut.any():
+        raise ScheduleError(
+            f"{schedule.splitter!r} expects a policy that carries the state from window to window, got "
+            f"{schedule.policy!r}; use Carry(), or reweight=False"
         )
 
 

@@ -123,6 +123,14 @@ class Schedule:
 
         return plot_schedule(self, steps)
 
+    def _scale(self, grid: Grid, weight: np.ndarray) -> np.ndarray:
+        """The scored rows of each step over those that are expected, `(K,)`; 1 where none is scored."""
+        assert grid.mean_rows is not None  # else nobody asks
+        lengths = self.series.lengths
+        share = 1.0 if self.series.score == "all" else len(lengths) / lengths.sum()
+        rows = weight.sum((1, 2), dtype=np.float64)
+        return np.where(rows > 0, rows / (grid.mean_rows * grid.lanes * share), 1.0)
+
     def _cut(self, epoch: int) -> Grid:
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch,)))
         grid = self.splitter.grid(self.series.lengths, rng, self.series.name)
@@ -154,7 +162,8 @@ class Schedule:
         weight[:, : grid.lead] = 0
         origin = np.full((len(reset) + 1, grid.lanes), length)
         known = min(stop + 1, grid.steps)
-        origin[: known - first] = np.minimum(self.policy.origins(grid, first, known), length)
+        origin[: known - first] = self.policy.origins(grid, first, known)
+        origin[1:] = np.minimum(origin[1:], length)  # the first row counts in the windows of the block before
         x, y = self.series.take(rows, dtype)
         row = np.where(windows.piece >= 0, self.series.starts[windows.segment] + windows.offset, -1)
         table = slots_of(self.policy, grid)
@@ -170,6 +179,6 @@ class Schedule:
             row,
             detached=grid.detached,
             reweight=None if grid.reweight is None else grid.reweight[:length],
-            scale=None if grid.mean_rows is None else weight.sum((1, 2)) / (grid.mean_rows * grid.lanes),
+            scale=None if grid.mean_rows is None else self._scale(grid, weight),
             slots=None if table is None else table.block(first, stop, grid.epoch),
         )

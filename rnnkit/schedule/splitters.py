@@ -125,10 +125,14 @@ class Continuation:
     def __post_init__(self) -> None:
         drawn = isinstance(self.length, Lengths)
         _check(self, length=1 if drawn else self.length, lanes=self.lanes)  # type: ignore[arg-type]
+        if drawn and self.tail == "drop":
+            raise ScheduleError(
+                "Continuation expects tail='keep' with lengths that are drawn, got 'drop': an epoch may have no window"
+            )
         if self.reweight and not drawn:
             raise ScheduleError(
                 f"Continuation expects reweight=True with a length that is drawn, got length={self.length!r}; "
-                f"write length=Geometric({self.length})"
+                f"write length=Geometric(32)"
             )
         if self.reweight and self.lookback:
             raise ScheduleError(
@@ -198,10 +202,11 @@ def _windows(
     if splitter.tail == "drop":
         short = np.flatnonzero(lengths < length)
         if len(short):
-            rows = int(lengths[short[0]])
+            shortest = int(lengths.argmin())
+            others = f", and is the shortest of {len(short)} such" if len(short) > 1 else ""
             raise ScheduleError(
-                f"{type(splitter).__name__}(length={length}): segment {short[0]} of {name!r} has {rows} rows, fewer "
-                f"than one window; use length <= {rows} or tail='keep'"
+                f"{type(splitter).__name__}(length={length}): segment {shortest} of {name!r} has {lengths[shortest]} "
+                f"rows, fewer than one window{others}; use length <= {lengths[shortest]} or tail='keep'"
             )
         windows = (lengths - length) // stride + 1
     else:
@@ -227,7 +232,8 @@ def _windows(
         return Pieces(place // lanes, place % lanes, np.zeros_like(place), segment, offset, count)
 
     dropped = splitter.shuffle and steps * lanes < total  # others in every epoch
-    return Grid(length, 0, lanes, steps, pieces, varies=dropped)
+    rows = min(length, int(lengths.max()))  # more would be padding in every window
+    return Grid(rows, 0, lanes, steps, pieces, varies=dropped)
 
 
 def _check(splitter: Sliding | Chunked | Continuation, **sizes: int) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnnkit.study.report import judged, label
+from rnnkit.study.report import error_name, judged, label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,18 +30,22 @@ Rows = list[dict[str, Any]]
 def pictures(comparison: Comparison) -> dict[str, tuple[Figure, str]]:
     """The figures of a report by their files' names, each with its caption; none where no cell is done."""
     rows = [row for row in comparison.rows if row["status"] == "done"]
-    part = judged(rows)
+    part, error = judged(rows), error_name(comparison.study)
     drawn: dict[str, tuple[Figure, str]] = {}
     if part is not None:
-        said = f"Error (MAE) on the {part} part"
-        drawn[POLICIES] = plot_policies(rows, part), f"{said}: a dot a seed, the bar their mean; dashed, persistence."
-        drawn[TIME] = plot_time(rows, part), f"{said} against the seconds of training: a dot a seed."
+        said = f"Error ({error}) on the {part} part"
+        drawn[POLICIES] = (
+            plot_policies(rows, part, error),
+            f"{said}: a dot a seed, the bar their mean; dashed, persistence.",
+        )
+        drawn[TIME] = plot_time(rows, part, error), f"{said} against the seconds of training: a dot a seed."
     if any(row.get("curve") for row in rows):
-        drawn[CURVES] = plot_curves(rows), "Learning curves: a line a seed, against rows scored and against seconds."
+        said = "Learning curves against rows scored and against seconds: the mean of the seeds, and the band they fill."
+        drawn[CURVES] = plot_curves(rows, error), said
     return drawn
 
 
-def plot_policies(rows: Rows, part: str) -> Figure:
+def plot_policies(rows: Rows, part: str, error: str = "MAE") -> Figure:
     """Error of every seed, a line for each splitter, policy and backend, the best at the top."""
     groups = _groups(rows)
     errors = {name: [row[f"{part}_mae"] for row in group] for name, group in groups.items()}
@@ -57,12 +61,12 @@ def plot_policies(rows: Rows, part: str) -> Figure:
         axes.axvline(naive, color="#888888", linestyle="--", linewidth=1)
     axes.set_yticks(range(len(ranked)), ranked, fontsize=8)
     axes.invert_yaxis()
-    axes.set_xlabel(f"MAE on the {part} part (the data's own units)")
+    axes.set_xlabel(_error_axis(error, part) + (" (the data's own units)" if error == "MAE" else ""))
     _tidy(axes, "x")
     return figure
 
 
-def plot_time(rows: Rows, part: str) -> Figure:
+def plot_time(rows: Rows, part: str, error: str = "MAE") -> Figure:
     """Error against the seconds of training, a dot a cell."""
     figure, (axes,) = _figure(10, 5)
     looks = _Looks(rows)
@@ -75,37 +79,52 @@ def plot_time(rows: Rows, part: str) -> Figure:
     axes.set_xscale("log")
     _plain_numbers(axes.xaxis)
     axes.set_xlabel("seconds of training")
-    axes.set_ylabel(f"MAE on the {part} part")
+    axes.set_ylabel(_error_axis(error, part))
     _tidy(axes, "both")
     _legend(figure, axes)
     return figure
 
 
-def plot_curves(rows: Rows) -> Figure:
+def plot_curves(rows: Rows, error: str = "MAE") -> Figure:
     """Validation error, or training loss where there is no validation part, against rows scored and seconds."""
     figure, panels = _figure(11, 5, 2)
     looks = _Looks(rows)
     measure = "validation_mae" if any("validation_mae" in point for row in rows for point in row["curve"]) else "loss"
     for axes, (key, name) in zip(panels, (("rows", "rows scored"), ("seconds", "seconds of training")), strict=True):
         for group_name, group in _groups(rows).items():
-            for row in group:
-                points = [point for point in row["curve"] if point.get(measure) is not None]
-                axes.plot(
-                    [point[key] for point in points],
-                    [point[measure] for point in points],
-                    looks.stroke(row),
-                    color=looks.colour(row),
-                    linewidth=1.2,
-                    alpha=0.8,
-                    label=group_name if row is group[0] else None,
-                )
+            place, seeds = _side_by_side(group, key, measure)
+            colour, stroke = looks.colour(group[0]), looks.stroke(group[0])
+            if len(seeds) > 1:
+                axes.fill_between(place, seeds.min(0), seeds.max(0), color=colour, alpha=0.15, linewidth=0)
+            axes.plot(place, seeds.mean(0), stroke, color=colour, linewidth=1.4, label=group_name)
         axes.set_xlabel(name)
-        axes.set_yscale("log")
-        _plain_numbers(axes.yaxis)
+        if measure == "loss" or error == "MAE":  # a share of wrong classes may be 0
+            axes.set_yscale("log")
+            _plain_numbers(axes.yaxis)
         _tidy(axes, "both")
-    panels[0].set_ylabel("MAE on the validation part" if measure == "validation_mae" else "training loss")
+    panels[0].set_ylabel(_error_axis(error, "validation") if measure == "validation_mae" else "training loss")
     _legend(figure, panels[0])
     return figure
+
+
+def _side_by_side(group: Rows, key: str, measure: str) -> tuple[np.ndarray, np.ndarray]:
+    """The curves of some seeds at the places that all of them reached: the places, and `(seeds, places)`."""
+    curves = [
+        np.array([(point[key], point[measure]) for point in row["curve"] if point.get(measure) is not None], float)
+        for row in group
+    ]
+    curves = [curve for curve in curves if len(curve)]
+    if not curves:
+        return np.zeros(0), np.zeros((1, 0))
+    place = np.unique(np.concatenate([curve[:, 0] for curve in curves]))
+    first, last = max(curve[0, 0] for curve in curves), min(curve[-1, 0] for curve in curves)
+    if first <= last:
+        place = place[(first <= place) & (place <= last)]
+    return place, np.array([np.interp(place, curve[:, 0], curve[:, 1]) for curve in curves])
+
+
+def _error_axis(error: str, part: str) -> str:
+    return f"{'share of wrong classes' if error == 'share wrong' else error} on the {part} part"
 
 
 class _Looks:

@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnkit.study.cells import short
 from rnnkit.study.results import CSV, FINISHED, PARQUET, writing
 from rnnkit.train.run import write_whole
+from rnnkit.train.targets import is_classification
 
 if TYPE_CHECKING:
+    from rnnkit.study.cells import Study
     from rnnkit.study.compare import Comparison
 
 REPORT = "report.md"
 
 NOTES = """\
-Errors are in the data's own units. A value is the mean over the seeds that are done, ± their standard deviation: with
+{errors} A value is the mean over the seeds that are done, ± their standard deviation: with
 few seeds that is a rough measure, and two values closer than it are not different. *Seconds* are those of training
 alone, on one thread; warming up, compiling and looking at the validation part do not count. Cells that ran side by side
-shared the machine: where `cpu_seconds` in the table is far below `seconds`, they disturbed each other. *Gradient*, if
-it was measured, compares what a cell trains on with the whole gradient, cut nowhere, after training: 1 and 1 are equal.
+shared the machine: where `cpu_seconds` in the table is far below `seconds`, they disturbed each other.
 """
+
+OWN_UNITS, SHARE_WRONG = "Errors are in the data's own units.", "Errors are shares of classes that are wrong."
+
+COMPARED = """\
+*Gradient* compares what a cell trains on with the whole gradient, cut nowhere: 1 and 1 are equal."""
+
+CARRIED = """\
+Every cell is judged with its state carried through the validation and test part, whatever its policy was in \
+training."""
+
+NOISY = """\
+Gradient: measured after training, where the whole gradient is close to zero; its direction is noisy there."""
 
 
 def judged(rows: Iterable[dict[str, Any]]) -> str | None:
     """The part that cells are compared on: test, else validation; None where there is neither."""
     known = [part for row in rows for part in ("test", "validation") if row.get(f"{part}_mae") is not None]
     return next((part for part in ("test", "validation") if part in known), None)
+
+
+def error_name(study: Study) -> str:
+    """What the column of errors is called: for classifiers they are shares of wrong classes."""
+    return "share wrong" if is_classification(study.loss) else "MAE"
 
 
 def label(row: dict[str, Any], among: Iterable[dict[str, Any]]) -> str:
@@ -41,8 +60,11 @@ def table(comparison: Comparison) -> list[list[str]]:
     part = judged(comparison.rows)
     summary = comparison.summary
     several = len({found["backend"] for found in summary}) > 1
-    measures = {f"{part} MAE": f"{part}_mae", "MAE / persistence": f"{part}_ratio"} if part else {}
-    if any(found["bias_cosine_mean"] is not None for found in summary):
+    error = error_name(comparison.study)
+    measures = {f"{part} {error}": f"{part}_mae"} if part else {}
+    if any(found.get(f"{part}_ratio_mean") is not None for found in summary):
+        measures[f"{error} / persistence"] = f"{part}_ratio"
+    if _has_gradient(summary):
         measures["gradient: cosine"] = "bias_cosine"
         measures["norm ratio"] = "bias_norm_ratio"
     measures |= {"seconds": "seconds", "rows a second": "rows_per_second"}
@@ -64,8 +86,19 @@ def as_text(comparison: Comparison) -> str:
     where = f"; in {str(comparison.folder)!r}" if comparison.folder else ""
     lines = [f"Comparison of {len(comparison.rows)} cells, {comparison.study.equal} each: {counts}{where}"]
     lines += aligned(table(comparison))
+    lines += [f"  {sentence}" for sentence in _judging(comparison)]
     lines += [f"  {pair}: {message}" for pair, message in told(comparison.rows).items()]
     return "\n".join(lines)
+
+
+def _judging(comparison: Comparison) -> list[str]:
+    """What has to be known to read the table: a sentence for each of its measures that misleads."""
+    carried = [CARRIED] if judged(comparison.rows) else []
+    return carried + ([NOISY] if _has_gradient(comparison.summary) else [])
+
+
+def _has_gradient(summary: Iterable[dict[str, Any]]) -> bool:
+    return any(found["bias_cosine_mean"] is not None for found in summary)
 
 
 def statuses(rows: Iterable[dict[str, Any]]) -> dict[str, int]:
@@ -116,7 +149,9 @@ def _markdown(comparison: Comparison, parquet: bool, folder: Path, drawn: dict[s
     counts = ", ".join(f"{count} {status}" for status, count in statuses(rows).items())
     lines += ["", "## What was found", "", f"{len(rows)} cells: {counts}.", ""]
     lines += _markdown_table(table(comparison))
-    lines += ["", NOTES]
+    lines += ["", NOTES.format(errors=SHARE_WRONG if is_classification(study.loss) else OWN_UNITS)]
+    for sentence in ([COMPARED] if _has_gradient(comparison.summary) else []) + _judging(comparison):
+        lines += [sentence, ""]
     for name, (_, caption) in drawn.items():
         lines += [f"![{caption}]({name})", "", caption, ""]
     if against := told(rows):
@@ -166,7 +201,23 @@ def _spread(found: dict[str, Any], name: str) -> str:
         return ""
     if name == "rows_per_second":
         return f"{mean:,.0f}"
-    return f"{mean:.4g}" if spread is None else f"{mean:.4g} ± {spread:.2g}"
+    return f"{mean:.4g}" if spread is None else with_spread(mean, spread)
+
+
+def with_spread(mean: float, spread: float) -> str:
+    """A mean with two digits of its spread, and no more of its own than those.
+
+    Example:
+        >>> with_spread(1043.7, 162.0), with_spread(0.2461, 0.1704)
+        ('1040 ± 160', '0.25 ± 0.17')
+    """
+    if not spread or not isfinite(spread):
+        return f"{mean:.4g} ± {spread:g}"
+    last = 1 - int(f"{spread:.1e}".partition("e")[2])  # decimal place of the spread's second digit, once rounded
+    if last > 6:  # more zeros than anyone counts
+        return f"{mean:.4g} ± {spread:.2g}"
+    mean, spread = round(mean, last), round(spread, last)
+    return f"{mean:.{max(last, 0)}f} ± {spread:.{max(last, 0)}f}"
 
 
 def aligned(lines: list[list[str]]) -> list[str]:

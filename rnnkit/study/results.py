@@ -62,10 +62,10 @@ COLUMNS: dict[str, type] = {
 }
 """Columns of the table and their types; a cell that a row has no value for is empty.
 
-Errors are in the data's own units, `ratio` is the MAE over that of persistence, the losses are in the model's units.
-`rows_scored`, `rows_read`, `steps`, `epochs` and `seconds` are of the whole training; `rows_per_second` counts scored
-rows; `cpu_seconds` are those of the thread that trains; `peak_memory` is that of the process in MiB. Then comes the
-account of an epoch, as `Coverage` names it.
+Errors are in the data's own units, for classifiers `mae` is the share of wrong classes and `rmse` empty; `ratio` is the
+MAE over that of persistence, the losses are in the model's units. `rows_scored`, `rows_read`, `steps`, `epochs` and
+`seconds` are of the whole training; `rows_per_second` counts scored rows; `cpu_seconds` are those of the thread that
+trains; `peak_memory` is that of the process in MiB. Then comes the account of an epoch, as `Coverage` names it.
 """
 
 MEASURES = (

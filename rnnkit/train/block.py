@@ -177,8 +177,8 @@ def run_window(
         piece = backend.backward(model, params, tape, d_rows, d_state)
         d_params, d_before = backend.to_numpy(piece.params), backend.to_numpy(piece.state)
         grads = {key: g + grads[key] for key, g in d_params.items()} if grads else dict(d_params)
-        if start == 0 and isinstance(model.initial, Learned):
-            _add_starts(model, grads, d_before, batch.origin == -1)
+        if start == batch.detached and isinstance(model.initial, Learned):
+            _add_starts(model, grads, d_before, starts_in_gradient(batch))
         if batch.reweight is not None:
             d_before = map_arrays(lambda d, t=start: d * d.dtype.type(batch.reweight[t]), d_before)  # type: ignore[index]
         d_state = backend.from_numpy(d_before)
@@ -192,6 +192,11 @@ def start_of(batch: Batch, cold: State, carried: State, recorded: State | None) 
         return started
     slot = batch.slots.read
     return where_lanes(from_slot, map_arrays(lambda a: a[slot], recorded), started)
+
+
+def starts_in_gradient(batch: Batch) -> np.ndarray:
+    """Lanes `(B,)` that stand at the initial state where the gradient begins: no row of theirs is outside of it."""
+    return (batch.origin == -1) & ~batch.valid[: batch.detached].any(0)
 
 
 def record(batch: Batch, states: dict[int, State], recorded: State) -> None:

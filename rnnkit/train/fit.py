@@ -170,9 +170,13 @@ def fit(
     values = Values(*engine.from_numpy(_start(model, schedule, seed, dtype, params, rule, rule_state)))
     history, best, best_epoch, stopped = History(), values, None, False
 
+    def copied(store: State | None) -> State | None:
+        """Recorded states as NumPy arrays of their own: those of the fold are written in place."""
+        return None if store is None else map_arrays(np.array, engine.to_numpy(store))
+
     def so_far() -> Run:
-        kept = best if early_stopping and best_epoch is not None else values
-        params, state, rule_state, store = engine.to_numpy(kept)
+        kept = best if early_stopping and best_epoch is not None else values._replace(store=copied(values.store))
+        params, state, rule_state = engine.to_numpy(kept[:3])
         return Run(
             model=model,
             params=params,
@@ -186,7 +190,7 @@ def fit(
             features=series.feature_names,
             targets=series.target_names,
             epoch=best_epoch,
-            store=store,
+            store=kept.store,
         )
 
     try:
@@ -223,12 +227,19 @@ def fit(
                     on_block(Progress(epoch, epochs, tally.step, steps, tally.loss))
                 if stop is not None and (stopped := stop(so_far())):
                     break
+            if not tally.weight:
+                raise ScheduleError(
+                    f"fit expects a schedule that scores some row, {schedule!r} scores none in epoch {epoch}; "
+                    f"use tail='keep', or windows as long as the segments"
+                )
             history.add_epoch(loss=tally.loss, seconds=time.perf_counter() - began, rows=tally.rows)
             if validation is not None:
                 value = mean_loss(engine, model, values.params, validation, loss, warm)
                 history.add_epoch(validation_loss=value)
             if best_epoch is None or not early_stopping or early_stopping.improved(history.monitored, best_epoch):
                 best, best_epoch = values, epoch
+                if early_stopping:
+                    best = values._replace(store=copied(values.store))
             if on_epoch is not None:
                 on_epoch(history)
             if stopped or (early_stopping and epoch - best_epoch >= early_stopping.patience):
@@ -317,7 +328,8 @@ def _check_settings(
             "block_rows=65_536",
         ),
         (
-            remat in (None, "sqrt") or (isinstance(remat, int | np.integer) and remat >= 1),
+            remat in (None, "sqrt")
+            or (isinstance(remat, int | np.integer) and not isinstance(remat, bool) and remat >= 1),
             "remat",
             "a number of rows >= 1, 'sqrt' or None",
             remat,

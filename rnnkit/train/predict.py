@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,11 +72,19 @@ class Evaluation:
 
     def __str__(self) -> str:
         named = {"model": self.model, "persistence": self.persistence, "seasonal naive": self.seasonal_naive}
-        lines = [f"{'':<16}{'MAE':>12}{'RMSE':>12}{'MAE / persistence':>20}{'rows':>10}"]
+        labels = np.isnan(self.model.rmse) and not np.isnan(self.model.mae)
+        error, naive = "share wrong" if labels else "MAE", self.persistence.mae if self.persistence else 0.0
+        ratio = f"{error} / persistence"
+        columns: dict[str, tuple[int, Callable[[Errors], str]]] = {error: (12, lambda found: f"{found.mae:.5g}")}
+        if not labels:
+            columns["RMSE"] = 12, lambda found: f"{found.rmse:.5g}"
+        if naive:
+            columns[ratio] = len(ratio) + 3, lambda found: f"{found.mae / naive:.3f}"
+        columns["rows"] = 10, lambda found: f"{found.rows:,}"
+        lines = [" " * 16 + "".join(f"{name:>{width}}" for name, (width, _) in columns.items())]
         for label, errors in named.items():
             if errors is not None:
-                share = f"{errors.mae / self.persistence.mae:.3f}" if self.persistence and self.persistence.mae else ""
-                lines.append(f"{label:<16}{errors.mae:>12.5g}{errors.rmse:>12.5g}{share:>20}{errors.rows:>10,}")
+                lines.append(f"{label:<16}" + "".join(f"{told(errors):>{width}}" for width, told in columns.values()))
         return "\n".join(lines)
 
 

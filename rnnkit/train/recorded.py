@@ -57,7 +57,8 @@ def recorded_distance(run: Run, schedule: Schedule) -> RecordedDistance:
         >>> len(rk.recorded_distance(run, schedule).rows)
         12
     """
-    table = schedule.slots(max(len(run.history.epochs["loss"]) - 1, 0))
+    last = len(run.history.epochs["loss"]) - 1
+    table = schedule.slots(max(last if run.epoch is None else run.epoch, 0))
     if table is None or not len(table):
         raise ScheduleError(f"recorded_distance expects a schedule that records states, got {schedule!r}; use Stored()")
     if run.store is None or len(_vectors(run.store)) != len(table):
@@ -76,7 +77,9 @@ def recorded_distance(run: Run, schedule: Schedule) -> RecordedDistance:
             x = series.read_x(start + row, start + stop, np.dtype(run.dtype))
             _, state, _ = engine.forward(run.model, params, engine.from_numpy(x[:, None]), state)
             anew[slot], row = _vectors(engine.to_numpy(state))[0], stop
-    kept = table.last >= 0
+    kept = (table.last >= 0) & _vectors(run.store).any(axis=1)  # the others have never been recorded
+    if not kept.any():
+        raise ScheduleError(f"recorded_distance expects a run that has recorded states, got none in {run!r}; train on")
     difference = np.linalg.norm(_vectors(run.store) - anew, axis=1)
     distance = difference / np.maximum(np.linalg.norm(anew, axis=1), np.finfo(float).tiny)
     rows = series.starts[table.segment] + table.offset

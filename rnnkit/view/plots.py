@@ -33,34 +33,44 @@ POINTS = 400
 def plot_schedule(schedule: Schedule, steps: int = 12) -> Figure:
     """The first steps of a schedule: a row a lane, a bar a window, coloured by where its state comes from.
 
+    Windows are labelled with the rows that they score, where there is room.
+
     Args:
         schedule: any schedule.
         steps: how many of its first steps.
     """
-    figure, (axes,) = _figure(11, 1.7 + 0.42 * min(schedule.lanes, LANES))
+    lanes = min(schedule.lanes, LANES)
+    figure, (axes,) = _figure(11, 1.7 + 0.42 * lanes)
     batches = []
     for batch in schedule.batches():
         batches.append(batch)
         if len(batches) == steps:
             break
-    lanes = min(schedule.lanes, LANES)
     length = len(batches[0].x)
+    occurs: set[str] = set()
+    labels: list[tuple[float, int, str, float]] = []  # place, lane, text, characters that it has room for
     for step, batch in enumerate(batches):
         for lane in range(lanes):
             left = step * length * 1.06
             axes.broken_barh([(left, length)], (lane - 0.4, 0.8), color=PADDING)
+            occurs |= set() if batch.valid[:, lane].all() else {PADDING}
             colour = {-1: INITIAL, -2: RECORDED}.get(int(batch.origin[lane]), CARRIED)
             stretches = _stretches(batch.valid, batch.reset, batch.weight, lane, colour)
             for start, stop, source, scored in stretches:
                 shade = source if scored else UNSCORED
+                occurs |= {source, shade}
                 axes.broken_barh([(left + start, stop - start)], (lane - 0.4, 0.8), color=shade)
                 axes.plot([left + start] * 2, [lane - 0.4, lane + 0.4], color=source, linewidth=2.5)
-            widest = max(stretches, key=lambda s: s[1] - s[0], default=(0, 0, colour, False))
-            read = batch.rows[:, lane][batch.valid[:, lane]]
-            room = CHARACTERS / len(batches) * (widest[1] - widest[0]) / length
-            labels = (f"{read[0]}-{read[-1]}", f"{read[0]}") if len(read) and lanes <= 16 else ()
-            label = next((text for text in labels if len(text) <= room), "")
-            axes.text(left + sum(widest[:2]) / 2, lane, label, ha="center", va="center", fontsize=7, color="white")
+            at = np.flatnonzero(batch.valid[:, lane] & (batch.weight[:, lane] > 0))
+            if len(at):
+                first, last = (int(batch.rows[t, lane]) for t in (at[0], at[-1]))
+                room = CHARACTERS / len(batches) * (at[-1] + 1 - at[0]) / length
+                labels.append((left + (at[0] + at[-1] + 1) / 2, lane, f"{first}-{last}", room))
+    widest = max((room for *_, room in labels), default=0.0)
+    if lanes <= 16 and all(len(text) <= room for *_, text, room in labels if room == widest):
+        for place, lane, text, room in labels:  # a tail may be too short for its label; whole windows all have one
+            if len(text) <= room:
+                axes.text(place, lane, text, ha="center", va="center", fontsize=7, color="white")
     axes.set_yticks(range(lanes), [f"lane {lane}" for lane in range(lanes)])
     axes.invert_yaxis()
     axes.set_xticks(
@@ -77,9 +87,9 @@ def plot_schedule(schedule: Schedule, steps: int = 12) -> Figure:
         "read again, not scored": UNSCORED,
         "padding": PADDING,
     }
-    axes.set_title(f"{schedule.splitter!r} with {schedule.policy!r}", loc="left", fontsize=10, pad=26)
-    handles = [_patch(colour, label) for label, colour in names.items()]
-    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, frameon=False, fontsize=8)
+    axes.set_title(f"{schedule.splitter!r} with {schedule.policy!r}", loc="left", fontsize=10)
+    handles = [_patch(colour, label) for label, colour in names.items() if colour in occurs]
+    figure.legend(handles=handles, loc="outside lower left", ncols=len(handles), frameon=False, fontsize=8)
     return figure
 
 
