@@ -55,6 +55,8 @@ def test_a_panel_without_targets_is_forecast_within_each_sample():
         ([np.zeros(3), np.zeros(0)], None, r"got \(0,\) as sample 1"),
         (RAGGED, LABELS[:4], r"a target for each of its 5 samples, .* got y of shape \(4,\)"),
         (np.zeros((2, 3, 1)), np.zeros((2, 4, 1)), r"sample 0 has 3 rows of x and 4 of y"),
+        (RAGGED, list("abcab"), r"targets to be numbers, got dtype <U1; number the classes: np\.unique"),
+        (RAGGED, [0, np.nan, 1, 2, 0], r"expects finite targets, got nan for sample 1"),
     ],
 )
 def test_samples_that_do_not_fit_are_refused(x, y, message):

@@ -18,7 +18,7 @@ from rnnkit.errors import Interrupted
 from rnnkit.study.cells import short
 from rnnkit.study.compare import Comparison, carry_out
 from rnnkit.study.plan import Plan
-from rnnkit.study.report import REPORT, aligned, judged, statuses, table, told
+from rnnkit.study.report import REPORT, aligned, error_name, judged, statuses, table, told
 from rnnkit.study.results import CSV, PARQUET
 
 FAILED, INTERRUPTED = 1, 130
@@ -80,12 +80,12 @@ def _told(found: list[str]) -> str:
 @contextmanager
 def _live(console: Console, plan: Plan) -> Iterator[Callable[[dict[str, Any]], None]]:
     """A progress bar over the cells on a terminal, a line a cell elsewhere; yields what is called with each row."""
-    total, width = len(plan.remaining), len(str(len(plan.remaining)))
+    total, width, error = len(plan.remaining), len(str(len(plan.remaining))), error_name(plan.study)
     done = 0
 
     def line(row: dict[str, Any]) -> str:
         part = judged([row])
-        errors = f"   {part} MAE {row[f'{part}_mae']:.5g}" if part else ""
+        errors = f"   {part} {error} {row[f'{part}_mae']:.5g}" if part else ""
         seconds = f"   {row['seconds']:.2f} s" if row.get("seconds") is not None else ""
         where = f"{row['splitter']}, {row['policy']}, {row['backend']}, seed {row['seed']}"
         said = row["status"] if row["status"] == "done" else f"{row['status']}: {row['message']}"

@@ -68,10 +68,12 @@ def left_out(experiment: Experiment) -> str:
 
 def error_table(evaluations: Mapping[str, Evaluation], labels: bool) -> Table:
     """Errors of the model beside the naive predictions, part by part."""
-    table = Table(title="errors in the data's own units", title_justify="left")
+    title = "share of classes that are wrong" if labels else "errors in the data's own units"
+    table = Table(title=title, title_justify="left")
     for column in ("part", "prediction"):
         table.add_column(column)
-    for column in ("share wrong" if labels else "MAE", "RMSE", "MAE / persistence", "rows"):
+    measures = ("share wrong", "/ persistence") if labels else ("MAE", "RMSE", "MAE / persistence")
+    for column in (*measures, "rows"):
         table.add_column(column, justify="right")
     for part, found in evaluations.items():
         named = {
@@ -84,9 +86,9 @@ def error_table(evaluations: Mapping[str, Evaluation], labels: bool) -> Table:
                 continue
             base = found.persistence.mae if found.persistence else 0
             share = f"{errors.mae / base:.3f}" if base else ""
-            rmse = "" if labels else f"{errors.rmse:.5g}"
+            rmse = () if labels else (f"{errors.rmse:.5g}",)
             first = part if name == "model" else ""
-            table.add_row(first, name, f"{errors.mae:.5g}", rmse, share, f"{errors.rows:,}")
+            table.add_row(first, name, f"{errors.mae:.5g}", *rmse, share, f"{errors.rows:,}")
         table.add_section()
     return table
 

@@ -48,6 +48,14 @@ def panel_rows(x: Any, y: Any, who: str) -> Panel:
                 f"{who} expects a target for each of its {len(lengths)} samples, or one for each row like x, got y "
                 f"of shape {values.shape}; give y of shape ({len(lengths)},) or ({len(lengths)}, targets)"
             )
+        if values.dtype.kind not in "biuf":
+            raise DataError(
+                f"{who} expects targets to be numbers, got dtype {values.dtype}; number the classes: "
+                f"np.unique(y, return_inverse=True)[1]"
+            )
+        wrong = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(1))
+        if len(wrong):
+            raise DataError(f"{who} expects finite targets, got {values[wrong[0]]} for sample {wrong[0]}")
         return Panel(rows, np.repeat(values, lengths, axis=0), segments, True)
     targets, found = _end_to_end(y, f"{who} expects y")
     wrong = np.flatnonzero(found != lengths)

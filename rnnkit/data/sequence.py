@@ -110,7 +110,14 @@ class Sequence:
 
     @classmethod
     def panel(
-        cls, x: Any, y: Any = None, *, horizon: int | None = None, score: Score | None = None, name: str = "panel"
+        cls,
+        x: Any,
+        y: Any = None,
+        *,
+        horizon: int | None = None,
+        score: Score | None = None,
+        missing: Missing = "refuse",
+        name: str = "panel",
     ) -> Sequence:
         """Many samples as one sequence, a segment a sample: state never flows from one to the next.
 
@@ -120,6 +127,7 @@ class Sequence:
             y: by sample, `(S,)` (integers are labels) or `(S, O)`; by row, like x; or None to forecast x.
             horizon: h, in rows; left out, 1 to forecast x and 0 where y is given.
             score: which rows count; left out, the `"last"` of each sample where y is by sample, else `"all"`.
+            missing: what to do with NaN in a row, as for `Sequence`; `"cut"` makes several segments of a sample.
             name: for messages and plots.
 
         Raises:
@@ -133,7 +141,16 @@ class Sequence:
         rows = panel_rows(x, y, f"panel {name!r}")
         chosen = ("last" if rows.by_sample else "all") if score is None else score
         target = tuple(range(rows.x.shape[1])) if y is None else None
-        return cls(rows.x, rows.y, horizon=horizon, target=target, segments=rows.segments, name=name, score=chosen)
+        return cls(
+            rows.x,
+            rows.y,
+            horizon=horizon,
+            target=target,
+            segments=rows.segments,
+            missing=missing,
+            name=name,
+            score=chosen,
+        )
 
     @classmethod
     def open(
