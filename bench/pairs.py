@@ -53,10 +53,10 @@ class Pair:
 
     @cached_property
     def reset(self) -> Pair:
-        """What a row is compared with: the same windows, without look-back, from the initial state."""
+        """What a row is compared with: the same windows, without look-back or weights, from the initial state."""
         splitter = self.splitter
         if isinstance(splitter, rk.Continuation):
-            splitter = replace(splitter, lookback=0)
+            splitter = replace(splitter, lookback=0, reweight=False)
         return replace(self, splitter=splitter, policy=rk.Reset())
 
     @cached_property

@@ -135,7 +135,7 @@ class Schedule:
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch,)))
         grid = self.splitter.grid(self.series.lengths, rng, self.series.name)
         grid = widen(self.policy, replace(grid, epoch=epoch, seed=self.seed))
-        return replace(grid, pieces=lru_cache(maxsize=4)(grid.pieces))  # the proof and the policy ask for the same ones
+        return replace(grid, pieces=lru_cache(maxsize=2)(grid.pieces))  # the proof and the policy ask for the same ones
 
     def _assemble(self, grid: Grid, first: int, stop: int, dtype: np.dtype) -> Block:
         pieces = joined(grid.pieces(first, stop))
