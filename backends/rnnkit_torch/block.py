@@ -123,6 +123,8 @@ def _run_rows(
 def _start(block: Block, k: int, initial: State, carried: State, store: State | None) -> State:
     """What each lane of window k starts from, by its `origin`; in the graph where it is learned."""
     origin = block.origin[k]
+    if (origin >= 0).all():
+        return carried
     # a copy, because parameters change in place and what a lane holds through padding must not
     cold = map_arrays(lambda a: a.expand(len(origin), -1).clone(), initial)
     started = where_lanes(origin >= 0, carried, cold)
@@ -135,6 +137,8 @@ def _start(block: Block, k: int, initial: State, carried: State, store: State | 
 def _handed_on(states: dict[int, State], next_origin: np.ndarray, window: int) -> State:
     """The state of each lane before the row at which the next window goes on from it."""
     # origin below 0 hands nothing on; what stands there in the end is the state after the whole window
+    if ((next_origin < 0) | (next_origin == window)).all():
+        return states[window]
     rows = np.where(next_origin < 0, window, next_origin)
     handed_on = states[window]
     for row in np.unique(rows):

@@ -117,7 +117,8 @@ def _run(
 ) -> tuple[list[Tensor], State]:
     """Run the rows between the first and the last cut; `states` gets the state at each, detached."""
     outputs = []
-    states[cuts[0]] = map_arrays(torch.detach, state)
+    if cuts[0] not in states:
+        states[cuts[0]] = map_arrays(torch.detach, state)
     for start, stop in pairwise(cuts):
         if reweight is not None and start > cuts[0] and reweight[start] != 1:
             state = map_arrays(lambda a, t=start: Weighed.apply(a, float(reweight[t])), state)
