@@ -106,7 +106,7 @@ def wait(barrier, threads):
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 @pytest.mark.parametrize("failing", [0, 1])
 def test_a_thread_that_fails_lets_the_others_go(error, failing):
-    barrier, met = new_barrier(), []
+    barrier, met, before = new_barrier(), [], set(threading.enumerate())
 
     def work(thread):
         if thread == failing:
@@ -116,7 +116,7 @@ def test_a_thread_that_fails_lets_the_others_go(error, failing):
     with pytest.raises(error, match="no"):
         run_threads(3, barrier, work)
     assert met == [False, False]
-    assert not [t for t in threading.enumerate() if t is not threading.current_thread() and t.daemon and t.is_alive()]
+    assert not set(threading.enumerate()) - before
 
 
 def test_options_are_checked():
