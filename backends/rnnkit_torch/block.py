@@ -64,15 +64,18 @@ def train_block(
     drawn = None if noise is None else from_numpy(noise, like.device)
     carried, count = map_arrays(lambda a: a.detach().clone(), state), rule_state.step
     losses, norms = np.zeros(steps), np.zeros(steps)
-    done = steps
+    done, straight = steps, plan(window, (), block.detached, block.reweight, remat)
     for k in range(steps):
         initial = own if drawn is None else map_arrays(lambda a, k=k: a[k], drawn)
         started = _start(block, k, initial, carried, store)
         next_origin = block.origin[k + 1]
+        read = [row for row in next_origin.tolist() if 0 < row < window]
         recorded = () if block.slots is None else block.slots.at[k][block.slots.write[k] >= 0]
         result = train_window(
             partial(_run_rows, model, weights, x[k], initial, block.reset[k], block.valid[k]),
-            plan(window, (*next_origin, *recorded), block.detached, block.reweight, remat),
+            plan(window, (*read, *recorded), block.detached, block.reweight, remat)
+            if read or len(recorded)
+            else straight,
             started,
             (block.origin[k] == -1) & ~block.valid[k, : block.detached].any(0) | (block.detached == 0),
             list(trained.values()),
@@ -89,8 +92,9 @@ def train_block(
                 done = k
                 break
             count += 1
-            step_rule = replace(rule, learning_rate=float(learning_rates[k]))
-            new, slots = apply(step_rule, p, _clipped(clip, g, norms[k]), slots, count)
+            if rule.learning_rate != learning_rates[k]:
+                rule = replace(rule, learning_rate=float(learning_rates[k]))
+            new, slots = apply(rule, p, _clipped(clip, g, norms[k]), slots, count)
             p.copy_(new)
             with torch.no_grad():
                 for parameter, view in elsewhere:
