@@ -452,6 +452,19 @@ def test_a_schedule_that_scores_nothing_ends():
     assert "scores none" in row["message"]
 
 
+@pytest.mark.parametrize("equal", [rk.Equal(epochs=2), rk.Equal(rows=24), rk.Equal(seconds=0.05)], ids=str)
+def test_samples_longer_than_a_window_are_trained_though_their_first_windows_score_nothing(equal):
+    samples = np.sin(np.arange(600)).reshape(20, 30)
+    parts = rk.Sequence.panel(samples, [0, 1] * 10).split(0.6, 0.2)
+    found = rk.compare(
+        rk.Chain(rk.LSTM(1, 3), rk.Dense(3, 2)), parts, splitters=[rk.Chunked(10)], policies=[rk.Carry()],
+        backends=["numpy"], equal=equal, loss="cross_entropy", jobs=1,
+    )  # fmt: skip
+    (row,) = found.rows
+    assert (row["status"], row["message"]) == ("done", None)
+    assert row["rows_scored"] > 0 if equal.seconds else row["rows_scored"] == 24
+
+
 def test_a_process_that_is_lost_is_told():
     @dataclass(frozen=True)
     class Fatal:

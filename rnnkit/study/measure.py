@@ -14,7 +14,7 @@ import numpy as np
 
 from rnnkit.backend import Backend
 from rnnkit.backend import backend as find_backend
-from rnnkit.errors import NonFiniteError, RnnkitError, ScheduleError
+from rnnkit.errors import NonFiniteError, RnnkitError
 from rnnkit.schedule import Coverage, Schedule
 from rnnkit.schedule.coverage import Reach
 from rnnkit.schedule.schedule import BLOCK_ROWS
@@ -142,8 +142,6 @@ class Watch:
         self.scored += sum(weights[self.seen :])
         self.seen = len(weights)
         equal = self.study.equal
-        if not self.scored and run.history.epochs["loss"]:
-            raise ScheduleError("an epoch of this cell scores no row; use another splitter")
         if equal.rows is not None:
             return self.scored / equal.rows
         if equal.seconds is not None:
