@@ -25,8 +25,8 @@ from rnnkit.cli.commands import main
 from rnnkit.cli.config import POLICIES, SPLITTERS, tables_at
 from rnnkit.cli.study import StudyConfig, build_plan, read_study
 from rnnkit.schedule import Grid
+from rnnkit.schedule.brief import brief
 from rnnkit.study import Cell, Study
-from rnnkit.study.cells import short
 from rnnkit.study.equal import OverSteps
 from rnnkit.study.measure import one_thread
 from rnnkit.study.memory import RESET, begin_peak, peak_memory
@@ -709,7 +709,7 @@ def test_without_later_parts_cells_are_told_by_their_time(tmp_path):
     ],
 )
 def test_names_leave_out_what_holds_its_default(description, said):
-    assert short(description) == said
+    assert brief(description) == said
 
 
 # Threads and memory

@@ -15,7 +15,7 @@ from rnnkit.cli.read import Draft
 from rnnkit.cli.report import count, say
 from rnnkit.cli.study import build_plan
 from rnnkit.errors import Interrupted
-from rnnkit.study.cells import short
+from rnnkit.schedule.brief import brief
 from rnnkit.study.compare import Comparison, carry_out
 from rnnkit.study.plan import Plan
 from rnnkit.study.report import REPORT, aligned, error_name, judged, statuses, table, told
@@ -53,11 +53,11 @@ def _show(plan: Plan, name: str, console: Console) -> None:
     rows = ", ".join(f"{len(part):,} rows to {verb}" for verb, part in named if part is not None)
     say(console, f"{name}: {rows}; {study.model!r}")
     say(console, f"{count(len(plan.cells), 'cell')}, each trained for {study.equal}\n")
-    policies = list(dict.fromkeys(short(planned.cell.policy) for planned in plan.cells))
+    policies = list(dict.fromkeys(brief(planned.cell.policy) for planned in plan.cells))
     grid: dict[str, dict[str, list[str]]] = {}
     for planned in plan.cells:
-        line = grid.setdefault(short(planned.cell.splitter), {})
-        line.setdefault(short(planned.cell.policy), []).append(planned.status)
+        line = grid.setdefault(brief(planned.cell.splitter), {})
+        line.setdefault(brief(planned.cell.policy), []).append(planned.status)
     shown = Table(title="cells to run (and finished before)", title_justify="left")
     shown.add_column("", overflow="fold")
     for policy in policies:

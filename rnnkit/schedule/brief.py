@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
-from typing import Any
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, cast
+
+Missing = type(MISSING)
+"""Of what a field without a default has; a class that was sent to another process has a `MISSING` of its own."""
 
 
 def brief(description: Any) -> str:
-    """`Continuation(length=64, lanes=4)`: fields without a default, and those that differ from theirs."""
-    shown = (
-        f"{field.name}={getattr(description, field.name)!r}"
-        for field in fields(description)
-        if field.default is MISSING or getattr(description, field.name) != field.default
-    )
-    return f"{type(description).__name__}({', '.join(shown)})"
+    """A description without the fields that hold their defaults.
+
+    Example:
+        >>> import rnnkit as rk
+        >>> brief(rk.Continuation(length=64, lanes=1, lookback=8))
+        'Continuation(length=64, lookback=8)'
+    """
+    if not is_dataclass(description):
+        return repr(description)
+    told = []
+    for field in fields(description):
+        value, make = getattr(description, field.name), cast(Any, field.default_factory)
+        default = field.default if isinstance(make, Missing) else make()
+        if field.repr and (isinstance(default, Missing) or value != default):
+            told.append(f"{field.name}={value!r}")
+    return f"{type(description).__name__}({', '.join(told)})"

@@ -15,8 +15,8 @@ from rnnkit.model.initial import Noise
 from rnnkit.model.layers import Chain
 from rnnkit.model.losses import Loss
 from rnnkit.schedule import Carry, Continuation, Pieces, Schedule
+from rnnkit.schedule.brief import brief
 from rnnkit.study.agreement import WHOLE, Agreement, agreement, vector, with_error
-from rnnkit.study.cells import short
 from rnnkit.study.lengths import chosen_lengths, length_of, with_length
 from rnnkit.study.reach import SAMPLE, GradientReach, gradient_reach
 from rnnkit.train.gradient import epoch_gradient
@@ -80,7 +80,7 @@ class GradientBias:
 
     def __repr__(self) -> str:
         found = ", ".join(f"{row['length']}: {row['cosine']:.4f}" for row in self.of())
-        pair = f"{short(self.schedule.splitter)}, {short(self.schedule.policy)}"
+        pair = f"{brief(self.schedule.splitter)}, {brief(self.schedule.policy)}"
         return f"GradientBias({pair}, cosine by window length {{{found}}})"
 
 

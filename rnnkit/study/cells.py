@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import Any, Literal, cast
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,12 +16,10 @@ from rnnkit.model.layers import Chain
 from rnnkit.model.losses import Loss
 from rnnkit.model.rules import Clip, Rule
 from rnnkit.schedule import Schedule, Splitter, StatePolicy
+from rnnkit.schedule.brief import brief
 from rnnkit.study.equal import Equal
 from rnnkit.train.learning_rates import LearningRate
 from rnnkit.train.targets import as_trained
-
-Missing = type(MISSING)
-"""Of what a field without a default has; a class that was sent to another process has a `MISSING` of its own."""
 
 FORMAT = 1
 """Counted up when a cell is trained or measured in another way, so that no older result stands for a newer one."""
@@ -114,8 +112,8 @@ class Cell:
     def named(self) -> dict[str, Any]:
         """The first columns of its row."""
         return {
-            "splitter": short(self.splitter),
-            "policy": short(self.policy),
+            "splitter": brief(self.splitter),
+            "policy": brief(self.policy),
             "backend": self.backend,
             "seed": self.seed,
         }
@@ -123,25 +121,6 @@ class Cell:
     def digest(self, study: str) -> str:
         """What its results are kept under: a digest of the study's fingerprint and of this place."""
         return digest_of({"study": study, "cell": plain(self)})
-
-
-def short(description: Any) -> str:
-    """A description without the fields that hold their defaults.
-
-    Example:
-        >>> import rnnkit as rk
-        >>> short(rk.Continuation(length=64, lanes=1, lookback=8))
-        'Continuation(length=64, lookback=8)'
-    """
-    if not is_dataclass(description):
-        return repr(description)
-    told = []
-    for field in fields(description):
-        value, make = getattr(description, field.name), cast(Any, field.default_factory)
-        default = field.default if isinstance(make, Missing) else make()
-        if field.repr and (isinstance(default, Missing) or value != default):
-            told.append(f"{field.name}={value!r}")
-    return f"{type(description).__name__}({', '.join(told)})"
 
 
 def plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnkit.study.cells import short
+from rnnkit.schedule.brief import brief
 from rnnkit.study.results import CSV, FINISHED, PARQUET, writing
 from rnnkit.train.run import write_whole
 from rnnkit.train.targets import is_classification
@@ -142,7 +142,7 @@ def _markdown(comparison: Comparison, parquet: bool, folder: Path, drawn: dict[s
     lines = [
         f"# {folder.resolve().name}",
         "",
-        f"`{study.model!r}`, {study.dtype}, loss {short(study.loss)}, rule {short(study.rule)}.",
+        f"`{study.model!r}`, {study.dtype}, loss {brief(study.loss)}, rule {brief(study.rule)}.",
     ]
     lines += ["", f"Every cell was trained for {study.equal}.", ""]
     lines += [f"- {name}: {given!r}" for name, given in zip(names, study.parts, strict=True) if given is not None]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnnkit.study.cells import short
+from rnnkit.schedule.brief import brief
 from rnnkit.view.plots import INITIAL, MODEL, NAIVE, TRUTH, _figure, _tidy
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def as_text(bias: GradientBias) -> str:
     drawn = any(row["epochs"] > 1 for row in rows)
     width = 22 if drawn else 12
     lines = [
-        f"{short(schedule.splitter)} with {short(schedule.policy)} over {schedule.series!r}",
+        f"{brief(schedule.splitter)} with {brief(schedule.policy)} over {schedule.series!r}",
         f"its gradient beside the whole one, over {len(schedule.series):,} rows with nothing cut; all parameters",
         "",
         f"{'window':>10}{'cosine':>{width}}{'norm ratio':>{width}}{'mean loss':>12}",
