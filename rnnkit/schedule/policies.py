@@ -15,6 +15,7 @@ import numpy as np
 
 from rnnkit.errors import ScheduleError
 from rnnkit.schedule.brief import brief
+from rnnkit.schedule.checks import check_whole
 from rnnkit.schedule.grid import Grid, Pieces, Windows, windows_of
 from rnnkit.schedule.slots import SlotTable, slot_table
 
@@ -78,7 +79,7 @@ class Carry:
 
     def __post_init__(self) -> None:
         if self.reset_every is not None:
-            _check_rows(self, "reset_every", self.reset_every, 1)
+            check_whole(self, "reset_every", self.reset_every, 1)
         _check_choice(self, "across_epochs", self.across_epochs)
         number = isinstance(self.reset_probability, int | float | np.number)
         if not number or isinstance(self.reset_probability, bool) or not 0 <= self.reset_probability <= 1:
@@ -124,7 +125,7 @@ class BurnIn:
         return brief(self)
 
     def __post_init__(self) -> None:
-        _check_rows(self, "rows", self.rows, 1)
+        check_whole(self, "rows", self.rows, 1)
         _check_choice(self, "in_gradient", self.in_gradient)
 
     def widen(self, grid: Grid) -> Grid:
@@ -161,7 +162,7 @@ class Stored:
         return brief(self)
 
     def __post_init__(self) -> None:
-        _check_rows(self, "burn_in", self.burn_in, 0)
+        check_whole(self, "burn_in", self.burn_in, 0)
 
     def widen(self, grid: Grid) -> Grid:
         """The grid with windows that begin earlier."""
@@ -216,11 +217,6 @@ def _continued(grid: Grid, first: int, stop: int, warm: bool) -> np.ndarray:
 def _check_choice(policy: Any, name: str, value: Any) -> None:
     if not isinstance(value, bool | np.bool_):
         raise ScheduleError(f"{type(policy).__name__} expects {name} to be True or False, got {value!r}")
-
-
-def _check_rows(policy: Any, name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ScheduleError(f"{type(policy).__name__} expects {name} to be a whole number >= {least}, got {value!r}")
 
 
 def _starts_again(windows: Windows) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 
 from rnnkit.errors import ScheduleError
 from rnnkit.schedule.brief import brief
+from rnnkit.schedule.checks import check_whole
 from rnnkit.schedule.grid import Grid, Pieces, spread
 from rnnkit.schedule.lengths import Geometric, Lengths, Uniform
 
@@ -124,7 +125,9 @@ class Continuation:
 
     def __post_init__(self) -> None:
         drawn = isinstance(self.length, Lengths)
-        _check(self, length=1 if drawn else self.length, lanes=self.lanes)  # type: ignore[arg-type]
+        if not drawn:
+            check_whole(self, "length", self.length)
+        _check(self, lanes=self.lanes)
         if drawn and self.tail == "drop":
             raise ScheduleError(
                 "Continuation expects tail='keep' with lengths that are drawn, got 'drop': an epoch may have no window"
@@ -237,12 +240,10 @@ def _windows(
 
 
 def _check(splitter: Sliding | Chunked | Continuation, **sizes: int) -> None:
-    kind = type(splitter).__name__
     for label, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-            raise ScheduleError(f"{kind} expects {label} to be a whole number >= 1, got {size!r}")
+        check_whole(splitter, label, size)
     if splitter.tail not in ("keep", "drop"):
-        raise ScheduleError(f"{kind} expects tail to be 'keep' or 'drop', got {splitter.tail!r}")
+        raise ScheduleError(f"{type(splitter).__name__} expects tail to be 'keep' or 'drop', got {splitter.tail!r}")
 
 
 def _check_lanes(splitter: Sliding | Chunked | Continuation, lanes: int, rows: int, name: str) -> None:
