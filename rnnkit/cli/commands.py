@@ -10,10 +10,8 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
 
+from rnnkit.cli.status import INTERRUPTED, REFUSED
 from rnnkit.errors import ConfigError, RnnkitError
-
-REFUSED, INTERRUPTED = 2, 130
-"""Exit status of an error, and after Ctrl-C."""
 
 Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
 

@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from rnnkit.cli.read import Draft
-from rnnkit.cli.report import count, say
+from rnnkit.cli.report import VERBS, count, say
+from rnnkit.cli.status import FAILED, INTERRUPTED
 from rnnkit.cli.study import build_plan
 from rnnkit.errors import Interrupted
 from rnnkit.schedule.brief import brief
@@ -20,9 +21,6 @@ from rnnkit.study.compare import Comparison, carry_out
 from rnnkit.study.plan import Plan
 from rnnkit.study.report import REPORT, aligned, error_name, judged, statuses, table, told
 from rnnkit.study.results import CSV, PARQUET
-
-FAILED, INTERRUPTED = 1, 130
-"""Exit status where a cell has failed, and after Ctrl-C."""
 
 
 def compare(draft: Draft, jobs: int, fresh: bool, console: Console) -> int:
@@ -49,7 +47,7 @@ def compare(draft: Draft, jobs: int, fresh: bool, console: Console) -> int:
 def _show(plan: Plan, name: str, console: Console) -> None:
     """The grid: how many cells of each splitter and policy remain, and what is refused."""
     study = plan.study
-    named = zip(("train on", "validate", "test"), study.parts, strict=True)
+    named = zip(VERBS.values(), study.parts, strict=True)
     rows = ", ".join(f"{len(part):,} rows to {verb}" for verb, part in named if part is not None)
     say(console, f"{name}: {rows}; {study.model!r}")
     say(console, f"{count(len(plan.cells), 'cell')}, each trained for {study.equal}\n")

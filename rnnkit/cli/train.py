@@ -27,15 +27,13 @@ from rnnkit.cli.folder import (
 )
 from rnnkit.cli.read import Draft
 from rnnkit.cli.report import count, describe, epoch_line, error_table, left_out, live, say
+from rnnkit.cli.status import INTERRUPTED
 from rnnkit.data import Sequence
 from rnnkit.errors import Interrupted, NonFiniteError
 from rnnkit.model import BinaryCrossEntropy, CrossEntropy
 from rnnkit.train import Evaluation, History, Run, evaluate, fit, predict
 from rnnkit.train.targets import is_classification
 from rnnkit.view.plots import plot_forecast, plot_history
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C."""
 
 
 @dataclass
