@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnkit.study.report import error_name, judged, label
+from rnnkit.view.plots import new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +51,7 @@ def plot_policies(rows: Rows, part: str, error: str = "MAE") -> Figure:
     groups = _groups(rows)
     errors = {name: [row[f"{part}_mae"] for row in group] for name, group in groups.items()}
     ranked = sorted(groups, key=lambda name: np.mean(errors[name]))
-    figure, (axes,) = _figure(10, 1.4 + 0.38 * len(groups))
+    figure, (axes,) = new_figure(10, 1.4 + 0.38 * len(groups))
     looks = _Looks(rows)
     for place, name in enumerate(ranked):
         colour = looks.colour(groups[name][0])
@@ -62,13 +63,13 @@ def plot_policies(rows: Rows, part: str, error: str = "MAE") -> Figure:
     axes.set_yticks(range(len(ranked)), ranked, fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel(_error_axis(error, part) + (" (the data's own units)" if error == "MAE" else ""))
-    _tidy(axes, "x")
+    tidy(axes, "x")
     return figure
 
 
 def plot_time(rows: Rows, part: str, error: str = "MAE") -> Figure:
     """Error against the seconds of training, a dot a cell."""
-    figure, (axes,) = _figure(10, 5)
+    figure, (axes,) = new_figure(10, 5)
     looks = _Looks(rows)
     for name, group in _groups(rows).items():
         x, y = ([row[key] for row in group] for key in ("seconds", f"{part}_mae"))
@@ -80,14 +81,14 @@ def plot_time(rows: Rows, part: str, error: str = "MAE") -> Figure:
     _plain_numbers(axes.xaxis)
     axes.set_xlabel("seconds of training")
     axes.set_ylabel(_error_axis(error, part))
-    _tidy(axes, "both")
+    tidy(axes, "both")
     _legend(figure, axes)
     return figure
 
 
 def plot_curves(rows: Rows, error: str = "MAE") -> Figure:
     """Validation error, or training loss where there is no validation part, against rows scored and seconds."""
-    figure, panels = _figure(11, 5, 2)
+    figure, panels = new_figure(11, 5, 2, across=True)
     looks = _Looks(rows)
     measure = "validation_mae" if any("validation_mae" in point for row in rows for point in row["curve"]) else "loss"
     for axes, (key, name) in zip(panels, (("rows", "rows scored"), ("seconds", "seconds of training")), strict=True):
@@ -101,7 +102,7 @@ def plot_curves(rows: Rows, error: str = "MAE") -> Figure:
         if measure == "loss" or error == "MAE":  # a share of wrong classes may be 0
             axes.set_yscale("log")
             _plain_numbers(axes.yaxis)
-        _tidy(axes, "both")
+        tidy(axes, "both")
     panels[0].set_ylabel(_error_axis(error, "validation") if measure == "validation_mae" else "training loss")
     _legend(figure, panels[0])
     return figure
@@ -157,13 +158,6 @@ def _persistence(rows: Iterable[dict[str, Any]], part: str) -> float | None:
     return next((row[f"{part}_mae"] / row[f"{part}_ratio"] for row in rows if row.get(f"{part}_ratio")), None)
 
 
-def _figure(width: float, height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=110)
-    return figure, list(figure.subplots(1, panels, squeeze=False, sharey=True)[0])
-
-
 def _legend(figure: Figure, axes: Axes) -> None:
     """One legend for all panels, below them."""
     handles, labels = axes.get_legend_handles_labels()
@@ -180,10 +174,3 @@ def _plain_numbers(axis: Axis) -> None:
 
     axis.set_major_formatter(Plain(minor_thresholds=(2, 0.6)))
     axis.set_minor_formatter(Plain(minor_thresholds=(2, 0.6)))
-
-
-def _tidy(axes: Axes, grid: Any) -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.grid(axis=grid, color="#E5E5E5", linewidth=0.7)
-    axes.set_axisbelow(True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnkit.schedule.brief import brief
-from rnnkit.view.plots import INITIAL, MODEL, NAIVE, TRUTH, _figure, _tidy
+from rnnkit.view.plots import INITIAL, MODEL, NAIVE, TRUTH, legend, new_figure, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +64,7 @@ def plot_bias(bias: GradientBias) -> Figure:
     """
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    figure, (above, below) = _figure(9, 8, 2)
+    figure, (above, below) = new_figure(9, 8, 2)
     # the cosine of a single number is its sign
     names = dict.fromkeys(row["parameter"] for row in bias.rows if row["size"] > 1 and row["parameter"] != "all")
     for number, name in enumerate(names):
@@ -80,7 +80,8 @@ def plot_bias(bias: GradientBias) -> Figure:
     above.axhline(1, color=TRUTH, linewidth=0.8, linestyle=":")
     above.set_ylabel("beside the whole gradient")
     above.set_title("What windows make of the gradient", loc="left")
-    _tidy(above)
+    tidy(above)
+    legend(above)
     largest = _plot_reach(below, bias.reach)
     if largest:
         below.set_yscale("log")
@@ -90,8 +91,8 @@ def plot_bias(bias: GradientBias) -> Figure:
     below.set_ylabel("‖∂ loss(t) / ∂ state(t - lag)‖")
     below.set_xlabel("window length, and lag (rows)")
     below.set_title("How far the gradient reaches", loc="left")
-    _tidy(below)
-    below.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=6)
+    tidy(below)
+    legend(below, 6)
     ticks = sorted({1, *(row["length"] for row in rows), int(bias.reach.lags[-1])})
     below.xaxis.set_major_locator(
         FixedLocator([n for n, m in zip(ticks, [*ticks[1:], np.inf], strict=True) if m >= 1.3 * n])

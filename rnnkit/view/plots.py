@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def plot_schedule(schedule: Schedule, steps: int = 12) -> Figure:
         steps: how many of its first steps.
     """
     lanes = min(schedule.lanes, LANES)
-    figure, (axes,) = _figure(11, 1.7 + 0.42 * lanes)
+    figure, (axes,) = new_figure(11, 1.7 + 0.42 * lanes)
     batches = []
     for batch in schedule.batches():
         batches.append(batch)
@@ -95,7 +95,7 @@ def plot_schedule(schedule: Schedule, steps: int = 12) -> Figure:
 
 def plot_history(history: History) -> Figure:
     """Loss by step and by epoch, on a logarithmic scale where it is positive."""
-    figure, (axes,) = _figure(9, 4.2)
+    figure, (axes,) = new_figure(9, 4.2)
     losses = np.array(history.steps["loss"])
     scored = np.array(history.steps["weight"]) > 0
     epochs = len(history.epochs["loss"])
@@ -118,7 +118,8 @@ def plot_history(history: History) -> Figure:
     axes.set_xlabel("epoch" if epochs else "step")
     axes.set_ylabel("loss (scaled units)")
     axes.set_title("Loss", loc="left")
-    _tidy(axes)
+    tidy(axes)
+    legend(axes)
     return figure
 
 
@@ -133,7 +134,7 @@ def plot_forecast(series: Sequence, predicted: np.ndarray, rows: int = POINTS) -
     last = np.concatenate([np.arange(s.start, s.stop) for s in series.segments[-rows:]])[-rows:]
     target = series.with_scaler(None).take(last, np.dtype("float64"))[1].reshape(len(last), -1).astype(float)
     outputs = target.shape[1]
-    figure, panels = _figure(11, 1.4 + 2.6 * outputs, outputs)
+    figure, panels = new_figure(11, 1.4 + 2.6 * outputs, outputs)
     broken = np.flatnonzero(np.diff(last) > 1) + 1  # no line is drawn across a boundary between segments
     ahead = "1 row" if series.horizon == 1 else f"{series.horizon} rows"
     place = np.insert((last + series.horizon).astype(float), broken, np.nan)
@@ -149,7 +150,8 @@ def plot_forecast(series: Sequence, predicted: np.ndarray, rows: int = POINTS) -
             label=f"predicted {ahead} ahead",
         )
         _name(axes, series.target_names, column, outputs)
-        _tidy(axes)
+        tidy(axes)
+        legend(axes)
     panels[0].set_title(f"{series.name}: the last {len(last)} rows with a target", loc="left")
     panels[-1].set_xlabel("row")
     return figure
@@ -166,13 +168,14 @@ def plot_continuation(series: Sequence, ahead: np.ndarray, rows: int = 200) -> F
     first, stop = int(series.runs[-1, 0]), int(series.runs[-1, 2])
     start = max(first, stop - rows)
     known = series.with_scaler(None).read_x(start, stop, np.dtype("float64"))
-    figure, panels = _figure(11, 1.4 + 2.6 * known.shape[1], known.shape[1])
+    figure, panels = new_figure(11, 1.4 + 2.6 * known.shape[1], known.shape[1])
     for column, axes in enumerate(panels):
         axes.plot(np.arange(start, stop), known[:, column], color=TRUTH, linewidth=1.1, label="observed")
         joint = np.concatenate([known[-1:, column], ahead[:, column]])
         axes.plot(np.arange(stop - 1, stop + len(ahead)), joint, color=MODEL, linewidth=1.3, label="forecast")
         _name(axes, series.feature_names, column, known.shape[1])
-        _tidy(axes)
+        tidy(axes)
+        legend(axes)
     panels[0].set_title(f"{series.name}: {len(ahead)} rows ahead, predictions fed back in", loc="left")
     panels[-1].set_xlabel("row")
     return figure
@@ -195,10 +198,13 @@ def _stretches(
     return found
 
 
-def _figure(width: float, height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
+def new_figure(width: float, height: float, panels: int = 1, across: bool = False) -> tuple[Figure, list[Axes]]:
+    """A figure, its size in inches, with panels below or beside each other that share the axis between them."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained", dpi=110)
+    if across:
+        return figure, list(figure.subplots(1, panels, squeeze=False, sharey=True)[0])
     return figure, list(figure.subplots(panels, squeeze=False, sharex=True)[:, 0])
 
 
@@ -214,9 +220,14 @@ def _name(axes: Axes, names: tuple[str, ...] | None, column: int, columns: int) 
         axes.set_ylabel(names[column] if names is not None and len(names) == columns else f"column {column}")
 
 
-def _tidy(axes: Axes) -> None:
+def tidy(axes: Axes, grid: Literal["x", "y", "both"] = "y") -> None:
+    """Two sides without a line, and a faint grid behind what is drawn."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.grid(axis="y", color="#E5E5E5", linewidth=0.7)
+    axes.grid(axis=grid, color="#E5E5E5", linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=3)
+
+
+def legend(axes: Axes, columns: int = 3) -> None:
+    """What the lines are, in a row above the upper right corner."""
+    axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=columns)
