@@ -14,7 +14,7 @@ import numpy as np
 from rnnkit.errors import BackendError, ModelError, did_you_mean
 from rnnkit.model.initial import Learned
 from rnnkit.model.initialisers import zero_state
-from rnnkit.model.layers import Chain, parameter_shapes
+from rnnkit.model.layers import Chain, layers_to_run, parameter_shapes
 from rnnkit.model.rules import RuleState
 from rnnkit.model.state import State
 
@@ -106,7 +106,11 @@ class Backend(Protocol):
 
     @property
     def update(self) -> Callable[..., tuple[dict[str, Any], RuleState]]:
-        """`update(rule, params, grads, rule_state) -> params, rule_state`: one optimizer step."""
+        """`update(rule, params, grads, rule_state) -> params, rule_state`: one optimizer step.
+
+        Bias corrections count a parameter's own steps, `rule_state.step + 1 - rule_state.lag.get(key, 0)`; the lag is
+        handed on as it is.
+        """
         ...
 
     @property
@@ -206,8 +210,9 @@ def check_arguments(
         `(reset, valid)`, bool `(T, B)`, filled in where they were left out.
 
     Raises:
-        ModelError: parameters, x, state, reset or valid whose names or shapes do not fit the model.
+        ModelError: a model with heads; parameters, x, state, reset or valid whose names or shapes do not fit it.
     """
+    layers_to_run(model, "forward")
     check_parameters(model, params)
     if not hasattr(x, "shape") or not isinstance(state, tuple):
         raise ModelError(

@@ -10,7 +10,13 @@ from typing import Any
 
 
 class RnnkitError(Exception):
-    """Base of every error that rnnkit raises on purpose."""
+    """Base of every error that rnnkit raises on purpose.
+
+    Attributes:
+        run: where `fit` raised it after training had begun, what was trained up to there; else None.
+    """
+
+    run: Any = None
 
     def __str__(self) -> str:  # KeyError and OSError would decorate the message
         return str(self.args[0]) if self.args else ""
@@ -46,8 +52,6 @@ class ConfigError(RnnkitError, ValueError):
 
 class NonFiniteError(RnnkitError, ArithmeticError):
     """A loss or gradient that is not finite; `run` holds the last good parameters."""
-
-    run: Any = None
 
 
 class Interrupted(KeyboardInterrupt):

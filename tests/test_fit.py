@@ -369,7 +369,7 @@ LABELLED = rk.Sequence(np.zeros(20), np.arange(20) % 4)
             {"validation": rk.Sequence(wave(9)).with_scaler(rk.Standard((0,), (2,), (0,), (2,)))},
             "validation part to be scaled like",
         ),
-        ({"schedule": "Chunked"}, "fit expects a Schedule, got str"),
+        ({"schedule": "Chunked"}, "fit expects a Schedule or a Curriculum, got str"),
     ],
 )
 def test_what_does_not_fit_says_what_to_do(changes, message):

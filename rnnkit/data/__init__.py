@@ -1,7 +1,8 @@
-"""Where rows come from: sequences, their segments, and scaling."""
+"""Where rows come from: sequences, their segments, scaling, and data sets that are opened in turn."""
 
+from rnnkit.data.dataset import DataSet
 from rnnkit.data.scaling import Standard
 from rnnkit.data.segments import Segment
 from rnnkit.data.sequence import Sequence
 
-__all__ = ["Segment", "Sequence", "Standard"]
+__all__ = ["DataSet", "Segment", "Sequence", "Standard"]

@@ -66,24 +66,9 @@ class Standard:
             raise DataError(
                 f"Standard.fit expects a Sequence, got {type(series).__name__}; wrap it: rk.Sequence(values)"
             )
-        raw = series.with_scaler(None)
-        width = series.features
-        own = series.target_columns is None
-        moments = _Moments()
-        before = np.cumsum(series.lengths) - series.lengths
-        for start in range(0, len(series), SLICE):
-            index = np.arange(start, min(start + SLICE, len(series)))
-            segment = np.searchsorted(before, index, side="right") - 1
-            x, y = raw.take(index - before[segment] + series.starts[segment], np.float64)
-            moments.add(np.concatenate((x, y.reshape(len(y), -1)), axis=1) if own else x)
-        mean, std = moments.mean_and_std()
-        targets = series.target_columns or range(width, len(mean))
-        return cls(
-            tuple(mean[:width]),
-            tuple(std[:width]),
-            tuple(mean[column] for column in targets),
-            tuple(std[column] for column in targets),
-        )
+        moments = Moments()
+        moments.add_series(series)
+        return moments.standard(series)
 
     def of_inputs(self) -> Standard:
         """The half that scales the features, and leaves targets as they are."""
@@ -122,8 +107,8 @@ class Standard:
         return y * np.array(self.y_std) + np.array(self.y_mean) if self.y_mean else y
 
 
-class _Moments:
-    """Count, mean and sum of squared deviations of each column, block by block.
+class Moments:
+    """Of each column of one or several sequences: count, mean and sum of squared deviations, block by block.
 
     Two blocks a, b with n = n_a + n_b rows merge to
 
@@ -151,6 +136,26 @@ class _Moments:
         self.squares = self.squares + squares + shift**2 * (self.count * rows / total)
         self.mean = self.mean + shift * (rows / total)
         self.count = total
+
+    def add_series(self, series: Sequence) -> None:
+        """Add the rows of a sequence's segments, in its own units: its features, then targets that are none of them."""
+        raw = series.with_scaler(None)
+        own = series.target_columns is None
+        for rows in series.row_slices(SLICE):
+            x, y = raw.take(rows, np.float64)
+            self.add(np.concatenate((x, y.reshape(len(y), -1)), axis=1) if own else x)
+
+    def standard(self, series: Sequence) -> Standard:
+        """The scaler for sequences such as `series`, one of those that were added."""
+        mean, std = self.mean_and_std()
+        width = series.features
+        targets = series.target_columns or range(width, len(mean))
+        return Standard(
+            tuple(mean[:width]),
+            tuple(std[:width]),
+            tuple(mean[column] for column in targets),
+            tuple(std[column] for column in targets),
+        )
 
     def mean_and_std(self) -> tuple[np.ndarray, np.ndarray]:
         std = np.sqrt(self.squares / self.count)

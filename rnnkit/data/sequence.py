@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import pairwise
@@ -68,6 +69,7 @@ class Sequence:
             in a part that `split` made), start, and stop, before the last h rows are taken off.
         times: `(N,)` the time of each row of the source, numbers or datetime64, or None.
         score: as given.
+        weight: what each row counts in losses and gradients, see `with_weight`.
 
     Raises:
         DataError: rows, targets, segments or times that cannot be used; the message says which, and where.
@@ -85,6 +87,7 @@ class Sequence:
     scaler: Standard | None
     times: np.ndarray | None
     score: Score
+    weight: float
     _source: Source
     _extent: tuple[int, int]
 
@@ -268,6 +271,19 @@ class Sequence:
         """Start and stop of each segment: the rows that have a target."""
         return tuple(map(Segment, self.starts.tolist(), (self.starts + self.lengths).tolist()))
 
+    @property
+    def counted(self) -> int:
+        """Rows that count in losses and errors."""
+        return len(self) if self.score == "all" else len(self.runs)
+
+    def row_slices(self, size: int) -> Iterator[np.ndarray]:
+        """The rows of all segments in order, at most `size` at a time, `(n,)` int64 each."""
+        before = np.cumsum(self.lengths) - self.lengths
+        for start in range(0, len(self), size):
+            index = np.arange(start, min(start + size, len(self)))
+            segment = np.searchsorted(before, index, side="right") - 1
+            yield index - before[segment] + self.starts[segment]
+
     def scored(self, rows: np.ndarray) -> np.ndarray:
         """Which rows `(...)` of the source count in losses and errors: those of segments, or the last of each."""
         segment = np.searchsorted(self.starts, rows, side="right") - 1
@@ -398,6 +414,22 @@ class Sequence:
                 )
         return self._with(scaler=scaler)
 
+    def with_weight(self, weight: float) -> Sequence:
+        """The same rows, each counting so much in losses and gradients beside those of other sequences.
+
+        Raises:
+            DataError: a weight that is not positive and finite.
+        """
+        number = isinstance(weight, int | float | np.number) and not isinstance(weight, bool)
+        if not number or not 0 < weight < np.inf:
+            raise DataError(f"sequence {self.name!r} expects a weight above 0, got {weight!r}")
+        return self._with(weight=float(weight))
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """What a row of each segment counts, `(S,)`; None where all count 1."""
+        return None if self.weight == 1 else np.full(len(self.runs), self.weight)
+
     def as_numbers(self) -> Sequence:
         """The same rows with labels as numbers `(..., 1)`, scaled like any target. Nothing is copied."""
         return self._with(_source=replace(self._source, labels=False)) if self.labels else self
@@ -408,7 +440,7 @@ class Sequence:
         if score not in ("all", "last"):
             raise DataError(f"{source.who} expects score to be 'all' or 'last', got {score!r}")
         values = {"name": name, "horizon": horizon, "runs": runs, "scaler": None, "times": times, "score": score}
-        self.__dict__.update(values, _source=source, _extent=(0, source.x.shape[0]))
+        self.__dict__.update(values, weight=1.0, _source=source, _extent=(0, source.x.shape[0]))
 
     def _with(self, **changes: Any) -> Sequence:
         series = object.__new__(type(self))

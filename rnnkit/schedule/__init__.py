@@ -2,11 +2,14 @@
 
 from rnnkit.schedule.batch import Batch, Block, Slots
 from rnnkit.schedule.coverage import Coverage, Reach
+from rnnkit.schedule.curriculum import Curriculum, Phase
 from rnnkit.schedule.grid import Grid, Pieces
+from rnnkit.schedule.interleave import OneByOne, RoundRobin, Sampling, SideBySide
 from rnnkit.schedule.lengths import Geometric, Uniform
 from rnnkit.schedule.policies import BurnIn, Carry, Reset, StatePolicy, Stored
 from rnnkit.schedule.schedule import Schedule
 from rnnkit.schedule.splitters import Chunked, Continuation, Sliding, Splitter
+from rnnkit.schedule.turn import Feed, Turn
 
 __all__ = [
     "Batch",
@@ -16,16 +19,24 @@ __all__ = [
     "Chunked",
     "Continuation",
     "Coverage",
+    "Curriculum",
+    "Feed",
     "Geometric",
     "Grid",
+    "OneByOne",
+    "Phase",
     "Pieces",
     "Reach",
     "Reset",
+    "RoundRobin",
+    "Sampling",
     "Schedule",
+    "SideBySide",
     "Sliding",
     "Slots",
     "Splitter",
     "StatePolicy",
     "Stored",
+    "Turn",
     "Uniform",
 ]

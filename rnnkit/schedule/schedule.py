@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rnnkit.data import Sequence
+from rnnkit.data.joined import Joined
 from rnnkit.errors import ScheduleError
 from rnnkit.schedule.batch import Batch, Block
 from rnnkit.schedule.coverage import Coverage, cover
-from rnnkit.schedule.grid import Grid, joined, spread, windows_of
+from rnnkit.schedule.grid import Grid, Pieces, joined, spread, windows_of
 from rnnkit.schedule.policies import StatePolicy, slots_of, widen
 from rnnkit.schedule.proof import prove
 from rnnkit.schedule.slots import SlotTable
@@ -54,7 +55,7 @@ class Schedule:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.series, Sequence):
+        if not isinstance(self.series, Sequence | Joined):
             raise ScheduleError(
                 f"Schedule expects a Sequence first, got {type(self.series).__name__}; wrap it: rk.Sequence(values)"
             )
@@ -72,19 +73,19 @@ class Schedule:
 
     def steps(self, epoch: int = 0) -> int:
         """Steps of an epoch; they differ between epochs only where lengths are drawn."""
-        return self._cut(epoch).steps
+        return self.cut(epoch).steps
 
     @property
     def lanes(self) -> int:
         """Lanes of every step."""
-        return self._cut(0).lanes
+        return self.cut(0).lanes
 
     def __repr__(self) -> str:
         return f"Schedule({self.series!r}, {self.splitter!r}, {self.policy!r})"
 
     def grid(self, epoch: int = 0) -> Grid:
         """The windows of an epoch, proven continuous wherever the policy carries."""
-        grid = self._cut(epoch)
+        grid = self.cut(epoch)
         prove(self, grid)
         return grid
 
@@ -94,16 +95,29 @@ class Schedule:
             for k in range(len(block.x)):
                 yield block.batch(k)
 
-    def blocks(self, epoch: int = 0, dtype: str = "float32", rows: int = BLOCK_ROWS) -> Iterator[Block]:
-        """The steps of an epoch in blocks of at most `rows` rows times lanes (at least one step); new arrays each."""
+    def blocks(
+        self, epoch: int = 0, dtype: str = "float32", rows: int = BLOCK_ROWS, first: int = 0, stop: int | None = None
+    ) -> Iterator[Block]:
+        """The steps of an epoch in blocks of at most `rows` rows times lanes (at least one step); new arrays each.
+
+        Args:
+            epoch: from 0.
+            dtype: of the numbers.
+            rows: rows times lanes of a block at most.
+            first, stop: of these steps alone; lanes would go on at the first of them, and start anew instead.
+        """
         grid = self.grid(epoch)
+        stop = grid.steps if stop is None else min(stop, grid.steps)
         steps = max(1, rows // (grid.length * grid.lanes))
-        for first in range(0, grid.steps, steps):
-            yield self._assemble(grid, first, min(first + steps, grid.steps), np.dtype(dtype))
+        for begin in range(first, stop, steps):
+            block = self._assemble(grid, begin, min(begin + steps, stop), np.dtype(dtype))
+            if begin == first > 0:
+                block.origin[0] = -1
+            yield block
 
     def slots(self, epoch: int = 0) -> SlotTable | None:
         """What an epoch records and starts from, under a policy such as `Stored`; else None."""
-        return slots_of(self.policy, self._cut(epoch))
+        return slots_of(self.policy, self.cut(epoch))
 
     def coverage(self, epoch: int = 0) -> Coverage:
         """What an epoch reads and scores, how far back state and gradient reach, how old recorded states are."""
@@ -131,7 +145,23 @@ class Schedule:
         rows = weight.sum((1, 2), dtype=np.float64)
         return np.where(rows > 0, rows / (grid.mean_rows * grid.lanes * share), 1.0)
 
-    def _cut(self, epoch: int) -> Grid:
+    def _weigh(self, weight: np.ndarray, pieces: Pieces, head: np.ndarray, scale: np.ndarray | None) -> np.ndarray:
+        """Multiply row weights `(K, T, B)` by those of the sequence, in place.
+
+        Returns:
+            `(K,)`, the scale of each step's loss with which its gradient is that of the weighted sum over its rows,
+            divided by their number: a mean alone would not notice a weight that all rows of a step share.
+        """
+        assert self.series.weights is not None  # else nobody asks
+        rows = weight.sum((1, 2), dtype=np.float64)
+        which, nth = spread(pieces.rows)
+        weight.reshape(-1)[head[which] + nth * weight.shape[2]] *= self.series.weights[pieces.segment][which]
+        weighted = weight.sum((1, 2), dtype=np.float64)
+        own = np.ones(len(weight)) if scale is None else scale
+        return np.where(rows > 0, own * weighted / np.maximum(rows, 1), own)
+
+    def cut(self, epoch: int = 0) -> Grid:
+        """The windows of an epoch, before they are proven."""
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch,)))
         grid = self.splitter.grid(self.series.lengths, rng, self.series.name)
         grid = widen(self.policy, replace(grid, epoch=epoch, seed=self.seed))
@@ -160,6 +190,9 @@ class Schedule:
             weight[:] = 0
             weight.reshape(-1)[(head + (pieces.rows - 1) * grid.lanes)[ending]] = 1
         weight[:, : grid.lead] = 0
+        scale = None if grid.mean_rows is None else self._scale(grid, weight)
+        if self.series.weights is not None:
+            scale = self._weigh(weight, pieces, head, scale)
         origin = np.full((len(reset) + 1, grid.lanes), length)
         known = min(stop + 1, grid.steps)
         origin[: known - first] = self.policy.origins(grid, first, known)
@@ -179,6 +212,6 @@ class Schedule:
             row,
             detached=grid.detached,
             reweight=None if grid.reweight is None else grid.reweight[:length],
-            scale=None if grid.mean_rows is None else self._scale(grid, weight),
+            scale=scale,
             slots=None if table is None else table.block(first, stop, grid.epoch),
         )

@@ -1,14 +1,17 @@
 """The fold, and what comes after it."""
 
 from rnnkit.train.block import block_trainer, train_block
-from rnnkit.train.fit import EarlyStopping, Progress, fit
+from rnnkit.train.fit import fit
 from rnnkit.train.gradient import epoch_gradient
 from rnnkit.train.history import History
 from rnnkit.train.learning_rates import Constant, Cosine, LearningRate, OneCycle, Plateau, StepDecay
 from rnnkit.train.predict import Errors, Evaluation, evaluate, forecast, predict
+from rnnkit.train.progress import Progress, TurnEnd
 from rnnkit.train.recorded import RecordedDistance, recorded_distance
-from rnnkit.train.run import Run, load
+from rnnkit.train.run import Run, Seen, load
+from rnnkit.train.stopping import EarlyStopping
 from rnnkit.train.stream import Stream
+from rnnkit.train.transfer import Transfer
 
 __all__ = [
     "Constant",
@@ -23,8 +26,11 @@ __all__ = [
     "Progress",
     "RecordedDistance",
     "Run",
+    "Seen",
     "StepDecay",
     "Stream",
+    "Transfer",
+    "TurnEnd",
     "block_trainer",
     "epoch_gradient",
     "evaluate",

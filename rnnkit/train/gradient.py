@@ -15,7 +15,7 @@ from rnnkit.model.layers import Chain
 from rnnkit.model.losses import Loss, as_loss
 from rnnkit.schedule import Schedule
 from rnnkit.train.block import record, run_window, start_of
-from rnnkit.train.fit import remat_rows
+from rnnkit.train.fold import remat_rows
 from rnnkit.train.targets import as_trained, check_targets
 
 

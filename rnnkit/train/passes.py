@@ -12,7 +12,9 @@ from rnnkit.data import Sequence
 from rnnkit.errors import DataError
 from rnnkit.model.initialisers import initial_state
 from rnnkit.model.layers import Chain
+from rnnkit.model.losses import Loss, row_loss
 from rnnkit.schedule.splitters import Continuation
+from rnnkit.train.targets import check_targets
 
 PASS_ROWS = 4096
 """Rows that a pass hands to the backend at a time."""
@@ -76,3 +78,20 @@ def scored_outputs(
     for rows, y in outputs(backend, model, params, series, warm):
         scored = series.scored(rows)
         yield rows[scored], y[scored], series.take(rows[scored], y.dtype)[1]
+
+
+def mean_loss(
+    engine: Backend,
+    model: Chain,
+    params: Mapping[str, Any],
+    series: Sequence,
+    loss: Loss,
+    warm: int = WARM_ROWS,
+) -> float:
+    """Mean loss over the rows of a series that have a target, state carried, parameters the backend's arrays."""
+    total, count = 0.0, 0
+    for _, y, target in scored_outputs(engine, model, params, series, warm):
+        check_targets(loss, target, model.outputs)
+        total += float(row_loss(loss, y, target).sum(dtype=np.float64))
+        count += len(y)
+    return total / count

@@ -176,6 +176,11 @@ def _seen_by(run: Run, series: Sequence, ahead: bool = False) -> Sequence:
             f"expected a Run and a Sequence, got {type(run).__name__} and {type(series).__name__}; "
             f"train one with rk.fit(...), and wrap values: rk.Sequence(values)"
         )
+    if len({(seen.scaler, seen.head) for seen in run.sets.values()}) > 1:
+        raise ModelError(
+            f"the run was trained on the data sets {', '.join(run.sets)}, which have scalers or heads of their own; "
+            f"say which one {series.name!r} is like: run.on({next(iter(run.sets))!r})"
+        )
     for what, trained, given in (
         ("features", run.features, series.feature_names),
         ("targets", run.targets, series.target_names),

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rnnkit.backend import Backend
 from rnnkit.backend import backend as find_backend
 from rnnkit.data import Standard
-from rnnkit.errors import SourceError
+from rnnkit.errors import ModelError, SourceError, did_you_mean
+from rnnkit.model.heads import head_parameters, head_rule_state
 from rnnkit.model.initialisers import zero_state
 from rnnkit.model.layers import Chain
 from rnnkit.model.losses import LOSSES, Loss
@@ -22,9 +23,27 @@ from rnnkit.model.plain import chain_from_plain, chain_to_plain, from_plain, to_
 from rnnkit.model.rules import RuleState
 from rnnkit.model.state import State
 from rnnkit.train.history import History
+from rnnkit.train.transfer import Transfer
 
 DESCRIPTION, PARAMETERS, STATE = "run.json", "params.safetensors", "state.safetensors"
 """The files of a run folder: JSON, the parameters by their keys, and the state of lanes and optimizer."""
+
+
+class Seen(NamedTuple):
+    """How a data set was seen in training.
+
+    Attributes:
+        scaler: how inputs and targets were scaled, or None.
+        head: the output head that it trained, or None.
+        horizon: rows between a row and its target.
+        features, targets: what the file called its columns, or None for arrays.
+    """
+
+    scaler: Standard | None
+    head: str | None
+    horizon: int
+    features: tuple[str, ...] | None
+    targets: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
@@ -45,6 +64,10 @@ class Run:
         epoch: the epoch, from 0, that `params` are from; None before the first epoch ended.
         store: the recorded states after the last step, NumPy arrays `(M, H)`, a row for each slot of the schedule's
             `slots()`; None under a policy that records none.
+        sets: by name, how each data set of a curriculum was seen; empty for one series. `scaler` is theirs where all
+            share it, else None; `on` chooses one.
+        skipped: by name, why data sets of a curriculum were left out.
+        transfer: the errors on every data set at every stage, if they were measured.
     """
 
     model: Chain
@@ -60,6 +83,35 @@ class Run:
     targets: tuple[str, ...] | None
     epoch: int | None
     store: State | None = None
+    sets: dict[str, Seen] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    transfer: Transfer | None = None
+
+    def on(self, name: str) -> Run:
+        """The run as it is for one data set of its curriculum: with its scaler, and its head as the model's end.
+
+        Raises:
+            ModelError: no such data set.
+        """
+        if name not in self.sets:
+            known = ", ".join(self.sets) or "none: it was trained on one series"
+            raise ModelError(f"the run has the data sets {known}; got {name!r}{did_you_mean(name, self.sets)}")
+        seen, own = self.sets[name], {}
+        if seen.head is not None:
+            own = {
+                "model": self.model.head(seen.head),
+                "params": head_parameters(self.model, self.params, seen.head),
+                "rule_state": head_rule_state(self.model, self.rule_state, seen.head),
+            }
+        return replace(
+            self,
+            **own,
+            scaler=seen.scaler,
+            horizon=seen.horizon,
+            features=seen.features,
+            targets=seen.targets,
+            sets={},
+        )
 
     @property
     def dtype(self) -> str:
@@ -114,6 +166,10 @@ class Run:
             "targets": self.targets,
             "epoch": self.epoch,
             "updates": self.rule_state.step,
+            "lag": dict(self.rule_state.lag),
+            "sets": {name: _plain_seen(seen) for name, seen in self.sets.items()},
+            "skipped": self.skipped,
+            "transfer": None if self.transfer is None else self.transfer.to_plain(),
             "history": {"steps": self.history.steps, "epochs": self.history.epochs},
         }
         _write_tensors(folder / PARAMETERS, self.params)
@@ -173,7 +229,7 @@ def load(folder: str | Path, backend: str | Backend | None = None) -> Run:
         model=model,
         params=params,
         state=tuple(_read_state(model, states, "state")),
-        rule_state=RuleState(plain["updates"], slots),
+        rule_state=RuleState(plain["updates"], slots, plain.get("lag", {})),
         history=history,
         scaler=None if plain["scaler"] is None else Standard.from_dict(plain["scaler"]),
         loss=from_plain(plain["loss"], LOSSES.values()),
@@ -183,7 +239,20 @@ def load(folder: str | Path, backend: str | Backend | None = None) -> Run:
         targets=None if plain["targets"] is None else tuple(plain["targets"]),
         epoch=plain["epoch"],
         store=tuple(_read_state(model, states, "store")) if any(name.startswith("store.") for name in states) else None,
+        sets={name: _seen(values) for name, values in plain.get("sets", {}).items()},
+        skipped=plain.get("skipped", {}),
+        transfer=None if plain.get("transfer") is None else Transfer.from_plain(plain["transfer"]),
     )
+
+
+def _plain_seen(seen: Seen) -> dict[str, Any]:
+    return seen._asdict() | {"scaler": None if seen.scaler is None else seen.scaler.to_dict()}
+
+
+def _seen(plain: dict[str, Any]) -> Seen:
+    names = (None if plain[key] is None else tuple(plain[key]) for key in ("features", "targets"))
+    scaler = None if plain["scaler"] is None else Standard.from_dict(plain["scaler"])
+    return Seen(scaler, plain["head"], plain["horizon"], *names)
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -1,0 +1,214 @@
+"""`DataSet`: a name, where its rows come from, and how it is trained on; opened when its turn comes."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from rnnkit.data.scaling import Standard
+from rnnkit.data.sequence import Sequence
+from rnnkit.errors import DataError, RnnkitError, SourceError
+
+if TYPE_CHECKING:
+    from rnnkit.schedule.policies import StatePolicy
+    from rnnkit.schedule.splitters import Splitter
+
+Scaling = Literal["own", "shared"]
+
+Opener = Callable[[], Sequence]
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """One of many data sets: where its rows come from, and how it is trained on.
+
+    Args:
+        source: a path, a function without arguments that opens a `Sequence`, or a `Sequence`.
+        name: for messages and measures; left out, the file's name without its suffix, or that of sequence or function.
+        learning_rate: factor on the learning rate while this data set is trained on.
+        passes: how often an epoch goes through it.
+        weight: what a row of it counts in losses and gradients beside those of other data sets.
+        scaler: `"own"`, measured on its training part; `"shared"`, measured on the training parts of all data sets
+            that share it; a `Standard`; or None, which leaves the rows as they are.
+        splitter, policy: how it is cut into windows and where their state comes from; left out, as the curriculum says.
+        head: which output head of the model it trains.
+        split: sizes of its training and validation part, as for `Sequence.split`; the rest is its test part. Left
+            out, all of it is trained on.
+        options: for a path, what `Sequence.open` takes: `{"time": "timestamp", "target": "value"}`.
+
+    Raises:
+        DataError: a setting that cannot be used.
+        SourceError: a source of another kind.
+
+    Example:
+        >>> import rnnkit as rk
+        >>> rk.DataSet("examples/data/nyc_taxi.csv", learning_rate=0.5, options={"time": "timestamp"}).name
+        'nyc_taxi'
+    """
+
+    source: str | os.PathLike[str] | Opener | Sequence
+    name: str = ""
+    _: KW_ONLY
+    learning_rate: float = 1.0
+    passes: int = 1
+    weight: float = 1.0
+    scaler: Scaling | Standard | None = "own"
+    splitter: Splitter | None = None
+    policy: StatePolicy | None = None
+    head: str | None = None
+    split: tuple[float, float] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if hasattr(self.source, "__next__"):
+            raise SourceError(
+                f"DataSet expects a source that can be opened in every epoch, got a {type(self.source).__name__}: it "
+                f"is empty after the first epoch, and the second would train on nothing; give a path, or a function "
+                f"that opens the data: lambda: rk.Sequence.open(path)"
+            )
+        if not isinstance(self.source, str | os.PathLike | Sequence) and not callable(self.source):
+            raise SourceError(
+                f"DataSet expects a path, a function that opens a Sequence, or a Sequence, got "
+                f"{type(self.source).__name__}; wrap arrays: rk.Sequence(x)"
+            )
+        if not self.name:
+            object.__setattr__(self, "name", self._name_of_source())
+        object.__setattr__(self, "options", dict(self.options))
+        who = f"data set {self.name!r}"
+        if self.options and not isinstance(self.source, str | os.PathLike):
+            raise DataError(f"{who} takes options with a path alone, got {', '.join(self.options)}; leave them out")
+        for what in ("learning_rate", "weight"):
+            value = getattr(self, what)
+            number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+            if not number or not 0 < value < np.inf:
+                raise DataError(f"{who} expects {what} to be a number above 0, got {value!r}")
+        if isinstance(self.passes, bool) or not isinstance(self.passes, int | np.integer) or self.passes < 1:
+            raise DataError(f"{who} expects passes to be a whole number from 1, got {self.passes!r}")
+        if self.scaler not in ("own", "shared", None) and not isinstance(self.scaler, Standard):
+            raise DataError(f"{who} expects scaler to be 'own', 'shared', a Standard or None, got {self.scaler!r}")
+
+    def __repr__(self) -> str:
+        return f"DataSet({self.name!r})"
+
+    def open(self, scaler: Standard | None = None) -> Opened:
+        """Open it and split it.
+
+        Args:
+            scaler: through which the parts are seen.
+
+        Raises:
+            RnnkitError: what opening says, with the data set's name before it.
+        """
+        who = f"data set {self.name!r}"
+        try:
+            series = self._open()
+            training, validation, test = (series, None, None) if self.split is None else series.split(*self.split)
+            parts = (part and part.with_scaler(scaler) for part in (training, validation, test))
+            training, validation, test = (part and part.with_weight(self.weight) for part in parts)
+        except RnnkitError as error:
+            raise type(error)(f"{who}: {error}") from error
+        except OSError as error:
+            raise SourceError(f"{who} cannot be opened: {error}") from error
+        assert training is not None  # `split` gives it rows
+        return Opened(series, training, validation, test)
+
+    def fingerprint(self, series: Sequence) -> tuple[Any, ...]:
+        """What tells, when it is opened again, whether it is still the same: size and time of the file, runs, rows."""
+        stamp: tuple[int, ...] = ()
+        if isinstance(self.source, str | os.PathLike):
+            stat = os.stat(self.source)
+            stamp = stat.st_size, stat.st_mtime_ns
+        some = np.unique([series.starts[0], series.starts[-1], series.starts[-1] + series.lengths[-1] - 1])
+        x, y = series.with_scaler(None).take(some, np.float64)
+        return stamp, series.rows, series.runs.tobytes(), x.tobytes(), y.tobytes()
+
+    def _open(self) -> Sequence:
+        if isinstance(self.source, Sequence):
+            return self.source
+        if isinstance(self.source, str | os.PathLike):
+            return Sequence.open(self.source, **{"name": self.name, **self.options})
+        series = self.source()
+        if not isinstance(series, Sequence):
+            empty = "; a generator is empty after the first epoch" if hasattr(series, "__next__") else ""
+            raise SourceError(
+                f"its function is expected to return a Sequence, got {type(series).__name__}{empty}; "
+                f"return rk.Sequence(x) or rk.Sequence.open(path)"
+            )
+        return series
+
+    def _name_of_source(self) -> str:
+        if isinstance(self.source, Sequence):
+            return self.source.name
+        if isinstance(self.source, str | os.PathLike):
+            return Path(self.source).stem
+        name = getattr(self.source, "__name__", "")
+        if not name or name == "<lambda>":
+            raise SourceError(
+                'DataSet expects a name for a function without one, got none; write DataSet(..., name="a")'
+            )
+        return name
+
+
+class Opened(NamedTuple):
+    """An open data set.
+
+    Attributes:
+        series: all of it, in its own units.
+        training, validation, test: its parts, seen through its scaler; None for one without rows.
+    """
+
+    series: Sequence
+    training: Sequence
+    validation: Sequence | None
+    test: Sequence | None
+
+
+def data_sets(given: Any, options: Mapping[str, Any]) -> tuple[DataSet, ...]:
+    """Data sets from what stands in a list, or in a dict by name: data sets, sequences, paths, globs, functions.
+
+    Args:
+        given: the list or dict.
+        options: what `Sequence.open` takes, for the paths among them; those of a data set go before.
+
+    Raises:
+        SourceError: a generator, a glob without a match, or a source of another kind.
+        DataError: no data set, or a name used twice.
+    """
+    if hasattr(given, "__next__"):
+        raise SourceError(
+            "Curriculum expects data sets that can be opened in every epoch, got a generator: it is empty after the "
+            "first epoch, and the second would train on nothing; give a list of paths, or of functions that open them"
+        )
+    if isinstance(given, str | os.PathLike | DataSet | Sequence) or callable(given):
+        given = [given]
+    named = given.items() if isinstance(given, Mapping) else (("", source) for source in given)
+    found = tuple(each for name, source in named for each in _expanded(name, source, options))
+    if not found:
+        raise DataError("Curriculum expects at least one data set, got none")
+    names = [each.name for each in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"Curriculum expects a name for each data set, got {twice!r} twice; say DataSet(..., name=...)")
+    return found
+
+
+def _expanded(name: str, source: Any, options: Mapping[str, Any]) -> Iterator[DataSet]:
+    if isinstance(source, DataSet):
+        path = isinstance(source.source, str | os.PathLike)
+        chosen = name or source.name
+        yield replace(source, name=chosen, options={**options, **source.options} if path else {})
+    elif isinstance(source, str) and glob.has_magic(source) and not os.path.exists(source):
+        files = sorted(glob.glob(source, recursive=True))
+        if not files:
+            raise SourceError(f"Curriculum expects files that match {source!r}, found none")
+        for file in files:
+            yield DataSet(file, f"{name}/{Path(file).stem}" if name else "", options=options)
+    else:
+        path = isinstance(source, str | os.PathLike)
+        yield DataSet(source, name, options=options if path else {})

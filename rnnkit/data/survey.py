@@ -1,0 +1,154 @@
+"""What is known of many data sets before training: each is opened once, measured, and closed again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+
+from rnnkit.data.dataset import DataSet, Opened
+from rnnkit.data.scaling import Moments, Standard
+from rnnkit.data.sequence import Score, Sequence
+from rnnkit.data.source import SLICE
+from rnnkit.errors import DataError, RnnkitError
+
+OnError = Literal["stop", "skip"]
+
+Part = Literal["training", "validation", "test"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
+
+class Facts(NamedTuple):
+    """What is known of a data set.
+
+    Attributes:
+        name: its name.
+        lengths: `(S,)`, rows of each segment of its training part.
+        rows: of its training part, with a target.
+        features, outputs, labels, horizon, score, feature_names, target_names, target_columns: as of `Sequence`.
+        scaler: through which it is seen, or None.
+        highest: its highest label, the row of the first such, and its segment; None without labels.
+        parts: those that it has, of training, validation and test, in this order.
+        fingerprint: what tells whether it has changed.
+    """
+
+    name: str
+    lengths: np.ndarray
+    rows: int
+    features: int
+    outputs: int
+    labels: bool
+    horizon: int
+    score: Score
+    feature_names: tuple[str, ...] | None
+    target_names: tuple[str, ...] | None
+    target_columns: tuple[int, ...] | None
+    scaler: Standard | None
+    highest: tuple[int, int, int] | None
+    parts: tuple[Part, ...]
+    fingerprint: tuple[Any, ...]
+
+
+class Survey(NamedTuple):
+    """What is known of the data sets that can be opened, by name, and why the others cannot."""
+
+    facts: dict[str, Facts]
+    skipped: dict[str, str]
+
+
+def survey(datasets: Iterable[DataSet], on_error: OnError) -> Survey:
+    """Open each data set once, measure it, and close it again.
+
+    Args:
+        datasets: their names differ.
+        on_error: `"stop"` at the first that cannot be opened, or `"skip"` such.
+
+    Raises:
+        RnnkitError: under `"stop"`, what opening says, with the data set's name before it.
+        DataError: data sets with different features, or none that can be opened.
+    """
+    facts: dict[str, Facts] = {}
+    skipped: dict[str, str] = {}
+    shared, of_all = Moments(), None
+    sharing: list[str] = []
+    for dataset in datasets:
+        try:
+            opened = dataset.open()
+            found = _facts(dataset, opened)
+        except RnnkitError as error:
+            if on_error == "stop":
+                raise
+            skipped[dataset.name] = str(error)
+            continue
+        if facts:
+            _check_alike(next(iter(facts.values())), found)
+        facts[dataset.name] = found
+        if dataset.scaler == "shared":
+            if sharing:
+                _check_sharing(facts[sharing[0]], found)
+            shared.add_series(opened.training)
+            sharing.append(dataset.name)
+            of_all = shared.standard(opened.training)
+    if not facts:
+        reasons = "; ".join(skipped.values())
+        raise DataError(f"Curriculum expects a data set that can be opened, got none: {reasons}")
+    for name in sharing:
+        facts[name] = facts[name]._replace(scaler=of_all)
+    return Survey(facts, skipped)
+
+
+def _facts(dataset: DataSet, opened: Opened) -> Facts:
+    series = opened.training
+    scaler = Standard.fit(series) if dataset.scaler == "own" else dataset.scaler
+    if isinstance(scaler, Standard):
+        series.with_scaler(scaler)  # one that was given has to fit
+    return Facts(
+        dataset.name,
+        series.lengths,
+        len(series),
+        series.features,
+        series.outputs,
+        series.labels,
+        series.horizon,
+        series.score,
+        series.feature_names,
+        series.target_names,
+        series.target_columns,
+        scaler if isinstance(scaler, Standard) else None,
+        _highest(opened.series) if series.labels else None,
+        tuple(part for part in PARTS if getattr(opened, part) is not None),
+        dataset.fingerprint(opened.series),
+    )
+
+
+def _highest(series: Sequence) -> tuple[int, int, int]:
+    """The highest label, the first row that has it, and that row's segment."""
+    label, row = -1, -1
+    for rows in series.row_slices(SLICE):
+        labels = series.take(rows)[1]
+        at = int(labels.argmax())
+        if labels[at] > label:
+            label, row = int(labels[at]), int(rows[at])
+    return label, row, int(np.searchsorted(series.starts, row, side="right")) - 1
+
+
+def _check_alike(first: Facts, other: Facts) -> None:
+    if other.features != first.features:
+        raise DataError(
+            f"data sets of one curriculum expect the same number of features, got {first.features} in {first.name!r} "
+            f"and {other.features} in {other.name!r}; choose columns with options={{'features': [...]}}"
+        )
+
+
+def _check_sharing(first: Facts, other: Facts) -> None:
+    if (first.outputs, first.target_columns) != (other.outputs, other.target_columns):
+        raise DataError(
+            f"data sets that share a scaler expect the same targets, got {_targets(first)} in {first.name!r} and "
+            f"{_targets(other)} in {other.name!r}; use scaler='own' for one of them"
+        )
+
+
+def _targets(facts: Facts) -> str:
+    columns = facts.target_columns
+    return f"{facts.outputs} apart from x" if columns is None else f"columns {', '.join(map(str, columns))} of x"

@@ -1,0 +1,380 @@
+"""Many data sets, one model: which are trained on when, in what order, how they take turns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass, field
+from functools import cached_property, partial
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from rnnkit.data import Sequence as Rows
+from rnnkit.data.dataset import DataSet, Opened, data_sets
+from rnnkit.data.joined import Joined
+from rnnkit.data.survey import Facts, OnError, Survey, survey
+from rnnkit.errors import RnnkitError, ScheduleError, SourceError, did_you_mean
+from rnnkit.schedule.batch import Batch
+from rnnkit.schedule.grid import Grid
+from rnnkit.schedule.interleave import Interleaving, Member, OneByOne, Sampling, SideBySide, Span, interleaved
+from rnnkit.schedule.policies import Carry, StatePolicy, Stored
+from rnnkit.schedule.schedule import Schedule
+from rnnkit.schedule.splitters import Splitter
+from rnnkit.schedule.turn import Feed, See, Turn
+
+ORDERS = ("listed", "shuffled", "name", "rows")
+
+Order = Literal["listed", "shuffled", "name", "rows"] | Sequence[str] | Callable[[Facts], Any]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Some epochs in which some of the data sets are trained on.
+
+    Args:
+        names: of the data sets; left out, all.
+        epochs: how many.
+        learning_rate: factor on the learning rate.
+        frozen: patterns of parameters that are left as they are, such as `"0.*"` for those of the first layer.
+        name: for messages.
+
+    Raises:
+        ScheduleError: fewer than one epoch, a learning rate that is not above 0.
+    """
+
+    names: tuple[str, ...] | None = None
+    epochs: int = 1
+    learning_rate: float = 1.0
+    frozen: str | tuple[str, ...] = ()
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.names, str):
+            raise ScheduleError(f"Phase expects a list of names, got {self.names!r}; write [{self.names!r}]")
+        if self.names is not None:
+            object.__setattr__(self, "names", tuple(self.names))
+        if not isinstance(self.frozen, str):
+            object.__setattr__(self, "frozen", tuple(self.frozen))
+        if isinstance(self.epochs, bool) or not isinstance(self.epochs, int | np.integer) or self.epochs < 1:
+            raise ScheduleError(f"Phase expects epochs to be a whole number >= 1, got {self.epochs!r}")
+        number = isinstance(self.learning_rate, int | float | np.number) and not isinstance(self.learning_rate, bool)
+        if not number or not 0 < self.learning_rate < np.inf:
+            raise ScheduleError(f"Phase expects learning_rate to be a number above 0, got {self.learning_rate!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class Curriculum:
+    """Named data sets, each opened when its turn comes and closed after it, again in every epoch.
+
+    State never goes from one data set to another: each begins from the initial state. Before the first epoch each
+    data set is opened once to be measured (rows, features, labels, scaler), one at a time.
+
+    Args:
+        datasets: a list, or a dict by name, of paths, globs, functions that open a `Sequence`, sequences, or `DataSet`
+            values that say how each is trained on.
+        splitter, policy: as for `Schedule`, for all data sets that have none of their own.
+        order: `"listed"`; `"shuffled"` anew each epoch; by `"name"`; by `"rows"`, the shortest first; the names in
+            their order; or a function that gives a key to sort by, of what is known of a data set (`Facts`).
+        interleave: how they take turns: `OneByOne()`, window by window (`RoundRobin`, `Sampling`), or `SideBySide` in
+            the lanes of one batch. Where `open_at_once` is given, so many are open together, in their order.
+        phases: epochs over some of the data sets each, one phase after the other; left out, each epoch is over all.
+        options: what `Sequence.open` takes, for all paths: `{"time": "timestamp", "target": "value"}`.
+        on_error: `"stop"` at a data set that cannot be opened, or `"skip"` it, which `skipped` and `Run.skipped` tell.
+        seed: from which orders, shuffled windows, lengths and resets are drawn, anew each epoch.
+
+    Raises:
+        SourceError, DataError: a data set that is none.
+        ScheduleError: an order, a phase or a way to take turns that does not fit the data sets.
+
+    Example:
+        >>> import numpy as np, rnnkit as rk
+        >>> waves = {name: rk.Sequence(np.sin(np.arange(rows) / 5)) for name, rows in (("a", 100), ("b", 60))}
+        >>> curriculum = rk.Curriculum(waves, rk.Continuation(length=16), rk.Carry())
+        >>> [(turn.names, turn.steps) for turn in curriculum.turns(epoch=0)]
+        [(('a',), 7), (('b',), 4)]
+    """
+
+    datasets: Any
+    splitter: Splitter
+    policy: StatePolicy = Carry()  # noqa: RUF009 - frozen
+    _: KW_ONLY
+    order: Order = "listed"
+    interleave: Interleaving = OneByOne()  # noqa: RUF009 - frozen
+    phases: tuple[Phase, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    on_error: OnError = "stop"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "datasets", data_sets(self.datasets, self.options))
+        object.__setattr__(self, "phases", tuple(self.phases))
+        _check(self)
+
+    def __repr__(self) -> str:
+        names = ", ".join(each.name for each in self.datasets)
+        return f"Curriculum({names}; {self.splitter!r}, {self.policy!r}, {self.interleave!r})"
+
+    def __getitem__(self, name: str) -> DataSet:
+        """The data set of a name."""
+        for each in self.datasets:
+            if each.name == name:
+                return each
+        known = [each.name for each in self.datasets]
+        raise ScheduleError(
+            f"the curriculum has the data sets {', '.join(known)}, not {name!r}{did_you_mean(name, known)}"
+        )
+
+    @cached_property
+    def survey(self) -> Survey:
+        """What is known of each data set: all are opened once, one after the other, at the first call."""
+        return survey(self.datasets, self.on_error)
+
+    @property
+    def facts(self) -> dict[str, Facts]:
+        """What is known of the data sets that can be opened, by name."""
+        return self.survey.facts
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Why the others cannot, by name."""
+        return self.survey.skipped
+
+    @property
+    def epochs(self) -> int | None:
+        """Epochs of all phases; None without phases."""
+        return sum(phase.epochs for phase in self.phases) if self.phases else None
+
+    def phase(self, epoch: int) -> tuple[int, Phase]:
+        """The phase that an epoch belongs to, and its place; after the last phase, the last."""
+        left = epoch
+        for index, phase in enumerate(self.phases):
+            if left < phase.epochs or index == len(self.phases) - 1:
+                return index, phase
+            left -= phase.epochs
+        return 0, Phase()
+
+    def names(self, epoch: int = 0) -> tuple[str, ...]:
+        """The data sets of an epoch in their order."""
+        wanted = self.phase(epoch)[1].names
+        names = [name for name in self.facts if wanted is None or name in wanted]
+        if callable(self.order):
+            key = self.order
+            return tuple(sorted(names, key=lambda name: key(self.facts[name])))
+        if self.order == "shuffled":
+            rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch, 2)))
+            return tuple(names[index] for index in rng.permutation(len(names)))
+        if self.order == "name":
+            return tuple(sorted(names))
+        if self.order == "rows":
+            return tuple(sorted(names, key=lambda name: self.facts[name].rows))
+        if self.order == "listed":
+            return tuple(names)
+        return tuple(name for name in self.order if name in names)
+
+    def turns(self, epoch: int = 0) -> list[Turn]:
+        """What an epoch trains on, in order: a turn for each pass over a data set, or for those open together."""
+        place, phase = self.phase(epoch)
+        names = self.names(epoch)
+        most = self.interleave.open_at_once or len(names)
+        groups = [names[first : first + most] for first in range(0, len(names), most)]
+        if isinstance(self.interleave, OneByOne):
+            groups = [group for group in groups for _ in range(self[group[0]].passes)]
+        turns, seen = [], Counter[str]()
+        for group in groups:
+            spans = tuple(self._spans(epoch, name, group, seen[name]) for name in group)
+            seen.update(group)
+            steps = sum(span.stop - span.first for each in spans for span in each)
+            if isinstance(self.interleave, SideBySide):
+                steps = self._grid(self.splitter, self._side_by_side(group), self._seed(group[0], epoch)).steps
+            opening = partial(self._opened, epoch, phase, dict(zip(group, spans, strict=True)))
+            turns.append(Turn(group, steps, place, phase.frozen, opening))
+        return turns
+
+    def steps(self, epoch: int = 0) -> int:
+        """Steps of an epoch."""
+        return sum(turn.steps for turn in self.turns(epoch))
+
+    def __len__(self) -> int:
+        """Steps of the first epoch."""
+        return self.steps()
+
+    def batches(self, epoch: int = 0, dtype: str = "float32") -> Iterator[Batch]:
+        """The steps of an epoch, one after the other; the arrays are views of a block, do not change them."""
+        for turn in self.turns(epoch):
+            yield from turn.batches(dtype)
+
+    def open(self, name: str) -> Opened:
+        """Open a data set and its parts, seen through its scaler.
+
+        Raises:
+            SourceError: it is not what it was when it was measured.
+        """
+        dataset, facts = self[name], self.facts.get(name)
+        if facts is None:
+            raise SourceError(f"{self.skipped[name]}; it was left out")
+        opened = dataset.open(facts.scaler)
+        if dataset.fingerprint(opened.series) != facts.fingerprint:
+            raise SourceError(
+                f"data set {name!r} has changed since it was measured: it has {len(opened.training):,} rows to train "
+                f"on, and had {facts.rows:,}; make the curriculum anew, which measures it again"
+            )
+        return opened
+
+    def describe(self, epoch: int = 0) -> str:
+        """An epoch in words: a line for each turn."""
+        from rnnkit.view.curriculum import describe
+
+        return describe(self, epoch)
+
+    def _seed(self, name: str, number: int) -> int:
+        """The seed of a pass over a data set, passes counted through all epochs."""
+        place = [each.name for each in self.datasets].index(name)
+        return int(np.random.SeedSequence(self.seed, spawn_key=(number, 3, place)).generate_state(1)[0])
+
+    def _pass(self, name: str, series: Rows, number: int) -> Schedule:
+        """The schedule of a pass over an open data set."""
+        own = self[name]
+        return Schedule(series, own.splitter or self.splitter, own.policy or self.policy, self._seed(name, number))
+
+    def _grid(self, splitter: Splitter, lengths: np.ndarray, seed: int) -> Grid:
+        """The windows of a pass, from what is known of it: those of epoch 0 of its schedule."""
+        return splitter.grid(lengths, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,))), "")
+
+    def _spans(self, epoch: int, name: str, group: tuple[str, ...], nth: int) -> tuple[Span, ...]:
+        """Which steps of which passes a data set is trained on in a turn of an epoch, its `nth` turn there."""
+        passes = self[name].passes
+        first = epoch * passes
+        if isinstance(self.interleave, OneByOne):
+            return (Span(first + nth, 0, self._steps(name, first + nth)),)
+        if not isinstance(self.interleave, Sampling) or self.interleave.temperature == 1:
+            return tuple(Span(number, 0, self._steps(name, number)) for number in range(first, first + passes))
+        steps = np.array([self._steps(each, 0) * self[each].passes for each in group])
+        rows = np.array([self.facts[each].rows * self[each].passes for each in group])
+        count = int(self.interleave.counts(steps, rows)[group.index(name)])
+        return _spans_from(epoch * count, count, self._steps(name, 0))
+
+    def _steps(self, name: str, number: int) -> int:
+        splitter = self[name].splitter or self.splitter
+        grid = self._grid(splitter, self.facts[name].lengths, self._seed(name, number))
+        way = self.interleave
+        if grid.varies and isinstance(way, Sampling) and way.temperature != 1:
+            raise ScheduleError(
+                f"{way!r} expects the same windows in every epoch, but {splitter!r} draws those of "
+                f"{name!r}; use a length in rows and tail='keep', or temperature=1"
+            )
+        return grid.steps
+
+    def _side_by_side(self, group: tuple[str, ...]) -> np.ndarray:
+        """The segments' lengths of data sets end to end, each as often as it is gone through."""
+        return np.concatenate([self.facts[name].lengths for name in group for _ in range(self[name].passes)])
+
+    @contextmanager
+    def _opened(
+        self, epoch: int, phase: Phase, spans: dict[str, tuple[Span, ...]], see: See, skipped: dict[str, str]
+    ) -> Iterator[Feed | None]:
+        """Open the data sets of a turn; see `Turn.open`."""
+        series: dict[str, Rows] = {}
+        for name in spans:
+            try:
+                series[name] = see(name, self.open(name).training)
+            except RnnkitError as error:
+                if self.on_error == "stop":
+                    raise
+                skipped[name] = str(error)
+        if not series:
+            yield None
+            return
+        names = tuple(series)
+        if isinstance(self.interleave, SideBySide):
+            rows = Joined(tuple(series[name] for name in names for _ in range(self[name].passes)))
+            source = Schedule(cast(Any, rows), self.splitter, self.policy, self._seed(next(iter(spans)), epoch))
+        elif isinstance(self.interleave, OneByOne):
+            ((name, (span,)),) = spans.items()
+            source = self._pass(name, series[name], span.number)
+        else:
+            members = tuple(
+                Member(partial(self._pass, name, series[name]), spans[name], self[name].head) for name in names
+            )
+            rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch, 4)))
+            source = interleaved(members, self.interleave, rng)
+        rates = tuple(self[name].learning_rate * phase.learning_rate for name in names)
+        yield Feed(names, tuple(series.values()), rates, tuple(self[name].head for name in names), source)
+
+
+def _spans_from(place: int, count: int, steps: int) -> tuple[Span, ...]:
+    """So many steps from a place on that is counted through passes of `steps` each."""
+    spans = []
+    while count:
+        number, first = divmod(place, steps)
+        stop = min(steps, first + count)
+        spans.append(Span(number, first, stop))
+        place, count = place + stop - first, count - (stop - first)
+    return tuple(spans)
+
+
+def _check(curriculum: Curriculum) -> None:
+    """Settings that do not fit the data sets, before any is opened."""
+    names = [each.name for each in curriculum.datasets]
+    order, way = curriculum.order, curriculum.interleave
+    if not isinstance(way, Interleaving):
+        raise ScheduleError(
+            f"Curriculum expects interleave to be OneByOne(), RoundRobin(), Sampling() or SideBySide(), got {way!r}"
+        )
+    if curriculum.on_error not in ("stop", "skip"):
+        raise ScheduleError(f"Curriculum expects on_error to be 'stop' or 'skip', got {curriculum.on_error!r}")
+    if isinstance(order, str):
+        if order not in ORDERS:
+            raise ScheduleError(
+                f"Curriculum expects order to be one of {', '.join(ORDERS)}, a list of names or a function, got "
+                f"{order!r}{did_you_mean(order, ORDERS)}"
+            )
+    elif not callable(order):
+        _check_names("order", order, names)
+        left_out = [name for name in names if name not in order]
+        if left_out or len(set(order)) < len(order):
+            what = f"leaves out {left_out[0]!r}" if left_out else "names a data set twice"
+            raise ScheduleError(
+                f"Curriculum expects an order of all its data sets, but this one {what}; leave a data set out of the "
+                f"curriculum or of a phase, and say DataSet(..., passes=2) for more of one"
+            )
+    evened = isinstance(way, Sampling) and way.temperature != 1
+    if evened and order == "shuffled" and way.open_at_once is not None:
+        raise ScheduleError(
+            f"{way!r} expects the same data sets to be open together in every epoch, got order='shuffled'; leave "
+            f"open_at_once out, or keep the order"
+        )
+    for phase in curriculum.phases:
+        if not isinstance(phase, Phase):
+            raise ScheduleError(f"Curriculum expects phases to be Phase values, got {phase!r}")
+        if phase.names is not None:
+            _check_names("a phase", phase.names, names)
+    for each in curriculum.datasets:
+        policy = each.policy or curriculum.policy
+        if getattr(policy, "across_epochs", False):
+            raise ScheduleError(
+                f"Curriculum expects policies that begin each data set from the initial state, got {policy!r} for "
+                f"{each.name!r}; leave across_epochs out"
+            )
+        if isinstance(policy, Stored) and evened:
+            raise ScheduleError(f"{way!r} expects a policy other than {policy!r}, for {each.name!r}: use Carry()")
+        if not isinstance(way, SideBySide):
+            continue
+        own = [what for what in ("splitter", "policy") if getattr(each, what) is not None]
+        first = curriculum.datasets[0]
+        own += [what for what in ("head", "learning_rate") if getattr(each, what) != getattr(first, what)]
+        if own:
+            raise ScheduleError(
+                f"SideBySide expects data sets that share batches to share the {own[0]}, too, but {each.name!r} has "
+                f"its own; leave it out, weigh data sets with weight=, or use RoundRobin()"
+            )
+
+
+def _check_names(what: str, names: Sequence[str], known: list[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise ScheduleError(
+                f"Curriculum expects {what} to name data sets among {', '.join(known)}, got {name!r}"
+                f"{did_you_mean(str(name), known)}"
+            )

@@ -1,0 +1,154 @@
+"""What `fit` trains on: one schedule or a curriculum, seen as the model and the loss want it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+from rnnkit.data import Sequence
+from rnnkit.data.survey import Facts, Part
+from rnnkit.errors import ModelError, did_you_mean
+from rnnkit.model.layers import Chain
+from rnnkit.model.losses import CrossEntropy, Loss
+from rnnkit.schedule import Curriculum, Schedule
+from rnnkit.schedule.turn import Feed, Turn
+from rnnkit.train.run import Seen
+from rnnkit.train.targets import as_trained
+
+
+@dataclass(frozen=True)
+class Course:
+    """The turns of each epoch, and the parts that are only looked at.
+
+    Attributes:
+        model, loss: what sees the data.
+        schedule: as it was given; a `Schedule`'s series is already seen as it is trained on.
+        validation: the validation part beside a `Schedule`, likewise.
+    """
+
+    model: Chain
+    loss: Loss
+    schedule: Schedule | Curriculum
+    validation: Sequence | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The data sets of a curriculum; none for a schedule."""
+        return tuple(self.schedule.facts) if isinstance(self.schedule, Curriculum) else ()
+
+    def turns(self, epoch: int) -> list[Turn]:
+        """What an epoch trains on, in order."""
+        if isinstance(self.schedule, Curriculum):
+            return self.schedule.turns(epoch)
+        series = self.schedule.series
+        feed = Feed((series.name,), (series,), (1.0,), (None,), self.schedule, epoch)
+        return [Turn(feed.names, self.schedule.steps(epoch), 0, (), lambda see, skipped: nullcontext(feed))]
+
+    def see(self, name: str, series: Sequence) -> Sequence:
+        """A data set as it is trained on."""
+        return series if name not in self.names else as_trained(self.chain(self.head(name)), series, self.loss)
+
+    @property
+    def sets(self) -> dict[str, Seen]:
+        """How each data set is seen, or the one series."""
+        if isinstance(self.schedule, Curriculum):
+            facts = self.schedule.facts
+            return {
+                name: Seen(f.scaler, self.head(name), f.horizon, f.feature_names, f.target_names)
+                for name, f in facts.items()
+            }
+        series = self.schedule.series
+        seen = Seen(series.scaler, None, series.horizon, series.feature_names, series.target_names)
+        return {series.name: seen}
+
+    @property
+    def measured(self) -> tuple[Part, ...]:
+        """Which part of each data set of a curriculum `held_out("test", "validation", "training")` takes."""
+        if not isinstance(self.schedule, Curriculum):
+            return ()
+        return tuple(self.schedule.facts[name].parts[-1] for name in self.names)
+
+    def head(self, name: str) -> str | None:
+        """The head of a data set."""
+        return self.schedule[name].head if isinstance(self.schedule, Curriculum) else None
+
+    def chain(self, head: str | None) -> Chain:
+        """The plain chain that ends with a head."""
+        return self.model if head is None else self.model.head(head)
+
+    def held_out(self, *parts: Part) -> Iterator[tuple[str, str | None, Sequence]]:
+        """Each data set that has one of these parts: its name, its head and the first of them, open meanwhile."""
+        if not isinstance(self.schedule, Curriculum):
+            if self.validation is not None and "validation" in parts:
+                yield self.validation.name, None, self.validation
+            return
+        for name in self.names:
+            opened = self.schedule.open(name)
+            part = next((found for found in (getattr(opened, p) for p in parts) if found is not None), None)
+            if part is not None:
+                yield name, self.head(name), self.see(name, part)
+            del opened, part  # so that the next is opened when this one is closed
+
+    @property
+    def is_validated(self) -> bool:
+        """Whether there is a validation part."""
+        if not isinstance(self.schedule, Curriculum):
+            return self.validation is not None
+        return any("validation" in facts.parts for facts in self.schedule.facts.values())
+
+
+def course(model: Chain, schedule: Schedule | Curriculum, validation: Sequence | None, loss: Loss) -> Course:
+    """What a model is trained on, checked against it.
+
+    Raises:
+        ModelError: features, targets, labels, heads or a scaler that do not fit.
+    """
+    if isinstance(schedule, Curriculum):
+        _check_curriculum(model, schedule, validation, loss)
+        return Course(model, loss, schedule, None)
+    series = schedule.series
+    if model.heads:
+        raise ModelError(
+            f"fit expects a Curriculum for a model with the heads {', '.join(model.heads)}, whose data sets say which "
+            f"they train; choose one with model.head({model.heads[0]!r}), or write DataSet(..., head=...)"
+        )
+    seen = as_trained(model, series, loss)
+    if validation is not None:
+        if validation.scaler != series.scaler:
+            raise ModelError(
+                "fit expects the validation part to be scaled like the training part, got another scaler; "
+                "write validation.with_scaler(training.scaler)"
+            )
+        validation = as_trained(model, validation, loss)
+    return Course(model, loss, schedule if seen is series else replace(schedule, series=seen), validation)
+
+
+def _check_curriculum(model: Chain, curriculum: Curriculum, validation: Sequence | None, loss: Loss) -> None:
+    if validation is not None:
+        raise ModelError(
+            "fit expects no validation part beside a Curriculum, whose data sets have theirs; "
+            "write DataSet(..., split=(0.7, 0.15))"
+        )
+    for name, facts in curriculum.facts.items():
+        head = curriculum[name].head
+        if head not in (model.heads or (None,)):
+            known = f"one of the model's heads ({', '.join(model.heads)})" if model.heads else "no head"
+            remedy = "give the model heads: rk.Heads(...)" if not model.heads else "say DataSet(..., head=...)"
+            raise ModelError(
+                f"data set {name!r} expects {known}, got {head!r}{did_you_mean(str(head), model.heads)}; {remedy}"
+            )
+        _check_labels(facts, head, (model if head is None else model.head(head)).outputs, loss)
+
+
+def _check_labels(facts: Facts, head: str | None, classes: int, loss: Loss) -> None:
+    """Labels that the classes do not have, before any training."""
+    if facts.highest is None or not isinstance(loss, CrossEntropy):
+        return
+    label, row, segment = facts.highest
+    if label >= classes:
+        who = "the model" if head is None else f"head {head!r}"
+        raise ModelError(
+            f"data set {facts.name!r} has the label {label} in sample {segment} (row {row:,}), but {who} has {classes} "
+            f"outputs, for labels 0 to {classes - 1}; give it an output for each class"
+        )

@@ -1,0 +1,166 @@
+"""What training carries from block to block, and how a block changes it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from rnnkit.backend import Backend, BlockResult, check_parameters, map_arrays
+from rnnkit.errors import ModelError
+from rnnkit.model.heads import head_keys, head_parameters, head_rule_state, with_head, with_head_rule_state
+from rnnkit.model.initialisers import draw_noise, initial_state, setup, zero_state
+from rnnkit.model.layers import Chain
+from rnnkit.model.losses import Loss
+from rnnkit.model.rules import Clip, Rule, RuleState, initial_rule_state, slot_names
+from rnnkit.model.state import State
+from rnnkit.schedule import Block
+from rnnkit.schedule.turn import Feed
+from rnnkit.train.block import block_trainer
+from rnnkit.train.targets import check_targets
+
+Remat = int | Literal["sqrt"] | None
+
+
+class Values(NamedTuple):
+    """What stands between two blocks: the backend's arrays."""
+
+    params: dict[str, Any]
+    rule_state: RuleState
+    state: State = ()
+    store: State | None = None
+
+
+@dataclass(frozen=True)
+class Fold:
+    """How a block of windows changes parameters, state and optimizer; as `fit` was told.
+
+    Attributes:
+        engine, model, rule, loss, clip, remat, dtype: as for `fit`.
+    """
+
+    engine: Backend
+    model: Chain
+    rule: Rule
+    loss: Loss
+    clip: Clip | None
+    remat: Remat
+    dtype: str
+    train: Callable[..., BlockResult] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "train", block_trainer(self.engine))
+
+    def chain(self, head: str | None) -> Chain:
+        """The plain chain that ends with a head."""
+        return self.model if head is None else self.model.head(head)
+
+    def start(self, seed: int, params: Mapping[str, np.ndarray] | None, rule_state: RuleState | None) -> Values:
+        """Where training starts, the backend's arrays of one dtype."""
+        drawn, _ = setup(self.model, seed, 1, self.dtype)
+        kind = np.dtype(self.dtype)
+        if params is not None:
+            check_parameters(self.model, params)
+            drawn = {key: np.array(params[key], kind) for key in drawn}
+        if rule_state is None:
+            return Values(*self.engine.from_numpy((drawn, initial_rule_state(self.rule, drawn))))
+        names = slot_names(self.rule)
+        if set(rule_state.slots) != set(names):
+            raise ModelError(
+                f"fit expects a rule_state of {self.rule!r} with the moments {sorted(names)}, got "
+                f"{sorted(rule_state.slots)}; go on with the rule that made it, or leave rule_state out"
+            )
+        for moments in rule_state.slots.values():
+            check_parameters(self.model, moments)
+        moments = {name: {key: np.array(rule_state.slots[name][key], kind) for key in drawn} for name in names}
+        return Values(*self.engine.from_numpy((drawn, rule_state._replace(slots=moments))))
+
+    def enter(self, values: Values, feed: Feed, lanes: int) -> Values:
+        """The same with every lane at the initial state, and nothing recorded: a feed begins."""
+        chain, slots = self.chain(feed.heads[0]), feed.slots
+        params = self.engine.to_numpy(values.params)
+        own = params if feed.heads[0] is None else head_parameters(self.model, params, feed.heads[0])
+        state = initial_state(chain, own, lanes)
+        store = zero_state(chain, slots, np.dtype(self.dtype)) if slots else None
+        return values._replace(state=self.engine.from_numpy(state), store=self.engine.from_numpy(store))
+
+    def noise(self, rng: np.random.Generator, block: Block) -> State | None:
+        """What is drawn for the initial states of a block."""
+        return draw_noise(self.model, rng, len(block.x), block.x.shape[2], self.dtype)
+
+    def through(
+        self,
+        values: Values,
+        block: Block,
+        head: str | None,
+        learning_rates: np.ndarray,
+        noise: State | None,
+        frozen: frozenset[str],
+    ) -> tuple[Values, BlockResult]:
+        """Train through a block, in the plain chain that ends with `head`.
+
+        Returns:
+            The values after it, of the whole model, and what the backend says.
+        """
+        chain = self.chain(head)
+        check_targets(self.loss, block.y, chain.outputs)
+        params, rule_state, kept = values.params, values.rule_state, frozen
+        if head is not None:
+            params = head_parameters(self.model, params, head)
+            rule_state, kept = head_rule_state(self.model, rule_state, head), head_keys(self.model, head, frozen)
+        result = self.train(
+            chain,
+            params,
+            self._fitting(values.state, chain, block),
+            rule_state,
+            block,
+            rule=self.rule,
+            loss=self.loss,
+            clip=self.clip,
+            learning_rates=learning_rates,
+            noise=noise,
+            store=None if values.store is None else _entries(values.store, chain),
+            remat=remat_rows(self.remat, block),
+            frozen=kept,
+        )
+        params, rule_state = result.params, result.rule_state
+        if head is not None:
+            params = with_head(self.model, values.params, head, params)
+            rule_state = with_head_rule_state(self.model, values.rule_state, head, rule_state)
+        return Values(params, rule_state, result.state, result.store), result
+
+    def parameters(self, values: Values, head: str | None) -> dict[str, Any]:
+        """Those of the plain chain that ends with a head."""
+        return values.params if head is None else head_parameters(self.model, values.params, head)
+
+    def is_finite(self, values: Values) -> bool:
+        """Whether all parameters are."""
+        return all(np.isfinite(p).all() for p in self.engine.to_numpy(values.params).values())
+
+    def _fitting(self, state: State, chain: Chain, block: Block) -> State:
+        """The state for a block; one of other lanes is of another data set, and the block starts from none of it."""
+        lanes = block.x.shape[2]
+        if next((len(array) for entry in state for array in entry), lanes) == lanes:
+            return _entries(state, chain)
+        return self.engine.from_numpy(zero_state(chain, lanes, np.dtype(self.dtype)))
+
+
+def remat_rows(remat: Remat, block: Block) -> int:
+    """After how many rows of its windows a block keeps a state; 0: it keeps the whole tape."""
+    rows = block.x.shape[1] - block.detached
+    if remat is None or remat == "sqrt":
+        return 0 if remat is None else math.isqrt(rows - 1) + 1
+    return remat if remat < rows else 0
+
+
+def copied(engine: Backend, store: State | None) -> State | None:
+    """Recorded states as NumPy arrays of their own: those of the fold are written in place."""
+    return None if store is None else map_arrays(np.array, engine.to_numpy(store))
+
+
+def _entries(state: State, chain: Chain) -> State:
+    """A state with an entry for each layer of a chain: heads have none, whatever their number of layers."""
+    return (*state[: len(chain.layers)], *(() for _ in range(len(chain.layers) - len(state))))

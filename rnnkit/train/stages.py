@@ -1,0 +1,65 @@
+"""The errors on every data set, measured while training goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import numpy as np
+
+from rnnkit.schedule import Curriculum
+from rnnkit.schedule.turn import Turn
+from rnnkit.train.course import Course
+from rnnkit.train.fold import Fold, Values
+from rnnkit.train.passes import mean_loss
+from rnnkit.train.transfer import Transfer
+
+Every = Literal["turn", "phase", "epoch"]
+EVERY: tuple[str, ...] = get_args(Every)
+
+
+@dataclass
+class Stages:
+    """The measurements so far."""
+
+    course: Course
+    fold: Fold
+    every: Every
+    warm: int
+    labels: list[str] = field(default_factory=list)
+    trained: list[set[str]] = field(default_factory=list)
+    errors: list[list[float]] = field(default_factory=list)
+    since: set[str] = field(default_factory=set)
+
+    def after_turn(self, epoch: int, number: int, turns: list[Turn], values: Values) -> None:
+        """Measure, if the turn is one to measure after."""
+        turn, last = turns[number], number == len(turns) - 1
+        self.since |= set(turn.names)
+        curriculum = self.course.schedule
+        assert isinstance(curriculum, Curriculum)  # `fit` takes transfer with nothing else
+        if self.every == "turn":
+            self.measure(f"epoch {epoch + 1}, {' + '.join(turn.names)}", values)
+        elif last and self.every == "epoch":
+            self.measure(f"epoch {epoch + 1}", values)
+        elif last and self.every == "phase":
+            place, phase = curriculum.phase(epoch)
+            if epoch + 1 == curriculum.epochs or curriculum.phase(epoch + 1)[0] != place:
+                self.measure(phase.name or f"phase {place + 1}", values)
+
+    def measure(self, label: str, values: Values) -> None:
+        """Take the loss on every data set."""
+        course, engine, row = self.course, self.fold.engine, []
+        for _, head, part in course.held_out("test", "validation", "training"):
+            chain, params = course.chain(head), self.fold.parameters(values, head)
+            row.append(mean_loss(engine, chain, params, part, course.loss, self.warm))
+        self.labels.append(label)
+        self.trained.append(self.since)
+        self.errors.append(row)
+        self.since = set()
+
+    def matrix(self) -> Transfer:
+        """What was measured, as a value."""
+        names = self.course.names
+        trained = np.array([[name in each for name in names] for each in self.trained]).reshape(-1, len(names))
+        errors = np.array(self.errors, np.float64).reshape(-1, len(names))
+        return Transfer(names, tuple(self.labels), trained, errors, self.course.measured)
