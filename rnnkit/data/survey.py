@@ -90,6 +90,7 @@ def survey(datasets: Iterable[DataSet], on_error: OnError) -> Survey:
             shared.add_series(opened.training)
             sharing.append(dataset.name)
             of_all = shared.standard(opened.training)
+        del opened  # so that the next is opened when this one is closed
     if not facts:
         reasons = "; ".join(skipped.values())
         raise DataError(f"Curriculum expects a data set that can be opened, got none: {reasons}")
