@@ -57,6 +57,7 @@ from rnnkit.schedule import (
     Uniform,
 )
 from rnnkit.study import Comparison, Equal, GradientBias, compare, gradient_bias
+from rnnkit.tracing import Trace, trace
 from rnnkit.train import (
     Constant,
     Cosine,
@@ -142,6 +143,7 @@ __all__ = [
     "StepDecay",
     "Stored",
     "Stream",
+    "Trace",
     "Uniform",
     "Zeros",
     "backend",
@@ -158,4 +160,5 @@ __all__ = [
     "setup",
     "summary",
     "tasks",
+    "trace",
 ]
