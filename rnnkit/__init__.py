@@ -63,12 +63,14 @@ from rnnkit.schedule import (
     Uniform,
 )
 from rnnkit.study import Comparison, Equal, GradientBias, compare, gradient_bias
+from rnnkit.tracing import Trace, trace
 from rnnkit.train import (
     Constant,
     Cosine,
     EarlyStopping,
     Evaluation,
     History,
+    LaneState,
     OneCycle,
     Plateau,
     Progress,
@@ -127,6 +129,7 @@ __all__ = [
     "Huber",
     "Interrupted",
     "LSTMState",
+    "LaneState",
     "Learned",
     "ModelError",
     "Noise",
@@ -155,6 +158,7 @@ __all__ = [
     "StepDecay",
     "Stored",
     "Stream",
+    "Trace",
     "Transfer",
     "TurnEnd",
     "Uniform",
@@ -173,4 +177,5 @@ __all__ = [
     "setup",
     "summary",
     "tasks",
+    "trace",
 ]

@@ -2,8 +2,11 @@
 
 import doctest
 import importlib
+import os
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,10 +35,35 @@ def test_readme_code_runs_from_top_to_bottom(monkeypatch, capsys, tmp_path):
 
 
 def test_readme_names_files_that_are_there():
-    for path in re.findall(r"examples/\w+(?:\.toml)?|CONTRIBUTING\.md", README):
+    for path in re.findall(r"examples/\w+(?:\.toml|\.py)?|CONTRIBUTING\.md", README):
         assert (ROOT / path).exists(), path
     for name in re.findall(r"`(\w+\.toml)`", README):
         assert (ROOT / "examples" / name).exists(), name
+
+
+def run_example(name: str, folder: Path) -> str:
+    """What an example prints, run by itself: Keras is slow to import and keeps its settings in a file."""
+    command = [sys.executable, "-W", "error", str(ROOT / "examples" / name)]
+    done = subprocess.run(command, env=os.environ | {"KERAS_HOME": str(folder)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_feed_for_pytorch_learns_both_data_sets(tmp_path):
+    printed = run_example("feed_pytorch.py", tmp_path)
+    for name in ("ambient", "machine"):
+        errors = [
+            float(e) for e in re.findall(rf"{name}_temperature_system_failure  mean squared error (\S+)", printed)
+        ]
+        assert len(errors) == 3
+        assert errors[2] < errors[0] / 4
+
+
+def test_the_feed_for_keras_learns_both_data_sets(tmp_path):
+    printed = run_example("feed_keras.py", tmp_path)
+    right = dict(re.findall(r"^(.+): (\S+)% of", printed, re.MULTILINE))
+    assert list(right) == ["sine or square", "sine or square or saw"]
+    assert all(float(share) > 85 for share in right.values()), printed
 
 
 @pytest.mark.parametrize("name", MODULES)

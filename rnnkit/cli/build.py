@@ -20,7 +20,10 @@ from rnnkit.model import Chain, CrossEntropy, Loss
 from rnnkit.schedule import Schedule
 from rnnkit.train.targets import as_trained, check_targets, is_classification
 
-OPENED = ("time", "features", "target", "horizon", "gap", "missing", "short", "score")
+OPENED = (
+    *("time", "features", "target", "array", "series_id", "only"),
+    *("horizon", "segments", "gap", "missing", "short", "score", "memmap"),
+)
 """Entries of `[data]` that `Sequence.open` takes under the same name."""
 
 SLICE = 65_536
@@ -192,7 +195,8 @@ def _open_series(builder: Builder) -> Sequence | None:
         message = f"found no data file {str(path)!r}{did_you_mean(path.name, near)}; say where it is with --data.path"
         builder.add(("data", "path"), message)
         return None
-    with builder.blaming(("data",), ("path", *OPENED)):
+    unsaid = [key for key in ("array", "only") if getattr(data, key) is None]  # plain words of other messages, too
+    with builder.blaming(("data",), tuple(key for key in ("path", *OPENED) if key not in unsaid)):
         return Sequence.open(path, **{key: getattr(data, key) for key in OPENED})
     return None
 

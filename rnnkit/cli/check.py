@@ -110,7 +110,7 @@ def _parts(y, final, grads) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _first_lanes(batch: Batch) -> Batch:
-    per_window, per_row = ("origin", "segment", "row"), ("x", "y", "reset", "valid", "weight", "rows")
+    per_window, per_row = ("origin", "segment", "row", "hand_on"), ("x", "y", "reset", "valid", "weight", "rows")
     return batch._replace(
         **{name: getattr(batch, name)[:LANES] for name in per_window},
         **{name: np.ascontiguousarray(getattr(batch, name)[:, :LANES]) for name in per_row},

@@ -120,11 +120,16 @@ class Data(Table):
     time: str | int | None = None
     features: list[str] | list[int] | None = None
     target: str | int | list[str] | list[int] | None = None
+    array: str | None = None
+    series_id: str | int | None = None
+    only: str | int | list[str] | list[int] | None = None
     horizon: int = field_of(default=1, ge=0)
+    segments: list[list[int]] | None = None
     gap: str | float | None = None
     missing: Missing = "refuse"
     short: Short = "refuse"
     score: Score = "all"
+    memmap: str | None = None
     train: float | int = 0.7
     validation: float | int = 0.15
     scale: bool = True

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnkit.data.source import Source, as_rows
+from rnnkit.data.series import Ids
+from rnnkit.data.source import Rows, Source
 from rnnkit.errors import DataError, did_you_mean
 
 Column = str | int
@@ -21,6 +22,21 @@ class Wanted(NamedTuple):
     features: Columns | None
     target: Column | Columns | None
     horizon: int
+    series_id: Column | None = None
+
+
+class Opened(NamedTuple):
+    """What a file holds of what was asked for.
+
+    Attributes:
+        source: its rows.
+        times: `(N,)`, or None.
+        ids: the series of each row, or None.
+    """
+
+    source: Source
+    times: Any
+    ids: Ids | None = None
 
 
 class Choice(NamedTuple):
@@ -49,7 +65,7 @@ def choose(who: str, known: list[Any], wanted: Wanted, dates: tuple[str, ...] = 
     Raises:
         DataError: a column that is not there or asked for twice, or a target that must be named.
     """
-    every = [column for column in known if column != wanted.time]
+    every = [column for column in known if column not in (wanted.time, wanted.series_id)]
     features = every if wanted.features is None else _listed(wanted.features)
     if wanted.target is None and len(features) > 1:
         others = [column for column in features if column not in dates]
@@ -64,27 +80,43 @@ def choose(who: str, known: list[Any], wanted: Wanted, dates: tuple[str, ...] = 
             f"target={features[-1]!r}, or a list"
         )
     targets = features if wanted.target is None else _listed(wanted.target)
-    for option, columns in (("time", _listed(wanted.time)), ("features", features), ("target", targets)):
-        for column in columns:
-            if column not in known or isinstance(column, bool):
-                raise DataError(
-                    f"{who} has no column {column!r}, asked for as {option}; its columns are {names(known)}"
-                    f"{did_you_mean(str(column), map(str, known))}"
-                )
-            if known.count(column) > 1 or columns.count(column) > 1:
-                raise DataError(f"{who}: {option} names column {column!r}, which stands there twice; name it once")
-        if not columns and option != "time":
+    for option, columns in (
+        ("time", _listed(wanted.time)),
+        ("series_id", _listed(wanted.series_id)),
+        ("features", features),
+        ("target", targets),
+    ):
+        check_columns(who, known, option, columns)
+        if not columns and option in ("features", "target"):
             raise DataError(f"{who} expects at least one column for {option}, got none; its columns are {names(known)}")
     if all(column in features for column in targets):
         return Choice(features, [], tuple(features.index(column) for column in targets))
     return Choice(features, targets, None)
 
 
-def file_source(who: str, choice: Choice, x: Any, y: Any, labels: bool, lines: np.ndarray | None = None) -> Source:
+def check_columns(who: str, known: list[Any], option: str, columns: list[Any]) -> None:
+    """Whether columns that an option names stand in the file, once.
+
+    Raises:
+        DataError: one that does not, or is named twice.
+    """
+    for column in columns:
+        if column not in known or isinstance(column, bool):
+            raise DataError(
+                f"{who} has no column {column!r}, asked for as {option}; its columns are {names(known)}"
+                f"{did_you_mean(str(column), map(str, known))}"
+            )
+        if known.count(column) > 1 or columns.count(column) > 1:
+            raise DataError(f"{who}: {option} names column {column!r}, which stands there twice; name it once")
+
+
+def file_source(
+    who: str, choice: Choice, x: Rows, y: Rows | None, labels: bool, lines: np.ndarray | None = None
+) -> Source:
     """The source that holds the chosen columns."""
     return Source(
-        x=as_rows(x, who, "its columns"),
-        y=None if y is None else as_rows(y, who, "its target"),
+        x=x,
+        y=y,
         target_columns=choice.target_columns,
         labels=labels and len(choice.targets) == 1,
         who=who,

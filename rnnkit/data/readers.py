@@ -1,126 +1,135 @@
-"""Files as sources of rows: one function a format, chosen by the file's suffix.
-
-Each takes `(path, wanted)` and returns the source and the times, or None.
-"""
+"""Files as sources of rows: one reader a format, chosen by the file's suffix."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
-
-from rnnkit.data.columns import Wanted, choose, file_source, pick
-from rnnkit.data.source import Source, as_rows
-from rnnkit.data.text import read_csv
+from rnnkit.data.arrays import NpyTable, hdf5_table, zarr_table
+from rnnkit.data.arrow import ArrowTable, ParquetTable
+from rnnkit.data.columns import Column, Opened, Wanted
+from rnnkit.data.converted import read_converted
+from rnnkit.data.series import gather
+from rnnkit.data.tables import Table, table_ids, table_source
+from rnnkit.data.text import csv_ids, read_csv
 from rnnkit.errors import DataError, SourceError, did_you_mean
 
+T = TypeVar("T")
 
-def open_source(path: Path, wanted: Wanted) -> tuple[Source, Any]:
-    """The source in a file, and its times `(N,)` or None.
+TABLES: dict[str, Callable[[Path, str | None], Table]] = {
+    ".npy": lambda path, array: NpyTable(path),
+    ".parquet": lambda path, array: ParquetTable(path),
+    ".arrow": lambda path, array: ArrowTable(path),
+    ".feather": lambda path, array: ArrowTable(path),
+    ".h5": hdf5_table,
+    ".hdf5": hdf5_table,
+    ".zarr": zarr_table,
+}
+"""The formats from which rows are read as they are asked for."""
+
+SUFFIXES = (".csv", *TABLES)
+FOLDERS = (".zarr",)
+NAMED = (".h5", ".hdf5", ".zarr")
+"""The formats that hold arrays by name."""
+
+
+def open_source(
+    path: Path,
+    wanted: Wanted,
+    array: str | None = None,
+    only: Any = None,
+    memmap: str | os.PathLike[str] | None = None,
+) -> Opened:
+    """What a file holds of what was asked for, as `Sequence.open` says.
 
     Raises:
         SourceError: no such file, a folder, an unknown suffix, or a file that cannot be read.
-        DataError: a column or a value that cannot be used.
+        DataError: a column, a value or an option that cannot be used.
     """
-    if path.is_dir():
-        raise SourceError(f"Sequence.open expects a file, got the folder {str(path)!r}; name one file in it")
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
+    if only is not None and wanted.series_id is None:
+        raise DataError(
+            f"{str(path)!r} chooses series with only={only!r}, got no series_id; "
+            "name the column of ids: series_id='...'"
+        )
+
+    def read(path: Path) -> Opened:
+        if path.suffix.lower() != ".csv":
+            return table_source(_table(path, array, memmap), wanted)
+        _no_array(path, array)
+        return read_csv(path, wanted) if memmap is None else read_converted(path, wanted, Path(memmap))
+
+    opened = _reading("Sequence.open", path, read)
+    if opened.ids is None:
+        return opened
+    gathered = gather(opened.source, opened.times, opened.ids, only)
+    return Opened(gathered.source, gathered.times)
+
+
+def series_ids(path: str | os.PathLike[str], column: Column, *, array: str | None = None) -> list[str]:
+    """The ids of the series in a file, in order of first appearance; no other column is read but of CSV.
+
+    Args:
+        path: a file that `Sequence.open` reads.
+        column: the column that names the series that each row belongs to.
+        array: as for `Sequence.open`.
+
+    Raises:
+        SourceError: a file that is not there or cannot be read.
+        DataError: a column that is not there, or a value that is no id.
+
+    Example:
+        A sequence for each series:
+
+            for name in rk.data.series_ids("servers.parquet", "server"):
+                series = rk.Sequence.open("servers.parquet", series_id="server", only=name, target="load")
+    """
+
+    def read(path: Path) -> list[str]:
+        if path.suffix.lower() != ".csv":
+            return list(table_ids(_table(path, array), column).names)
+        _no_array(path, array)
+        return list(csv_ids(path, column).names)
+
+    return _reading("series_ids", Path(path), read)
+
+
+def _reading(who: str, path: Path, read: Callable[[Path], T]) -> T:
+    suffix = path.suffix.lower()
+    if path.is_dir() and suffix not in FOLDERS:
+        raise SourceError(f"{who} expects a file, got the folder {str(path)!r}; name one file in it")
+    if suffix not in SUFFIXES:
         raise SourceError(
-            f"Sequence.open expects a file that ends in {', '.join(READERS)}, got {str(path)!r}"
-            f"{did_you_mean(path.suffix, READERS)}"
+            f"{who} expects a file that ends in {', '.join(SUFFIXES)}, got {str(path)!r}"
+            f"{did_you_mean(path.suffix, SUFFIXES)}"
         )
     try:
-        return reader(path, wanted)
+        if not path.exists():
+            raise FileNotFoundError
+        return read(path)
     except SourceError:
         raise
     except FileNotFoundError:
-        raise SourceError(f"Sequence.open found no file {str(path)!r}; check the path") from None
+        raise SourceError(f"{who} found no file {str(path)!r}; check the path") from None
     except OSError as error:
-        raise SourceError(f"Sequence.open cannot read {str(path)!r}: {error.strerror or error}") from error
+        raise SourceError(f"{who} cannot read {str(path)!r}: {error.strerror or error}") from error
 
 
-def read_npy(path: Path, wanted: Wanted) -> tuple[Source, Any]:
-    """An array in NumPy's format, `(N, F)` or `(N,)`, as a memmap; columns are whole numbers from 0."""
-    who = repr(str(path))
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise SourceError(f"{who} is no array that can be mapped: {error}; write it with numpy.save") from error
-    as_rows(array, who, "the array")
-    array = array.reshape(-1, 1) if array.ndim == 1 else array
-    choice = choose(who, list(range(array.shape[1])), wanted)
-    x, y = (pick(array, columns) if columns else None for columns in (choice.features, choice.targets))
-    labels = array.dtype.kind in "iu" and wanted.horizon == 0
-    return file_source(who, choice, x, y, labels), None if wanted.time is None else array[:, wanted.time]
+def _table(path: Path, array: str | None, memmap: Any = None) -> Table:
+    suffix = path.suffix.lower()
+    if memmap is not None:
+        raise DataError(
+            f"{str(path)!r} is read as its rows are asked for, got memmap={str(memmap)!r}, which is for .csv; "
+            "leave it out"
+        )
+    if suffix not in NAMED:
+        _no_array(path, array)
+    return TABLES[suffix](path, array)
 
 
-def read_parquet(path: Path, wanted: Wanted) -> tuple[Source, Any]:
-    """A Parquet file, read as its rows are asked for; needs the extra `parquet`."""
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise SourceError(
-            f"reading {str(path)!r} needs pyarrow, which is not installed; pip install 'rnnkit[parquet]'"
-        ) from error
-    who = repr(str(path))
-    try:
-        file = pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise SourceError(f"{who} is no Parquet file: {error}") from error
-    schema = file.schema_arrow
-    choice = choose(who, schema.names, wanted)
-    for column in choice.features + choice.targets:
-        kind = schema.field(column).type
-        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
-            raise DataError(f"{who}, column {column!r} expects numbers, got {kind}; leave it out: features=[...]")
-    if not file.metadata.num_rows:
-        raise DataError(f"{who} has no rows")
-    x, y = (ParquetRows(file, columns) if columns else None for columns in (choice.features, choice.targets))
-    whole = all(pa.types.is_integer(schema.field(column).type) for column in choice.targets)
-    times = None
-    if wanted.time is not None:
-        times = np.concatenate([_column(file, group, wanted.time) for group in range(file.num_row_groups)])
-    return file_source(who, choice, x, y, whole and wanted.horizon == 0), times
-
-
-READERS: dict[str, Callable[[Path, Wanted], tuple[Source, Any]]] = {
-    ".csv": read_csv,
-    ".npy": read_npy,
-    ".parquet": read_parquet,
-}
-
-
-class ParquetRows:
-    """Columns of a Parquet file that slice by rows; reads the row groups it needs and keeps the last one."""
-
-    def __init__(self, file: Any, columns: list[str]) -> None:
-        metadata = file.metadata
-        sizes = [metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-        self.shape = (int(metadata.num_rows), len(columns))
-        self._file, self._columns = file, columns
-        self._edges = np.cumsum([0, *sizes])
-        self._kept: tuple[int, np.ndarray] | None = None
-
-    def __getitem__(self, rows: slice) -> np.ndarray:
-        start, stop, _ = rows.indices(self.shape[0])
-        parts = [np.empty((0, self.shape[1]))]
-        for group in range(len(self._edges) - 1):
-            first, last = int(self._edges[group]), int(self._edges[group + 1])
-            if max(start, first) < min(stop, last):
-                parts.append(self._group(group)[max(start - first, 0) : stop - first])
-        return parts[1] if len(parts) == 2 else np.concatenate(parts)
-
-    def _group(self, group: int) -> np.ndarray:
-        if self._kept is None or self._kept[0] != group:
-            columns = [_column(self._file, group, column).astype(np.float64) for column in self._columns]
-            self._kept = group, np.stack(columns, axis=1)
-        return self._kept[1]
-
-
-def _column(file: Any, group: int, column: Any) -> np.ndarray:
-    """One column of one row group; a null becomes NaN or NaT."""
-    return file.read_row_group(group, columns=[column]).column(0).to_numpy()
+def _no_array(path: Path, array: str | None) -> None:
+    if array is not None:
+        raise DataError(
+            f"{str(path)!r} holds no arrays by name, got array={array!r}, which is for {', '.join(NAMED)}; leave it out"
+        )

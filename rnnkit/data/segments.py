@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnkit.data.source import SLICE, Source, check_values
+from rnnkit.data.source import SLICE, SeriesRows, Source, check_values
 from rnnkit.errors import DataError
 
 Gap = float | str | datetime.timedelta | np.timedelta64
@@ -45,12 +45,17 @@ def find_runs(
         raise DataError(f"{who} cuts at a gap in time, got gap={gap!r} and no time; say time= too")
     if segments is not None and time is not None:
         raise DataError(f"{who} takes its segments from segments= or from time=, got both; leave one out")
+    if segments is not None and source.series is not None:
+        raise DataError(f"{who} takes its segments from segments= or from series_id=, got both; leave one out")
     runs = np.array([[0, rows]])
     if segments is not None:
         runs = runs_given(segments, rows, who)
     elif time is not None:
         runs = runs_by_time(time, rows, gap, who)
-    runs = keep_targeted(cut_at(runs, check_values(source, runs, missing)), int(horizon), short, who)
+    if source.series is not None:
+        runs = cut_between(runs, source.series.edges)
+    runs = cut_at(runs, check_values(source, runs, missing))
+    runs = keep_targeted(runs, int(horizon), short, who, source.series)
     return np.column_stack((runs[:, 0], runs))
 
 
@@ -114,6 +119,12 @@ def runs_by_time(time: Any, rows: int, gap: Gap | None, who: str) -> np.ndarray:
     return np.stack((np.append(0, inner), np.append(inner, rows)), axis=1)
 
 
+def cut_between(runs: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Cut runs `(R, 2)` that leave no row out at some more edges `(E,)`, 0 and N among them."""
+    cuts = np.union1d(runs, edges)
+    return np.stack((cuts[:-1], cuts[1:]), axis=1)
+
+
 def cut_at(runs: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """Take rows out of runs `(R, 2)`, so that each run ends before such a row and a new one begins after it.
 
@@ -128,7 +139,7 @@ def cut_at(runs: np.ndarray, missing: np.ndarray) -> np.ndarray:
     return pieces[starts < stops]
 
 
-def keep_targeted(runs: np.ndarray, horizon: int, short: str, who: str) -> np.ndarray:
+def keep_targeted(runs: np.ndarray, horizon: int, short: str, who: str, series: SeriesRows | None = None) -> np.ndarray:
     """The runs `(R, 2)` that have a row with a target: more than `horizon` rows.
 
     Raises:
@@ -147,8 +158,9 @@ def keep_targeted(runs: np.ndarray, horizon: int, short: str, who: str) -> np.nd
         length = stop - start
         smaller = f"use horizon <= {length - 1}, or " if length > 1 else ""
         place = f"rows {start} to {stop - 1}" if length > 1 else f"row {start}"
+        named = "" if series is None else f" of series {series.named(np.array([start]))[0]!r}"
         raise DataError(
-            f"{who}: segment {index} ({place}) has {_rows(length)}, but horizon={horizon} needs at least "
+            f"{who}: segment {index}{named} ({place}) has {_rows(length)}, but horizon={horizon} needs at least "
             f"{horizon + 1}; {smaller}leave out segments as short as this with short='drop'"
         )
     return runs[kept]

@@ -164,25 +164,39 @@ class Sequence:
         features: Columns | None = None,
         target: Column | Columns | None = None,
         horizon: int = 1,
+        segments: Any = None,
         gap: Gap | None = None,
         missing: Missing = "refuse",
         name: str | None = None,
         short: Short = "refuse",
         score: Score = "all",
+        array: str | None = None,
+        series_id: Column | None = None,
+        only: str | int | list[str] | list[int] | tuple[str, ...] | tuple[int, ...] | None = None,
+        memmap: str | os.PathLike[str] | None = None,
     ) -> Sequence:
-        """Read a file: `.csv` (into memory), `.npy` (as a memmap), `.parquet` (row group by row group).
+        """Read a file: `.csv` (into memory), `.npy` (as a memmap), and chunk by chunk `.parquet`, `.arrow`,
+        `.feather`, `.h5`, `.hdf5` and `.zarr`.
 
         Args:
             path: the file.
             time: the column that holds times: ISO 8601 or numbers.
-            features: the columns of x; left out, every column but time.
+            features: the columns of x; left out, every column but time and series_id.
             target: the column or columns to predict; left out, the only feature. At horizon 0, one that is no
-                feature and holds whole numbers from 0 (Parquet and npy: of an integer type) counts as labels.
-            horizon, gap, missing, short, score: as for `Sequence`.
+                feature and holds whole numbers from 0 (but for CSV: of an integer type) counts as labels.
+            horizon, segments, gap, missing, short, score: as for `Sequence`.
             name: left out, the file's name without its suffix.
+            array: of HDF5 and Zarr, the path of an array `(N, F)` or `(N,)`, or of a group of arrays `(N,)` that are
+                the columns of a table; left out, the file's only array, or the table that the file is.
+            series_id: the column that names the series of each row, text or whole numbers. Each series is a segment
+                at least, in order of first appearance; its rows may be scattered over the file, which is fastest to
+                read where they stand together. It is no feature unless `features` names it.
+            only: the id or ids of the series to read, see `rnnkit.data.series_ids`; left out, all of them.
+            memmap: a folder for a `.csv` file larger than memory: it is converted once to `.npy` there, in little
+                memory, and read from there until it changes.
 
-        Columns are names, or in a `.npy` file whole numbers from 0. Missing values of a CSV file are empty cells and
-        NA, N/A, NaN, nan, null, NULL and None.
+        Columns are names, or in an array whole numbers from 0. Missing values of a CSV file are empty cells and NA,
+        N/A, NaN, nan, null, NULL and None.
 
         Raises:
             SourceError: a file that is not there, of an unknown kind, or that cannot be read.
@@ -194,8 +208,8 @@ class Sequence:
             Sequence('nyc_taxi': 10,319 rows in 1 segment, 1 feature -> 1 target, horizon 1)
         """
         file = Path(path)
-        source, times = open_source(file, Wanted(time, features, target, horizon))
-        runs = _frozen(find_runs(source, horizon, None, times, gap, missing, short))
+        source, times, _ = open_source(file, Wanted(time, features, target, horizon, series_id), array, only, memmap)
+        runs = _frozen(find_runs(source, horizon, segments, times, gap, missing, short))
         series = object.__new__(cls)
         series._set(file.stem if name is None else name, horizon, runs, times, source, score)
         return series
@@ -255,6 +269,11 @@ class Sequence:
     def target_names(self) -> tuple[str, ...] | None:
         """What the file calls the columns of y; None where the sequence was made of arrays."""
         return self._source.target_names
+
+    @property
+    def series_ids(self) -> tuple[str, ...] | None:
+        """The series that each segment belongs to; None without `series_id`."""
+        return None if self._source.series is None else self._source.series.named(self.starts)
 
     @cached_property
     def starts(self) -> np.ndarray:

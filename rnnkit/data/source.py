@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -104,6 +104,50 @@ class SlicedRows:
 
 
 @dataclass(frozen=True, eq=False)
+class GatheredRows:
+    """Some rows of others, in any order; nothing is copied."""
+
+    rows: Rows
+    index: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(N, F)`."""
+        return len(self.index), self.rows.shape[1]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the other rows."""
+        return self.rows.dtype
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows start to stop, `(stop - start, F)`, as a new array."""
+        return self.rows.take(self.index[start:stop])
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Rows `(...)` as a new array `(..., F)`."""
+        return self.rows.take(self.index[rows])
+
+
+class SeriesRows(NamedTuple):
+    """Which rows of a source belong to which of several series.
+
+    Attributes:
+        names: the S series, whose rows stand one after the other.
+        edges: `(S + 1,)`, the row at which each begins, and N.
+        file_rows: `(N,)` the row of the file that each row is, or None where they stand as in the file.
+    """
+
+    names: tuple[str, ...]
+    edges: np.ndarray
+    file_rows: np.ndarray | None = None
+
+    def named(self, rows: np.ndarray) -> tuple[str, ...]:
+        """The series of some rows."""
+        return tuple(self.names[place] for place in np.searchsorted(self.edges, rows, side="right") - 1)
+
+
+@dataclass(frozen=True, eq=False)
 class Source:
     """Inputs, targets, and how messages name them.
 
@@ -117,6 +161,7 @@ class Source:
         targets: names of the columns of y.
         lines: `(N,)` line of each row in its file, or None.
         feature_names, target_names: what a file calls its columns; None for arrays.
+        series: which rows belong to which series, or None.
     """
 
     x: Rows
@@ -129,6 +174,7 @@ class Source:
     lines: np.ndarray | None = None
     feature_names: tuple[str, ...] | None = None
     target_names: tuple[str, ...] | None = None
+    series: SeriesRows | None = None
 
     @property
     def outputs(self) -> int:
@@ -138,13 +184,13 @@ class Source:
     @property
     def indexable(self) -> bool:
         """Whether rows are gathered by index, so that asking for them in pieces costs no second reading."""
-        return isinstance(self.x, ArrayRows) and (self.y is None or isinstance(self.y, ArrayRows))
+        return all(_is_indexed(rows) for rows in (self.x, self.y) if rows is not None)
 
     def pairs(self, rows: np.ndarray, later: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """x of `rows` and the targets' values of the rows `later`: new arrays `(..., F)` and `(..., O)`."""
         if self.y is not None:
             return self.x.take(rows), self.y.take(later)
-        if isinstance(self.x, ArrayRows):
+        if self.indexable:
             return self.x.take(rows), self._columns(self.x.take(later))
         x, y = self.x.take(np.stack((rows, later)))  # read once what both need
         return x, self._columns(y)
@@ -155,12 +201,18 @@ class Source:
 
     def place(self, row: int, column: str) -> str:
         """Where a value stands, for messages."""
-        at = f"row {row}" if self.lines is None else f"line {self.lines[row]}"
-        return f"{self.who}, {at}, {column}"
+        if self.lines is not None:
+            return f"{self.who}, line {self.lines[row]}, {column}"
+        moved = None if self.series is None else self.series.file_rows
+        return f"{self.who}, row {row if moved is None else moved[row]}, {column}"
 
     def _columns(self, block: np.ndarray) -> np.ndarray:
         columns = self.target_columns
         return block if columns == tuple(range(self.x.shape[1])) else block[..., columns]
+
+
+def _is_indexed(rows: Rows) -> bool:
+    return isinstance(rows.rows if isinstance(rows, GatheredRows) else rows, ArrayRows)
 
 
 def as_rows(values: Any, who: str, what: str) -> Rows:

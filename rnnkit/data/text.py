@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from rnnkit.data.columns import Choice, Wanted, choose, file_source, names
-from rnnkit.data.source import Source
+from rnnkit.data.columns import Choice, Column, Opened, Wanted, check_columns, choose, file_source, names
+from rnnkit.data.series import Coder, Ids
+from rnnkit.data.source import as_rows
 from rnnkit.errors import DataError, SourceError
 
 CELLS = 262_144
@@ -26,10 +27,80 @@ SEPARATORS = ";\t|"
 """What else than a comma separates the cells of some files."""
 
 
-def read_csv(path: Path, wanted: Wanted) -> tuple[Source, Any]:
+T = TypeVar("T")
+
+
+class Block(NamedTuple):
+    """Some rows of a CSV file.
+
+    Attributes:
+        lines: `(n,)`, the line of each in the file.
+        values: `(n, C)` float64: the features, then targets that are no features.
+        times: `(n,)` float64 or datetime64[us], or None.
+        ids: the id of each row's series, or None.
+    """
+
+    lines: np.ndarray
+    values: np.ndarray
+    times: np.ndarray | None
+    ids: list[str] | None
+
+
+def read_csv(path: Path, wanted: Wanted) -> Opened:
     """Comma-separated text in UTF-8 with a header line; its numbers are read into memory as float64.
 
     An empty cell is a missing value, as is each word of `MISSING`. Blank lines at the end are passed over.
+    """
+    who = repr(str(path))
+
+    def hold(choice: Choice, blocks: Iterator[Block]) -> Opened:
+        coder = Coder(who, wanted.series_id)
+        lines, numbers, times, codes = [], [], [], []
+        for block in blocks:
+            lines.append(block.lines)
+            numbers.append(block.values)
+            if block.times is not None:
+                times.append(block.times)
+            if block.ids is not None:
+                codes.append(coder.codes(block.ids, block.lines.tolist()))
+        values = np.concatenate(numbers)
+        x, y = values, None
+        if choice.targets:
+            x, y = values[:, : len(choice.features)].copy(), values[:, len(choice.features) :].copy()
+        labels = y is not None and wanted.horizon == 0 and bool((~np.isnan(y)).any()) and may_be_labels(y)
+        y_rows = None if y is None else as_rows(y, who, "its target")
+        source = file_source(who, choice, as_rows(x, who, "its columns"), y_rows, labels, np.concatenate(lines))
+        ids = Ids(coder.names, np.concatenate(codes)) if codes else None
+        return Opened(source, np.concatenate(times) if times else None, ids)
+
+    return scan_csv(path, wanted, hold)
+
+
+def csv_ids(path: Path, column: Column) -> Ids:
+    """The series that each row of a CSV file belongs to."""
+    coder = Coder(repr(str(path)), column)
+
+    def number(choice: Choice, blocks: Iterator[Block]) -> Ids:
+        codes = [coder.codes(block.ids or [], block.lines.tolist()) for block in blocks]
+        return Ids(coder.names, np.concatenate(codes))
+
+    return scan_csv(path, Wanted(None, None, None, 0, column), number, Choice([], [], None))
+
+
+def scan_csv(
+    path: Path, wanted: Wanted, use: Callable[[Choice, Iterator[Block]], T], choice: Choice | None = None
+) -> T:
+    """Read a CSV file once, block by block, in bounded memory.
+
+    Args:
+        path: the file.
+        wanted: what to read of it.
+        use: takes what was chosen and the blocks, and returns what this returns.
+        choice: the columns of numbers; left out, as `wanted` says.
+
+    Raises:
+        SourceError: text that is not UTF-8.
+        DataError: a header, a line or a cell that cannot be used.
     """
     who = repr(str(path))
     with path.open(newline="", encoding="utf-8-sig") as file:
@@ -48,8 +119,11 @@ def read_csv(path: Path, wanted: Wanted) -> tuple[Source, Any]:
             records = _records(reader, len(header))
             first = list(islice(records, 1))
             dates = [name for _, row in first for name, cell in zip(header, row, strict=False) if _is_date(cell)]
-            choice = choose(who, header, wanted, tuple(dates))
-            return _parse(who, header, choice, wanted, chain(first, records))
+            if choice is None:
+                choice = choose(who, header, wanted, tuple(dates))
+            else:
+                check_columns(who, header, "series_id", [wanted.series_id])
+            return use(choice, _blocks(who, header, choice, wanted, chain(first, records)))
         except csv.Error as error:
             raise DataError(f"{who}, line {reader.line_num}: {error}; correct the quoting") from error
         except UnicodeDecodeError as error:
@@ -69,11 +143,11 @@ def _records(reader: Any, width: int) -> Iterator[tuple[int, list[str]]]:
         yield reader.line_num, row
 
 
-def _parse(
+def _blocks(
     who: str, header: list[str], choice: Choice, wanted: Wanted, records: Iterator[tuple[int, list[str]]]
-) -> tuple[Source, Any]:
+) -> Iterator[Block]:
     chosen = choice.features + choice.targets
-    numbers, times, lines = [], [], []
+    kind, found = None, False
     while chunk := list(islice(records, max(1, CELLS // len(header)))):
         at = [line for line, _ in chunk]
         rows = [row for _, row in chunk]
@@ -84,26 +158,26 @@ def _parse(
                     f"{len(header)} column{'' if len(header) == 1 else 's'}; correct the line"
                 )
         cells = dict(zip(header, zip(*rows, strict=True), strict=False))
-        lines.append(np.array(at))
         blocks = {name: _numbers(cells[name]) for name in chosen}
         read = [block for name in chosen if (block := blocks[name]) is not None]
         if len(read) < len(chosen):
             name = next(name for name in chosen if blocks[name] is None)
             raise _no_number(who, name, at, cells[name], choice, blocks)
-        numbers.append(np.stack(read, axis=1))
+        times = ids = None
         if wanted.time is not None:
-            times.append(_times(cells[str(wanted.time)], at, who, str(wanted.time)))
-    if not numbers:
+            times = _times(cells[str(wanted.time)], at, who, str(wanted.time))
+            if kind is not None and kind != times.dtype:
+                raise DataError(
+                    f"{who}, column {wanted.time!r} holds both numbers and dates; write all its times alike"
+                )
+            kind = times.dtype
+        if wanted.series_id is not None:
+            ids = [cell.strip() for cell in cells[str(wanted.series_id)]]
+        yield Block(np.array(at), np.stack(read, axis=1) if read else np.empty((len(at), 0)), times, ids)
+        found = True
+        del chunk, rows, cells, blocks, read  # or the text of two blocks would stand in memory
+    if not found:
         raise DataError(f"{who} has a header line and no rows")
-    values = np.concatenate(numbers)
-    if len({block.dtype for block in times}) > 1:
-        raise DataError(f"{who}, column {wanted.time!r} holds both numbers and dates; write all its times alike")
-    x, y = values, None
-    if choice.targets:
-        x, y = values[:, : len(choice.features)].copy(), values[:, len(choice.features) :].copy()
-    labels = y is not None and wanted.horizon == 0 and _are_labels(y)
-    source = file_source(who, choice, x, y, labels, np.concatenate(lines))
-    return source, np.concatenate(times) if times else None
 
 
 def _numbers(cells: Iterable[str]) -> np.ndarray | None:
@@ -202,6 +276,7 @@ def _instant(cell: str) -> datetime | None:
     return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
 
 
-def _are_labels(y: np.ndarray) -> bool:
+def may_be_labels(y: np.ndarray) -> bool:
+    """Whether all values that are not missing are whole numbers from 0."""
     known = y[~np.isnan(y)]
-    return bool(known.size and np.isfinite(known).all() and (known >= 0).all() and (known == np.floor(known)).all())
+    return bool(np.isfinite(known).all() and (known >= 0).all() and (known == np.floor(known)).all())

@@ -35,6 +35,8 @@ class Batch(NamedTuple):
         rows: `(T, B)`; which row of the sequence stands here, -1 at padding.
         segment: `(B,)`; the segment of the lane's first row, -1 for a lane of padding.
         row: `(B,)`; the lane's first row, counted in the whole sequence, -1 for a lane of padding.
+        hand_on: `(B,)`; `origin` of the batch after this one: k >= 0: the lane hands on its state after row k - 1,
+            below 0: nothing. T where there is no such batch.
         detached: rows at the head that are outside the gradient: the state after them is a value.
         reweight: `(T,)` or None for ones; what the gradient is multiplied by that crosses from row t to row t - 1.
         scale: what the step's mean loss is multiplied by before its gradient is taken; None: 1.
@@ -50,6 +52,7 @@ class Batch(NamedTuple):
     rows: np.ndarray
     segment: np.ndarray
     row: np.ndarray
+    hand_on: np.ndarray
     detached: int = 0
     reweight: np.ndarray | None = None
     scale: Any = None
@@ -82,4 +85,5 @@ class Block(NamedTuple):
         """The k-th batch, as views."""
         slots = None if self.slots is None else Slots._make(field[k] for field in self.slots)
         scale = None if self.scale is None else self.scale[k]
-        return Batch._make([*(array[k] for array in self[:9]), self.detached, self.reweight, scale, slots])
+        arrays = (*(array[k] for array in self[:9]), self.origin[k + 1])
+        return Batch._make([*arrays, self.detached, self.reweight, scale, slots])

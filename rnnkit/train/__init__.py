@@ -4,6 +4,7 @@ from rnnkit.train.block import block_trainer, train_block
 from rnnkit.train.fit import fit
 from rnnkit.train.gradient import epoch_gradient
 from rnnkit.train.history import History
+from rnnkit.train.lane_state import LaneState
 from rnnkit.train.learning_rates import Constant, Cosine, LearningRate, OneCycle, Plateau, StepDecay
 from rnnkit.train.predict import Errors, Evaluation, evaluate, forecast, predict
 from rnnkit.train.progress import Progress, TurnEnd
@@ -20,6 +21,7 @@ __all__ = [
     "Errors",
     "Evaluation",
     "History",
+    "LaneState",
     "LearningRate",
     "OneCycle",
     "Plateau",

@@ -1,0 +1,162 @@
+"""CSV files larger than memory: converted once to memmaps in a folder, and read from there.
+
+A conversion is a folder of its own, named after the file and what is read of it: `values.npy` `(N, C)` float64, the
+features and then targets that are no features; `lines.npy`; `times.npy` and `ids.npy` where there are any; and
+`about.json`. It is written under another name and renamed when it is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO
+from uuid import uuid4
+
+import numpy as np
+
+from rnnkit.data.columns import Choice, Opened, Wanted, file_source
+from rnnkit.data.series import Coder, Ids
+from rnnkit.data.source import as_rows
+from rnnkit.data.text import Block, may_be_labels, scan_csv
+from rnnkit.errors import SourceError
+
+ABOUT = "about.json"
+VERSION = 1
+
+
+def say(line: str) -> None:
+    """Tell a line on standard error."""
+    print(line, file=sys.stderr)
+
+
+def read_converted(path: Path, wanted: Wanted, folder: Path, said: Callable[[str], None] = say) -> Opened:
+    """A CSV file through its conversion in a folder, which is made if it is not there or the file has changed.
+
+    Args:
+        path: the CSV file.
+        wanted: what is read of it.
+        folder: where conversions stand, by any number of files.
+        said: gets one line when a conversion is made.
+
+    Raises:
+        SourceError: a folder that cannot be written, or text that is not UTF-8.
+        DataError: as `read_csv` does.
+    """
+    try:
+        state = path.stat()
+        origin = {"version": VERSION, "path": str(path.resolve()), "size": state.st_size, "mtime": state.st_mtime_ns}
+
+        def use(choice: Choice, blocks: Iterator[Block]) -> Opened:
+            read = {"features": choice.features, "targets": choice.targets}
+            read |= {"time": wanted.time, "series_id": wanted.series_id}
+            key = hashlib.sha256(json.dumps([origin["path"], read]).encode()).hexdigest()[:10]
+            made = folder / f"{path.stem}-{key}"
+            if not _is_of(made, origin | read):
+                said(f"converting {str(path)!r} to {str(made)!r}; the next time it is read from there")
+                _convert(path, blocks, wanted, len(choice.features), made, origin | read)
+            return _opened(made, repr(str(path)), choice, wanted)
+
+        return scan_csv(path, wanted, use)
+    except (SourceError, FileNotFoundError):
+        raise
+    except OSError as error:
+        raise SourceError(
+            f"Sequence.open cannot convert {str(path)!r} to memmap={str(folder)!r}: {error.strerror or error}"
+        ) from error
+
+
+def _is_of(made: Path, origin: dict[str, Any]) -> bool:
+    """Whether a conversion is there, whole, and is that of such a file."""
+    try:
+        about = json.loads((made / ABOUT).read_text(encoding="utf-8"))
+        wanted = {key: about[key] for key in origin}
+        return wanted == origin and all((made / name).stat().st_size == size for name, size in about["bytes"].items())
+    except (FileNotFoundError, NotADirectoryError, ValueError, LookupError, TypeError):
+        return False
+
+
+def _convert(
+    path: Path, blocks: Iterator[Block], wanted: Wanted, features: int, made: Path, origin: dict[str, Any]
+) -> None:
+    """Write a conversion, in the memory of one block."""
+    made.parent.mkdir(parents=True, exist_ok=True)
+    part = made.with_name(f"{made.name}.part-{uuid4().hex[:8]}")
+    part.mkdir()
+    try:
+        coder, labels, known = Coder(repr(str(path)), wanted.series_id), True, False
+        with ExitStack() as files:
+            arrays: dict[str, GrowingArray] = {}
+            for block in blocks:
+                y = block.values[:, features:]
+                labels, known = labels and may_be_labels(y), known or bool((~np.isnan(y)).any())
+                ids = None if block.ids is None else coder.codes(block.ids, block.lines.tolist())
+                columns = {"values": block.values, "lines": block.lines, "times": block.times, "ids": ids}
+                for name, rows in columns.items():
+                    if rows is None:
+                        continue
+                    if name not in arrays:
+                        file = files.enter_context((part / f"{name}.npy").open("wb"))
+                        arrays[name] = GrowingArray(file, rows.dtype, rows.shape[1:])
+                    arrays[name].append(rows)
+            for array in arrays.values():
+                array.finish()
+        sizes = {file.name: file.stat().st_size for file in part.iterdir()}
+        about = {**origin, "labels": labels and known, "series": coder.names, "bytes": sizes}
+        (part / ABOUT).write_text(json.dumps(about), encoding="utf-8")
+        _rename(part, made, origin)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _rename(part: Path, made: Path, origin: dict[str, Any]) -> None:
+    """Put a whole conversion in its place, unless another process has put the same one there meanwhile."""
+    if made.exists() and not _is_of(made, origin):
+        shutil.rmtree(made)
+    try:
+        os.rename(part, made)
+    except OSError:
+        if not _is_of(made, origin):
+            raise
+
+
+def _opened(made: Path, who: str, choice: Choice, wanted: Wanted) -> Opened:
+    about = json.loads((made / ABOUT).read_text(encoding="utf-8"))
+
+    def mapped(name: str) -> np.ndarray:
+        return np.load(made / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+
+    values, features = mapped("values"), len(choice.features)
+    x = as_rows(values[:, :features], who, "its columns")
+    y = as_rows(values[:, features:], who, "its target") if choice.targets else None
+    source = file_source(who, choice, x, y, about["labels"] and wanted.horizon == 0, mapped("lines"))
+    times = None if wanted.time is None else mapped("times")
+    return Opened(source, times, None if wanted.series_id is None else Ids(tuple(about["series"]), mapped("ids")))
+
+
+class GrowingArray:
+    """A `.npy` file to which rows are appended; its number of rows is written at the end."""
+
+    def __init__(self, file: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+        self._file, self._dtype, self._shape, self._rows = file, dtype, shape, 0
+        self._header()  # NumPy leaves room in it for the first axis to grow
+
+    def append(self, rows: np.ndarray) -> None:
+        """Write rows `(n, ...)` after those that stand there."""
+        self._file.write(rows.astype(self._dtype, copy=False).tobytes())  # dates have no buffer
+        self._rows += len(rows)
+
+    def finish(self) -> None:
+        """Write how many there are."""
+        self._file.seek(0)
+        self._header()
+
+    def _header(self) -> None:
+        descr = np.lib.format.dtype_to_descr(self._dtype)
+        shape = (self._rows, *self._shape)
+        np.lib.format.write_array_header_1_0(self._file, {"descr": descr, "fortran_order": False, "shape": shape})

@@ -1,0 +1,169 @@
+"""One long table of several series: which rows belong to which, and their rows one series after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnkit.data.source import ArrayRows, GatheredRows, Rows, SeriesRows, Source
+from rnnkit.errors import DataError, did_you_mean
+
+
+class Ids(NamedTuple):
+    """Which series each row belongs to.
+
+    Attributes:
+        names: the series, in order of first appearance.
+        codes: `(N,)` whole numbers, each the place of a row's series in `names`.
+    """
+
+    names: tuple[str, ...]
+    codes: np.ndarray
+
+
+class Coder:
+    """Numbers the ids of rows, block by block: text or whole numbers, in order of first appearance."""
+
+    def __init__(self, who: str, column: Any) -> None:
+        self._who, self._column = who, column
+        self._numbers: dict[str, int] = {}
+        self._rows = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The series so far."""
+        return tuple(self._numbers)
+
+    def codes(self, values: list[str] | np.ndarray, lines: list[int] | None = None) -> np.ndarray:
+        """The places in `names` of the ids of the next rows, `(n,)` int32.
+
+        Args:
+            values: their ids.
+            lines: theirs in the file, for messages.
+
+        Raises:
+            DataError: a value that is no id.
+        """
+        kind = "U" if isinstance(values, list) else values.dtype.kind
+        codes = self._number_text(values, lines) if kind in "OUST" else self._number_numbers(np.asarray(values), lines)
+        self._rows += len(codes)
+        return codes
+
+    def _number_text(self, values: Iterable[Any], lines: list[int] | None) -> np.ndarray:
+        numbers, codes = self._numbers, []
+        if isinstance(values, np.ndarray):
+            values = (np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values).tolist()
+        for row, value in enumerate(values):
+            if not isinstance(value, str) or not value:
+                raise self._no_id(row, value, lines)
+            codes.append(numbers.setdefault(value, len(numbers)))
+        return np.array(codes, np.int32)
+
+    def _number_numbers(self, values: np.ndarray, lines: list[int] | None) -> np.ndarray:
+        if values.dtype.kind not in "iuf":
+            raise DataError(
+                f"{self._who}, column {self._column!r} expects an id of a series in each row, text or whole numbers, "
+                f"got dtype {values.dtype}"
+            )
+        found, first, which = np.unique(values, return_index=True, return_inverse=True)
+        broken = ~np.isfinite(found) | (found != np.floor(found)) if values.dtype.kind == "f" else np.zeros(0, bool)
+        if broken.any():
+            row = int(first[broken].min())
+            raise self._no_id(row, values[row].item(), lines)
+        codes = np.empty(len(found), np.int32)
+        for place in np.argsort(first).tolist():
+            codes[place] = self._numbers.setdefault(str(int(found[place])), len(self._numbers))
+        return codes[which.reshape(-1)]
+
+    def _no_id(self, row: int, value: Any, lines: list[int] | None) -> DataError:
+        at = f"row {self._rows + row}" if lines is None else f"line {lines[row]}"
+        return DataError(
+            f"{self._who}, {at}, column {self._column!r} expects the id of a series, text or a whole number, "
+            f"got {value!r}; fill it in"
+        )
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Rows in the order in which their series follow each other.
+
+    Attributes:
+        source: the rows.
+        times: of those rows, or None.
+    """
+
+    source: Source
+    times: Any
+
+
+def gather(source: Source, times: Any, ids: Ids, only: Any) -> Gathered:
+    """Lay series end to end, in order of first appearance, the rows of each in the order of the file.
+
+    Rows that stand so already are not moved. Else arrays in memory are copied, and everything else is read through
+    an index of its rows.
+
+    Args:
+        source: all rows of a file.
+        times: `(N,)`, or None.
+        ids: the series of each row.
+        only: the id or the ids of the series to keep; None keeps all.
+
+    Raises:
+        DataError: an id that no row has.
+    """
+    kept = _kept(source.who, ids.names, only)
+    names = tuple(ids.names[code] for code in kept)
+    every = len(kept) == len(ids.names)
+    index = np.arange(len(ids.codes)) if every else np.flatnonzero(np.isin(ids.codes, kept))
+    codes = ids.codes[index]
+    if (np.diff(codes) < 0).any():
+        order = np.argsort(codes, kind="stable")
+        index, codes = index[order], codes[order]
+    edges = np.append(np.searchsorted(codes, kept), len(index))
+    if len(index) == len(ids.codes) and (np.diff(index) == 1).all():
+        return Gathered(replace(source, series=SeriesRows(names, edges)), times)
+    moved = replace(
+        source,
+        x=_gathered(source.x, index),
+        y=None if source.y is None else _gathered(source.y, index),
+        lines=None if source.lines is None else source.lines[index],
+        series=SeriesRows(names, edges, index),
+    )
+    return Gathered(moved, None if times is None else np.asarray(times)[index])
+
+
+def _gathered(rows: Rows, index: np.ndarray) -> Rows:
+    if isinstance(rows, ArrayRows):
+        first, stop = int(index[0]), int(index[-1]) + 1
+        if stop - first == len(index) and (np.diff(index) == 1).all():
+            return ArrayRows(rows.array[first:stop])
+        if not is_mapped(rows.array):
+            return ArrayRows(rows.array[index])
+    return GatheredRows(rows, index)
+
+
+def is_mapped(array: np.ndarray | None) -> bool:
+    """Whether an array is a view of a memmap."""
+    while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
+        array = array.base  # pyright: ignore[reportAssignmentType]
+    return isinstance(array, np.memmap)
+
+
+def _kept(who: str, names: tuple[str, ...], only: Any) -> list[int]:
+    """The places in `names` of the series to keep, ascending."""
+    if only is None:
+        return list(range(len(names)))
+    asked = [str(name) for name in (only if isinstance(only, list | tuple) else [only])]
+    if not asked:
+        raise DataError(f"{who} expects only= to name at least one series, got none; leave it out to keep all")
+    places = {name: place for place, name in enumerate(names)}
+    for name in asked:
+        if name not in places:
+            shown = ", ".join(names[:12]) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")
+            raise DataError(
+                f"{who} has no series {name!r}, asked for with only=; its series are {shown}{did_you_mean(name, names)}"
+            )
+    return sorted({places[name] for name in asked})
