@@ -400,6 +400,42 @@ def test_paths_and_globs(tmp_path):
     assert rk.fit(MODEL, course, epochs=1, backend="numpy").history.steps == same.history.steps
 
 
+def test_each_series_of_a_long_table_can_be_a_data_set(tmp_path):
+    rows = [f"{name},{value}" for k in range(150) for name, values in SERIES.items() for value in values[k : k + 1]]
+    (tmp_path / "long.csv").write_text("server,value\n" + "\n".join(rows) + "\n")
+    course = curriculum(rk.DataSet.each(tmp_path / "long.csv", "server", learning_rate=0.5))
+    assert list(course.facts) == ["a", "b", "c"]
+    same = curriculum({name: rk.DataSet(series, learning_rate=0.5) for name, series in sequences().items()})
+    losses = [rk.fit(MODEL, each, epochs=1, backend="numpy").history.steps["loss"] for each in (course, same)]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("way", [rk.OneByOne(), rk.RoundRobin(), rk.Sampling(), rk.SideBySide()], ids=repr)
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+def test_a_loop_of_ones_own_sees_the_same_losses(way, policy):
+    course = curriculum(policy=policy, interleave=way)
+    params, _ = rk.setup(MODEL, seed=3, dtype="float64")
+    run = rk.fit(MODEL, course, backend="numpy", rule=rk.Adam(1e-2), epochs=2, params=params, dtype="float64")
+    loop, losses = HandWritten(params, 1e-2), []
+    zeros = torch.zeros(1, 2, 6).double()
+    for epoch in range(2):
+        for turn in course.turns(epoch):
+            lanes = rk.LaneState((zeros, zeros), axis=1)
+            for batch in turn.batches("float64"):
+                x, y, weight = (torch.from_numpy(a.copy()) for a in (batch.x, batch.y, batch.weight))
+                outputs = []
+                for rows, state in lanes.walk(batch):
+                    h, state = loop.lstm(x[rows], state)
+                    lanes.put(state)
+                    outputs.append(loop.dense(h))
+                loss = (((torch.cat(outputs) - y) ** 2)[..., 0] * weight).sum() / weight.sum()
+                loop.optimizer.zero_grad()
+                loss.backward()
+                loop.optimizer.step()
+                losses.append(loss.item())
+    np.testing.assert_allclose(losses, run.history.steps["loss"], rtol=1e-9)
+
+
 def test_scalers_are_own_shared_given_or_none():
     given = rk.Standard((1,), (2,), (1,), (2,))
     series = sequences()

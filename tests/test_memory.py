@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 TRAIN = """
 import numpy as np
 import rnnkit as rk
@@ -36,6 +38,20 @@ assert len(run.history.steps["loss"]) == 1
 print(megabytes())
 """
 
+MANY = """
+import numpy as np
+import rnnkit as rk
+
+files = [f"{sys.argv[1]}/{index}.npy" for index in range(24)]
+for file in files:  # 24 x 32 megabytes
+    np.lib.format.open_memmap(file, "w+", np.float64, (200_000, 20))
+way = eval(sys.argv[2], {"rk": rk})
+course = rk.Curriculum(files, rk.Continuation(length=64, lanes=16), rk.Carry(), interleave=way, options={"target": 0})
+run = rk.fit(rk.Chain(rk.LSTM(20, 4), rk.Dense(4, 1)), course, epochs=2)
+assert run.history.epochs["rows"] == [24 * 199_999] * 2
+print(megabytes())
+"""
+
 MEGABYTES = """
 import pathlib, re, resource, sys
 
@@ -57,6 +73,11 @@ def peak(script: str, *arguments: str) -> float:
 
 def test_ten_million_memmapped_rows_are_trained_under_500_megabytes(tmp_path):
     assert peak(TRAIN, str(tmp_path / "long.npy")) < 500
+
+
+@pytest.mark.parametrize("way", ["rk.OneByOne()", "rk.RoundRobin(2)", "rk.SideBySide(2)"])
+def test_data_sets_of_770_megabytes_are_trained_under_400_megabytes(tmp_path, way):
+    assert peak(MANY, str(tmp_path), way) < 400
 
 
 def test_a_million_rows_are_back_propagated_whole_under_400_megabytes():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from rnnkit.data.readers import series_ids
 from rnnkit.data.scaling import Standard
 from rnnkit.data.sequence import Sequence
 from rnnkit.errors import DataError, RnnkitError, SourceError
@@ -95,6 +96,22 @@ class DataSet:
 
     def __repr__(self) -> str:
         return f"DataSet({self.name!r})"
+
+    @classmethod
+    def each(
+        cls, path: str | os.PathLike[str], series_id: str | int, *, options: Mapping[str, Any] | None = None, **own: Any
+    ) -> list[DataSet]:
+        """A data set for each series of one long table, in order of first appearance.
+
+        Args:
+            path: the table.
+            series_id: the column that says which series a row belongs to.
+            options: what else `Sequence.open` takes.
+            own: settings of every one of them, as for `DataSet`.
+        """
+        opening = dict(options or {})
+        names = series_ids(path, series_id, array=opening.get("array"))
+        return [cls(path, name, options=opening | {"series_id": series_id, "only": name}, **own) for name in names]
 
     def open(self, scaler: Standard | None = None) -> Opened:
         """Open it and split it.
