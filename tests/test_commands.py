@@ -267,7 +267,7 @@ def test_what_a_backend_refuses_leaves_nothing_behind(home, capsys, monkeypatch)
     def picky(*arguments, **settings):
         raise rk.ModelError("this backend runs no such loss")
 
-    monkeypatch.setattr(import_module("rnnkit.train.fit"), "block_trainer", lambda backend: picky)
+    monkeypatch.setattr(import_module("rnnkit.train.fold"), "block_trainer", lambda backend: picky)
     assert "this backend runs no such loss" in refused(capsys, "train", "a.toml")
     assert not (home / "runs").exists()
 
@@ -323,8 +323,8 @@ def test_ctrl_c_keeps_the_run_so_far(home):
 
 def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch, error: type[BaseException] = KeyboardInterrupt) -> None:
     """Let training end in an error after some blocks."""
-    fit_module = import_module("rnnkit.train.fit")
-    real, done = fit_module.block_trainer, []
+    fold_module = import_module("rnnkit.train.fold")
+    real, done = fold_module.block_trainer, []
 
     def trainer(backend):
         def train(*arguments, **settings):
@@ -335,7 +335,7 @@ def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch, error: type[BaseExce
 
         return train
 
-    monkeypatch.setattr(fit_module, "block_trainer", trainer)
+    monkeypatch.setattr(fold_module, "block_trainer", trainer)
 
 
 def test_ctrl_c_before_the_first_step_keeps_nothing(home, capsys, monkeypatch):

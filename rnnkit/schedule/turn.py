@@ -38,12 +38,12 @@ class Feed:
     epoch: int = 0
 
     @property
-    def slots(self) -> int:
-        """How many states are recorded."""
+    def slots(self) -> int | None:
+        """How many states are recorded; None where nothing ever is."""
         if isinstance(self.source, Interleaved):
             return int(self.source.first_slot[-1])
         table = self.source.slots(self.epoch)
-        return 0 if table is None else len(table)
+        return None if table is None else len(table)
 
     def blocks(self, dtype: str = "float32", rows: int = BLOCK_ROWS) -> Iterator[tuple[Block, np.ndarray]]:
         """The steps in blocks, and which data set each step is from, `(K,)`; -1 where several stand in one batch."""

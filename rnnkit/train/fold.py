@@ -84,7 +84,7 @@ class Fold:
         params = self.engine.to_numpy(values.params)
         own = params if feed.heads[0] is None else head_parameters(self.model, params, feed.heads[0])
         state = initial_state(chain, own, lanes)
-        store = zero_state(chain, slots, np.dtype(self.dtype)) if slots else None
+        store = None if slots is None else zero_state(chain, slots, np.dtype(self.dtype))
         return values._replace(state=self.engine.from_numpy(state), store=self.engine.from_numpy(store))
 
     def noise(self, rng: np.random.Generator, block: Block) -> State | None:
