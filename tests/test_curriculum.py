@@ -636,6 +636,28 @@ def test_a_data_set_that_changes_between_epochs_is_named_and_nothing_is_lost(tmp
     assert len(caught.value.run.history.epochs["loss"]) == 1
 
 
+def test_a_data_set_that_goes_missing_leaves_a_gap_in_what_is_measured(tmp_path):
+    sets = [rk.DataSet(csv(tmp_path, name, values), split=(0.6, 0.2)) for name, values in SERIES.items()]
+
+    def change(history):
+        (tmp_path / "b.csv").unlink(missing_ok=True)
+
+    run = rk.fit(MODEL, curriculum(sets, on_error="skip"), backend="numpy", epochs=2, on_epoch=change, transfer="epoch")
+    assert np.isnan(run.transfer.errors).tolist() == [[False] * 3, [False] * 3, [False, True, False]]
+    assert np.isnan(run.history.epochs["b/validation_loss"]).tolist() == [False, True]
+    assert np.isfinite(run.history.epochs["validation_loss"]).all()
+    assert list(run.skipped) == ["b"]
+
+    def all_gone(history):
+        for name in SERIES:
+            (tmp_path / f"{name}.csv").unlink(missing_ok=True)
+
+    course = curriculum([csv(tmp_path, name, values) for name, values in SERIES.items()], on_error="skip")
+    with pytest.raises(rk.DataError, match=r"expects a data set that can be opened in epoch 1: data set 'a'") as caught:
+        rk.fit(MODEL, course, backend="numpy", epochs=2, on_epoch=all_gone)
+    assert len(caught.value.run.history.epochs["loss"]) == 1
+
+
 def test_the_same_rows_with_other_values_have_changed_too(tmp_path):
     values = [SERIES["a"].copy()]
     course = curriculum([rk.DataSet(lambda: rk.Sequence(values[0]), "a")])
@@ -733,6 +755,12 @@ def generator():
             lambda: rk.fit(MODEL, curriculum(phases=[rk.Phase(epochs=2)]), epochs=3),
             r"the 2 epochs that the curriculum's",
         ),
+        (lambda: rk.fit(MODEL, curriculum(), frozen="*"), r"some parameters to train, but frozen='\*' leaves none"),
+        (
+            lambda: rk.fit(MODEL, curriculum(phases=[rk.Phase(frozen=("0.*", "1.*"))])),
+            r"some parameters to train, but frozen=\('0.\*', '1.\*'\) leaves none",
+        ),
+        (lambda: rk.fit(MODEL, curriculum(phases=[rk.Phase(frozen="2.*")])), r"2\.\*"),
         (
             lambda: rk.fit(MODEL, curriculum(), transfer="step"),
             r"expects transfer to be 'turn', 'phase', 'epoch' or None",

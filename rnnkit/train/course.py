@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from rnnkit.data import Sequence
 from rnnkit.data.survey import Facts, Part
-from rnnkit.errors import ModelError, did_you_mean
-from rnnkit.model.layers import Chain
+from rnnkit.errors import ModelError, RnnkitError, did_you_mean
+from rnnkit.model.layers import Chain, parameter_shapes
 from rnnkit.model.losses import CrossEntropy, Loss
+from rnnkit.model.patterns import match_parameters
 from rnnkit.schedule import Curriculum, Schedule
 from rnnkit.schedule.turn import Feed, Turn
 from rnnkit.train.run import Seen
@@ -78,13 +79,21 @@ class Course:
         return self.model if head is None else self.model.head(head)
 
     def held_out(self, *parts: Part) -> Iterator[tuple[str, str | None, Sequence]]:
-        """Each data set that has one of these parts: its name, its head and the first of them, open meanwhile."""
+        """Each data set that has one of these parts: its name, its head and the first of them, open meanwhile.
+
+        Under `on_error="skip"` one that cannot be opened is left out.
+        """
         if not isinstance(self.schedule, Curriculum):
             if self.validation is not None and "validation" in parts:
                 yield self.validation.name, None, self.validation
             return
         for name in self.names:
-            opened = self.schedule.open(name)
+            try:
+                opened = self.schedule.open(name)
+            except RnnkitError:
+                if self.schedule.on_error == "stop":
+                    raise
+                continue
             part = next((found for found in (getattr(opened, p) for p in parts) if found is not None), None)
             if part is not None:
                 yield name, self.head(name), self.see(name, part)
@@ -98,12 +107,22 @@ class Course:
         return any("validation" in facts.parts for facts in self.schedule.facts.values())
 
 
-def course(model: Chain, schedule: Schedule | Curriculum, validation: Sequence | None, loss: Loss) -> Course:
+def course(
+    model: Chain,
+    schedule: Schedule | Curriculum,
+    validation: Sequence | None,
+    loss: Loss,
+    frozen: str | tuple[str, ...],
+) -> Course:
     """What a model is trained on, checked against it.
 
     Raises:
-        ModelError: features, targets, labels, heads or a scaler that do not fit.
+        ModelError: features, targets, labels, heads, a scaler or frozen parameters that do not fit.
     """
+    phases = schedule.phases if isinstance(schedule, Curriculum) else ()
+    for patterns in (frozen, *((*_listed(frozen), *_listed(phase.frozen)) for phase in phases)):
+        if match_parameters(model, patterns) == set(parameter_shapes(model)):
+            raise ModelError(f"fit expects some parameters to train, but frozen={patterns!r} leaves none; name fewer")
     if isinstance(schedule, Curriculum):
         _check_curriculum(model, schedule, validation, loss)
         return Course(model, loss, schedule, None)
@@ -122,6 +141,10 @@ def course(model: Chain, schedule: Schedule | Curriculum, validation: Sequence |
             )
         validation = as_trained(model, validation, loss)
     return Course(model, loss, schedule if seen is series else replace(schedule, series=seen), validation)
+
+
+def _listed(patterns: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (patterns,) if isinstance(patterns, str) else tuple(patterns)
 
 
 def _check_curriculum(model: Chain, curriculum: Curriculum, validation: Sequence | None, loss: Loss) -> None:

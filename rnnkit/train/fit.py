@@ -124,7 +124,7 @@ def fit(
         remat=remat,
         transfer=transfer,
     )
-    what = course(model, schedule, validation, loss)
+    what = course(model, schedule, validation, loss, frozen)
     fold = Fold(engine, model, rule, loss, clip, remat, dtype)
     training = Training(
         course=what,

@@ -48,13 +48,14 @@ class Stages:
 
     def measure(self, label: str, values: Values) -> None:
         """Take the loss on every data set."""
-        course, engine, row = self.course, self.fold.engine, []
-        for _, head, part in course.held_out("test", "validation", "training"):
+        course, engine = self.course, self.fold.engine
+        row = dict.fromkeys(course.names, float("nan"))
+        for name, head, part in course.held_out("test", "validation", "training"):
             chain, params = course.chain(head), self.fold.parameters(values, head)
-            row.append(mean_loss(engine, chain, params, part, course.loss, self.warm))
+            row[name] = mean_loss(engine, chain, params, part, course.loss, self.warm)
         self.labels.append(label)
         self.trained.append(self.since)
-        self.errors.append(row)
+        self.errors.append(list(row.values()))
         self.since = set()
 
     def matrix(self) -> Transfer:

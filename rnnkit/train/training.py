@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rnnkit.data.sequence import Sequence
-from rnnkit.errors import ScheduleError
+from rnnkit.errors import DataError, ScheduleError
 from rnnkit.model.patterns import match_parameters
 from rnnkit.model.rules import Rule
 from rnnkit.schedule.turn import Turn
@@ -113,11 +113,13 @@ class Training:
         factors = self.learning_rate.factors(epoch, self.epochs, steps, self.history.monitored)
         rates = self.rule.learning_rate * factors
         draws = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch,)))
+        opened = False
         for number, turn in enumerate(turns):
             entered = time.perf_counter()
             done = self.turn(turn, epoch, rates, draws, tally)
             if done is None:
                 continue
+            opened = True
             tally.add(done)
             if self.told.on_turn is not None and self.course.names:
                 losses = {name: sums.mean for name, sums in done.sets.items()}
@@ -127,6 +129,9 @@ class Training:
                 break
             if self.stages is not None:
                 self.stages.after_turn(epoch, number, turns, self.values)
+        if turns and not opened:
+            reasons = "; ".join(self.skipped.values())
+            raise DataError(f"fit expects a data set that can be opened in epoch {epoch}: {reasons}")
         if not tally.all.weight and not self.stopped:  # one that is cut short may not have come to a scored row
             raise ScheduleError(
                 f"fit expects a schedule that scores some row, {self.course.schedule!r} scores none in epoch {epoch}; "
@@ -183,13 +188,12 @@ class Training:
         sets = {f"{name}/loss": tally.sets[name].mean if name in tally.sets else np.nan for name in self.course.names}
         self.history.add_epoch(loss=tally.all.mean, seconds=seconds, rows=tally.rows, **sets)
         if self.course.is_validated:
-            sums = Sums()
+            sums, found = Sums(), dict.fromkeys(self.course.names, np.nan)
             for name, _, part in self.course.held_out("validation"):
-                value = self.loss_of(name, part)
-                sums.add(Sums(value * part.counted, part.counted))
-                if self.course.names:
-                    self.history.add_epoch(**{f"{name}/validation_loss": value})
-            self.history.add_epoch(validation_loss=sums.mean)
+                found[name] = self.loss_of(name, part)
+                sums.add(Sums(found[name] * part.counted, part.counted))
+            own = {f"{name}/validation_loss": found[name] for name in self.course.names}
+            self.history.add_epoch(validation_loss=sums.mean, **own)
         stopping = self.early_stopping
         if self.best_epoch is None or not stopping or stopping.improved(self.history.monitored, self.best_epoch):
             self.best_epoch = epoch

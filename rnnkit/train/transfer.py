@@ -19,7 +19,8 @@ class Transfer:
         names: of the data sets, N.
         stages: what was trained on last before each measurement, S; the first is `"start"`, before any training.
         trained: `(S, N)` bool, which data sets were trained on since the stage before.
-        errors: `(S, N)` float64, the mean loss on each data set, in the units of its scaler.
+        errors: `(S, N)` float64, the mean loss on each data set, in the units of its scaler;
+            NaN where it could not be opened.
         parts: by data set, which part it is the loss of: its test part, else its validation part, else its training
             part.
 
@@ -36,7 +37,7 @@ class Transfer:
     @property
     def average(self) -> float:
         """Mean error over all data sets at the end."""
-        return float(self.errors[-1].mean())
+        return float(np.nanmean(self.errors[-1]))
 
     @property
     def backward(self) -> float:
@@ -48,7 +49,7 @@ class Transfer:
         last = [int(np.flatnonzero(column)[-1]) for column in self.trained.T if column.any()]
         index = np.flatnonzero(self.trained.any(0))
         rises = [self.errors[-1, n] - self.errors[s, n] for n, s in zip(index, last, strict=True) if s < self._end]
-        return float(np.mean(rises)) if rises else float("nan")
+        return float(np.nanmean(rises)) if rises else float("nan")
 
     @property
     def forward(self) -> float:
@@ -59,7 +60,7 @@ class Transfer:
         index = np.flatnonzero(self.trained.any(0))
         first = [int(np.flatnonzero(self.trained[:, n])[0]) for n in index]
         gains = [self.errors[s - 1, n] - self.errors[0, n] for n, s in zip(index, first, strict=True) if s > 1]
-        return float(np.mean(gains)) if gains else float("nan")
+        return float(np.nanmean(gains)) if gains else float("nan")
 
     @property
     def _end(self) -> int:
