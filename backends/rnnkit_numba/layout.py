@@ -40,6 +40,7 @@ from rnnkit.model import (
     Rule,
     RuleState,
     State,
+    layers_to_run,
     parameter_shapes,
     slot_names,
 )
@@ -144,14 +145,15 @@ def layout(model: Chain, steps: int, dtype: Any) -> Layout:
     """The layout of a model for windows of `steps` rows.
 
     Raises:
-        ModelError: a layer that this backend does not know.
+        ModelError: a layer that this backend does not know, or heads.
     """
+    layers = layers_to_run(model, "backend 'numba'")
     vector = lanes_of(dtype)
-    table = np.zeros((len(model.layers), COLUMNS), np.int64)
+    table = np.zeros((len(layers), COLUMNS), np.int64)
     parameters = packed = gradients = state = flops = 0
     read = model.inputs
     tape = padded(steps * read, vector)  # the inputs stand first; every array begins with a whole vector
-    for row, layer in zip(table, model.layers, strict=True):
+    for row, layer in zip(table, layers, strict=True):
         taken = extent(layer, steps, vector)
         width = padded(layer.outputs, vector)
         row[[KIND, INPUTS, OUTPUTS, ACTIVATION]] = taken.kind, layer.inputs, layer.outputs, taken.activation

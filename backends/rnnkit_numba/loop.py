@@ -15,7 +15,7 @@ from rnnkit_numba.layout import INPUTS, KIND, KIND_LSTM, OUTPUT, OUTPUTS, PARAME
 from rnnkit_numba.losses import add_loss
 from rnnkit_numba.packing import pack, share, unpack
 from rnnkit_numba.pointers import pointer
-from rnnkit_numba.rules import add_squares, clip_gradients, global_norm, step
+from rnnkit_numba.rules import add_squares, global_norm, update_stretches
 from rnnkit_numba.threads import meet
 from rnnkit_numba.vectors import lanes as lanes_of_a_vector
 from rnnkit_numba.views import copy, fill, vector
@@ -244,6 +244,7 @@ def run_block(
     rule_settings,
     learning_rates,
     count,
+    stretches,
     loss,
     loss_setting,
     clip,
@@ -259,6 +260,8 @@ def run_block(
 
     Args:
         states_6BS: scratch but for its last entry, which holds the initial state of each lane.
+        stretches: `(S, 3)`, which parameters are trained and how many of the `count` updates they have missed; see
+            `rules.py`.
 
     Returns:
         `(done, count)`: the windows trained, and the updates made since the rule's start.
@@ -336,7 +339,7 @@ def run_block(
                 write_initial(table, d_initial_BS, grad)
             if not meet(barrier, threads):
                 return k, count
-            add_squares(grad, squares, thread, threads)
+            add_squares(stretches, grad, squares, thread, threads)
             if not meet(barrier, threads):
                 return k, count
             norm, value = global_norm(squares), 0.0
@@ -347,9 +350,22 @@ def run_block(
                 losses[k], norms[k] = value, norm
             if not (np.isfinite(value) and np.isfinite(norm)):
                 return k, count
-            clip_gradients(clip, clip_limit, norm, grad, first_parameter, last_parameter)
             count += 1
-            step(rule, rule_settings, learning_rates[k], count, params, grad, slots, first_parameter, last_parameter)
+            update_stretches(
+                stretches,
+                rule,
+                rule_settings,
+                learning_rates[k],
+                count,
+                clip,
+                clip_limit,
+                norm,
+                params,
+                grad,
+                slots,
+                first_parameter,
+                last_parameter,
+            )
             changed = True
         recording = write_KBW.shape[2] > 0  # before that, everyone must have started this window
         if (scored or recording) and not meet(barrier, threads):

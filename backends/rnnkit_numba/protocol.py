@@ -24,7 +24,7 @@ from rnnkit_numba.layout import (
 )
 from rnnkit_numba.loop import write_initial
 from rnnkit_numba.packing import pack, unpack
-from rnnkit_numba.rules import rule_code, step
+from rnnkit_numba.rules import NO_CLIP, rule_code, stretch_table, update_stretches
 from rnnkit_numba.vectors import lanes as lanes_of_a_vector
 from rnnkit_numba.views import clear_padding, copy_rows, cube, fill, vector
 from rnnkit_numba.window import backward as window_backward
@@ -180,17 +180,20 @@ def update(
     flat, grad = flatten(shapes, params, dtype), flatten(shapes, grads, dtype)
     slots = flatten_slots(shapes, rule, rule_state, dtype)
     count = rule_state.step + 1
-    run_update(code, settings, float(rule.learning_rate), count, flat, grad, slots)
+    stretches = stretch_table(shapes, rule_state)
+    run_update(stretches, code, settings, float(rule.learning_rate), count, flat, grad, slots)
     return unflatten(shapes, flat, params), RuleState(
         count,
         {name: unflatten(shapes, row, params) for name, row in zip(slot_names(rule), slots, strict=True)},
+        rule_state.lag,
     )
 
 
 @entry
-def run_update(code, settings, learning_rate, count, params, grad, slots):
+def run_update(stretches, code, settings, learning_rate, count, params, grad, slots):
     """Make update number `count`, from 1, of all parameters."""
-    step(code, settings, learning_rate, count, params, grad, slots, 0, params.size)
+    size = params.size
+    update_stretches(stretches, code, settings, learning_rate, count, NO_CLIP, 0.0, 0.0, params, grad, slots, 0, size)
 
 
 @entry

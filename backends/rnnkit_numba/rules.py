@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from functools import singledispatch
 
 import numpy as np
 
 from rnnkit.errors import ModelError
-from rnnkit.model import CLIP_EPSILON, SGD, Adam, AdamW, Clip, ClipNorm, ClipValue, RMSProp
+from rnnkit.model import CLIP_EPSILON, SGD, Adam, AdamW, Clip, ClipNorm, ClipValue, RMSProp, RuleState
+from rnnkit.model.frozen import stretches
 from rnnkit_numba.compiled import inlined, kernel
 from rnnkit_numba.pointers import pointer
 from rnnkit_numba.vectors import fma, lanes, like, load_at, load_first, root, store_at, total, where_less, widen
@@ -58,17 +60,43 @@ def clip_code(clip: Clip | None) -> tuple[int, float]:
     raise ModelError(f"backend 'numba' cannot run the clipping {clip!r}; it knows ClipNorm and ClipValue")
 
 
+FIRST, LAST, LAG = range(3)
+"""Columns of the table of stretches: a stretch has the numbers FIRST to LAST - 1, and has missed LAG updates."""
+
+FROZEN = -1
+"""What stands under LAG where the stretch misses the next updates, too."""
+
+
+def stretch_table(
+    shapes: Mapping[str, tuple[int, ...]], rule_state: RuleState, frozen: Collection[str] = frozenset()
+) -> np.ndarray:
+    """The parameters in stretches that are treated alike, `(S, 3)` int64; a single one where nothing lags.
+
+    Raises:
+        ModelError: frozen parameters or lags that do not fit.
+    """
+    rows = [(s.first, s.last, FROZEN if s.frozen else s.lag) for s in stretches(shapes, rule_state, frozen)]
+    return np.array(rows, np.int64)
+
+
 NORM_NUMBERS = 4096
 """Numbers whose squares are summed together; a constant, so that no norm depends on the number of threads."""
 
 
 @kernel
-def add_squares(grad, squares, part, parts):
-    """Write the sum of squares of every NORM_NUMBERS gradients, in float64, for one part of them."""
+def add_squares(stretches, grad, squares, part, parts):
+    """Write the sum of squares of every NORM_NUMBERS gradients, in float64, for one part of them.
+
+    The gradients of frozen parameters become zeros: they count nowhere.
+    """
     one = lanes(grad)
     for piece in range(part, squares.size, parts):
         first = piece * NORM_NUMBERS
         last = min(first + NORM_NUMBERS, grad.size)
+        for s in range(stretches.shape[0]):
+            if stretches[s, LAG] == FROZEN:
+                for j in range(max(first, stretches[s, FIRST]), min(last, stretches[s, LAST])):
+                    grad[j] = 0
         size, g = last - first, pointer(grad, first, last - first)
         low, high = widen(load_first(g, 0, 0))  # zeros
         for j in range(0, size, one):
@@ -112,6 +140,21 @@ def within(g, maximum):
     bottom = like(g, -maximum)
     g = where_less(top, g, top, g)
     return where_less(g, bottom, bottom, g)
+
+
+@kernel
+def update_stretches(
+    stretches, code, settings, learning_rate, count, clip, clip_limit, norm, params, grad, slots, first, last
+):
+    """Clip the gradients and make update number `count`, from 1, of numbers `first` to `last - 1`; not of frozen ones.
+
+    A parameter that has missed some updates counts its own.
+    """
+    for s in range(stretches.shape[0]):
+        low, high, lag = max(first, stretches[s, FIRST]), min(last, stretches[s, LAST]), stretches[s, LAG]
+        if lag != FROZEN and low < high:
+            clip_gradients(clip, clip_limit, norm, grad, low, high)
+            step(code, settings, learning_rate, count - lag, params, grad, slots, low, high)
 
 
 @kernel

@@ -22,6 +22,7 @@ from rnnkit.model import (
     parameter_shapes,
     slot_names,
 )
+from rnnkit.model.frozen import lag_after
 from rnnkit.schedule.batch import Slots
 from rnnkit_numba.arrays import aligned, common_dtype, plain
 from rnnkit_numba.layout import (
@@ -37,7 +38,7 @@ from rnnkit_numba.layout import (
 )
 from rnnkit_numba.loop import DRAWN, LEARNED, SAME, run_block
 from rnnkit_numba.losses import loss_code
-from rnnkit_numba.rules import NORM_NUMBERS, clip_code, rule_code
+from rnnkit_numba.rules import NORM_NUMBERS, clip_code, rule_code, stretch_table
 from rnnkit_numba.threads import SMALL_FLOPS, new_barrier, processors, run_threads
 
 if TYPE_CHECKING:
@@ -58,11 +59,12 @@ def train_block(
     noise: State | None = None,
     store: State | None = None,
     remat: int = 0,
+    frozen: frozenset[str] = frozenset(),
 ) -> BlockResult:
     """Train through K batches without returning to Python: see `rnnkit.train.block.train_block`.
 
     Raises:
-        ModelError: arrays that do not fit each other or the model, or labels that are no class.
+        ModelError: arrays or keys that do not fit each other or the model, or labels that are no class.
     """
     return train_on(
         0,
@@ -78,6 +80,7 @@ def train_block(
         noise=noise,
         store=store,
         remat=remat,
+        frozen=frozen,
     )
 
 
@@ -96,11 +99,12 @@ def train_on(
     noise: State | None = None,
     store: State | None = None,
     remat: int = 0,
+    frozen: frozenset[str] = frozenset(),
 ) -> BlockResult:
     """`train_block` on at most so many threads; 0: one for each processor.
 
     Raises:
-        ModelError: arrays that do not fit each other or the model, or labels that are no class.
+        ModelError: arrays or keys that do not fit each other or the model, or labels that are no class.
     """
     (rule_number, settings), (loss_number, setting), (clip_number, limit) = (
         rule_code(rule),
@@ -158,6 +162,7 @@ def train_on(
         settings,
         plain(learning_rates, np.float64),
         rule_state.step,
+        stretch_table(shapes, rule_state, frozen),
         loss_number,
         setting,
         clip_number,
@@ -170,7 +175,7 @@ def train_on(
     slot_trees = {name: unflatten(shapes, row, params) for name, row in zip(slot_names(rule), slots, strict=True)}
     return BlockResult(
         unflatten(shapes, flat, params),
-        RuleState(count, slot_trees),
+        RuleState(count, slot_trees, lag_after(rule_state, frozen, count - rule_state.step)),
         unflatten_state(model, carried),
         losses,
         norms,

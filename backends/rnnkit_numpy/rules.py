@@ -8,6 +8,7 @@ from functools import singledispatch
 import numpy as np
 
 from rnnkit.errors import ModelError
+from rnnkit.model.frozen import lag_of
 from rnnkit.model.rules import SGD, Adam, AdamW, RMSProp, Rule, RuleState
 
 
@@ -15,22 +16,22 @@ def update(
     rule: Rule, params: dict[str, np.ndarray], grads: dict[str, np.ndarray], rule_state: RuleState
 ) -> tuple[dict[str, np.ndarray], RuleState]:
     """See `rnnkit.backend.Backend.update`."""
-    count = rule_state.step + 1
+    count, lags = rule_state.step + 1, lag_of(rule_state, params)
     new_params: dict[str, np.ndarray] = {}
     new_slots: dict[str, dict[str, np.ndarray]] = {slot: {} for slot in rule_state.slots}
     for key, p in params.items():
         slots = {slot: values[key] for slot, values in rule_state.slots.items()}
-        new_params[key], moved = apply(rule, p, grads[key], slots, count)
+        new_params[key], moved = apply(rule, p, grads[key], slots, count - lags[key])
         for slot, value in moved.items():
             new_slots[slot][key] = value
-    return new_params, RuleState(count, new_slots)
+    return new_params, RuleState(count, new_slots, rule_state.lag)
 
 
 @singledispatch
 def apply(
     rule: object, p: np.ndarray, g: np.ndarray, slots: dict[str, np.ndarray], n: int
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """One step for one parameter: the new parameter and the new moments."""
+    """Step n, from 1, of one parameter: the new parameter and the new moments."""
     raise ModelError(f"backend 'numpy' cannot run the rule {rule!r}; it knows SGD, Adam, AdamW, RMSProp")
 
 

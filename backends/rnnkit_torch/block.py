@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from math import isfinite, sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rnnkit.backend import BlockResult, check_arguments, map_arrays
+from rnnkit.model.frozen import lag_after, stretches
 from rnnkit.model.layers import Chain
 from rnnkit.model.losses import Loss
 from rnnkit.model.rules import CLIP_EPSILON, Clip, ClipNorm, Rule, RuleState
@@ -26,6 +27,20 @@ from rnnkit_torch.window import plan, train_window, where_lanes
 
 if TYPE_CHECKING:
     from rnnkit.schedule.batch import Block, Slots
+
+
+class Part(NamedTuple):
+    """Parameters that are updated in one go: flat tensors.
+
+    Attributes:
+        p: a view of all parameters.
+        slots: their moments.
+        lag: how many updates they have missed.
+    """
+
+    p: Tensor
+    slots: dict[str, Tensor]
+    lag: int
 
 
 def train_block(
@@ -42,6 +57,7 @@ def train_block(
     noise: State | None = None,
     store: State | None = None,
     remat: int = 0,
+    frozen: frozenset[str] = frozenset(),
 ) -> BlockResult:
     """Train through K batches without leaving PyTorch; see `rnnkit.train.block.train_block`.
 
@@ -54,12 +70,22 @@ def train_block(
     check_arguments(model, params, x[0], state, None, None)
     check_tensors(params, x, state)
     wanted = targets(block.y, block.weight, like.dtype, like.device)
+    cuts = stretches({key: tuple(p.shape) for key, p in params.items()}, rule_state, frozen)
     p = _flat(params.values())
     views = _named(p, params)
     trained = leaves(model, views)
+    for key in frozen:
+        trained[key].requires_grad_(False)
+    free = [leaf for key, leaf in trained.items() if key not in frozen]
     elsewhere = [(trained[key], view) for key, view in views.items() if trained[key].data_ptr() != view.data_ptr()]
     weights = layer_weights(model, trained)
     slots = {slot: _flat(values[key] for key in params) for slot, values in rule_state.slots.items()}
+    parts = [
+        Part(p[s.first : s.last], {slot: flat[s.first : s.last] for slot, flat in slots.items()}, s.lag)
+        for s in cuts
+        if not s.frozen
+    ]
+    sizes = [len(part.p) for part in parts]
     own = own_initial(model, trained)
     drawn = None if noise is None else from_numpy(noise, like.device)
     carried, count = map_arrays(lambda a: a.detach().clone(), state), rule_state.step
@@ -71,6 +97,7 @@ def train_block(
         next_origin = block.origin[k + 1]
         read = [row for row in next_origin.tolist() if 0 < row < window]
         recorded = () if block.slots is None else block.slots.at[k][block.slots.write[k] >= 0]
+        scored = bool(wanted.some[k]) and block.detached < window
         result = train_window(
             partial(_run_rows, model, weights, x[k], initial, block.reset[k], block.valid[k]),
             plan(window, (*read, *recorded), block.detached, block.reweight, remat)
@@ -78,13 +105,13 @@ def train_block(
             else straight,
             started,
             (block.origin[k] == -1) & ~block.valid[k, : block.detached].any(0) | (block.detached == 0),
-            list(trained.values()),
+            free,
             lambda y, k=k: window_loss(loss, y, wanted, k),
             scale=1.0 if block.scale is None else float(block.scale[k]),
-            trained=bool(wanted.some[k]) and block.detached < window,
+            trained=scored and bool(free),
         )
-        if result.grads is not None:
-            g = _flat(result.grads)
+        if scored:
+            g = like.new_zeros(0) if result.grads is None else _flat(result.grads)
             wide = g.double()
             losses[k], square = torch.stack((result.loss.double(), torch.dot(wide, wide))).tolist()
             norms[k] = sqrt(square)
@@ -94,8 +121,11 @@ def train_block(
             count += 1
             if rule.learning_rate != learning_rates[k]:
                 rule = replace(rule, learning_rate=float(learning_rates[k]))
-            new, slots = apply(rule, p, _clipped(clip, g, norms[k]), slots, count)
-            p.copy_(new)
+            for n, piece in enumerate(_clipped(clip, g, norms[k]).split(sizes)):
+                part = parts[n]
+                new, moved = apply(rule, part.p, piece, part.slots, count - part.lag)
+                part.p.copy_(new)
+                parts[n] = part._replace(slots=moved)
             with torch.no_grad():
                 for parameter, view in elsewhere:
                     parameter.copy_(view)
@@ -104,8 +134,12 @@ def train_block(
         carried = _handed_on(result.states, next_origin, window)
         if block.slots is not None and store is not None:
             _record(block.slots, k, result.states, store)
-    new_slots = {slot: _named(flat, params) for slot, flat in slots.items()}
-    return BlockResult(views, RuleState(count, new_slots), carried, losses, norms, done, store)
+    for s, part in zip((s for s in cuts if not s.frozen), parts, strict=True):
+        for slot, flat in slots.items():
+            flat[s.first : s.last] = part.slots[slot]
+    moments = {slot: _named(flat, params) for slot, flat in slots.items()}
+    remembered = RuleState(count, moments, lag_after(rule_state, frozen, count - rule_state.step))
+    return BlockResult(views, remembered, carried, losses, norms, done, store)
 
 
 def _run_rows(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rnnkit.errors import ModelError
+from rnnkit.model.frozen import lag_of
 from rnnkit.model.rules import SGD, Adam, AdamW, RMSProp, Rule, RuleState
 
 
@@ -20,15 +21,15 @@ def update(
     rule: Rule, params: dict[str, Tensor], grads: dict[str, Tensor], rule_state: RuleState
 ) -> tuple[dict[str, Tensor], RuleState]:
     """See `rnnkit.backend.Backend.update`."""
-    count = rule_state.step + 1
+    count, lags = rule_state.step + 1, lag_of(rule_state, params)
     new_params: dict[str, Tensor] = {}
     new_slots: dict[str, dict[str, Tensor]] = {slot: {} for slot in rule_state.slots}
     for key, p in params.items():
         slots = {slot: values[key] for slot, values in rule_state.slots.items()}
-        new_params[key], moved = apply(rule, p, grads[key], slots, count)
+        new_params[key], moved = apply(rule, p, grads[key], slots, count - lags[key])
         for slot, value in moved.items():
             new_slots[slot][key] = value
-    return new_params, RuleState(count, new_slots)
+    return new_params, RuleState(count, new_slots, rule_state.lag)
 
 
 @singledispatch

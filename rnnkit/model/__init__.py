@@ -1,8 +1,27 @@
 """What is trained, as descriptions: layers, state, initial values, losses, rules."""
 
+from rnnkit.model.heads import (
+    head_keys,
+    head_names,
+    head_parameters,
+    head_rule_state,
+    with_head,
+    with_head_rule_state,
+)
 from rnnkit.model.initial import Given, Initial, Learned, Noise, Zeros
 from rnnkit.model.initialisers import DTYPES, draw_noise, initial_parameters, initial_state, setup, zero_state
-from rnnkit.model.layers import ACTIVATIONS, GATES, INITIAL, LSTM, Chain, Dense, Layer, parameter_shapes
+from rnnkit.model.layers import (
+    ACTIVATIONS,
+    GATES,
+    INITIAL,
+    LSTM,
+    Chain,
+    Dense,
+    Heads,
+    Layer,
+    layers_to_run,
+    parameter_shapes,
+)
 from rnnkit.model.losses import (
     LOSSES,
     MAE,
@@ -16,6 +35,7 @@ from rnnkit.model.losses import (
     row_loss,
     window_loss,
 )
+from rnnkit.model.patterns import match_parameters
 from rnnkit.model.rules import (
     CLIP_EPSILON,
     SGD,
@@ -54,6 +74,7 @@ __all__ = [
     "CrossEntropy",
     "Dense",
     "Given",
+    "Heads",
     "Huber",
     "Initial",
     "LSTMState",
@@ -69,9 +90,15 @@ __all__ = [
     "Zeros",
     "as_loss",
     "draw_noise",
+    "head_keys",
+    "head_names",
+    "head_parameters",
+    "head_rule_state",
     "initial_parameters",
     "initial_rule_state",
     "initial_state",
+    "layers_to_run",
+    "match_parameters",
     "parameter_shapes",
     "row_gradient",
     "row_loss",
@@ -79,5 +106,7 @@ __all__ = [
     "slot_names",
     "summary",
     "window_loss",
+    "with_head",
+    "with_head_rule_state",
     "zero_state",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 
 from rnnkit.errors import ModelError
 from rnnkit.model.initial import Given, Learned, Noise
-from rnnkit.model.layers import INITIAL, LSTM, Chain, Dense, parameter_shapes
+from rnnkit.model.layers import INITIAL, LSTM, Chain, Dense, Heads, parameter_shapes
 from rnnkit.model.state import LSTMState, State
 
 DTYPES = ("float32", "float64")
@@ -18,8 +18,8 @@ DTYPES = ("float32", "float64")
 
 @singledispatch
 def initial_parameters(layer: object, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Draw a layer's parameters in float64, as PyTorch does by default: uniform on ±1/√fan."""
-    raise ModelError(f"initial_parameters expects a layer, got {type(layer).__name__}")
+    """Draw the parameters of a layer or a chain in float64, as PyTorch does by default: uniform on ±1/√fan."""
+    raise ModelError(f"initial_parameters expects a Chain or a layer, got {type(layer).__name__}")
 
 
 @initial_parameters.register
@@ -30,6 +30,22 @@ def _(layer: LSTM, rng: np.random.Generator) -> dict[str, np.ndarray]:
 @initial_parameters.register
 def _(layer: Dense, rng: np.random.Generator) -> dict[str, np.ndarray]:
     return _uniform(layer, rng, layer.inputs)
+
+
+@initial_parameters.register
+def _(layer: Heads, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    return {
+        f"{name}.{key}": value for name, head in layer.heads for key, value in initial_parameters(head, rng).items()
+    }
+
+
+@initial_parameters.register
+def _(layer: Chain, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    return {
+        f"{index}.{name}": value
+        for index, inner in enumerate(layer.layers)
+        for name, value in initial_parameters(inner, rng).items()
+    }
 
 
 @singledispatch
@@ -47,8 +63,9 @@ def _(layer: LSTM, lanes: int, dtype: np.dtype) -> LSTMState:
     return LSTMState(np.zeros(shape, dtype), np.zeros(shape, dtype))
 
 
-@zero_state.register
-def _(layer: Dense, lanes: int, dtype: np.dtype) -> tuple[()]:
+@zero_state.register(Dense)
+@zero_state.register(Heads)
+def _(layer: Dense | Heads, lanes: int, dtype: np.dtype) -> tuple[()]:
     return ()
 
 
@@ -131,11 +148,7 @@ def setup(model: Chain, seed: int = 0, lanes: int = 1, dtype: str = "float32") -
         raise ModelError(f"setup expects at least one lane, got lanes={lanes}")
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     kind = np.dtype(dtype)
-    drawn = {
-        f"{index}.{name}": value.astype(kind)
-        for index, layer in enumerate(model.layers)
-        for name, value in initial_parameters(layer, rng).items()
-    }
+    drawn = {key: value.astype(kind) for key, value in initial_parameters(model, rng).items()}
     shapes = parameter_shapes(model)
     params = {key: drawn[key] if key in drawn else np.zeros(shape, kind) for key, shape in shapes.items()}
     return params, initial_state(model, params, lanes)

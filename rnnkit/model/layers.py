@@ -91,11 +91,69 @@ Layer = LSTM | Dense
 
 
 @dataclass(frozen=True, init=False)
+class Heads:
+    """Several outputs on the same layers, the last entry of a `Chain`: data sets share the layers before it.
+
+    Backends run the chain of one head, `model.head(name)`.
+
+    Args:
+        **heads: by name, each a `Dense` or a `Chain` of `Dense` layers, all with the same inputs.
+
+    Parameters are those of each head behind its name: `two.weight (O, I)`, `three.0.weight`, `three.1.bias`. There
+    is no state.
+
+    Raises:
+        ModelError: no head, a name that is empty or has a dot, something else than dense layers, or other inputs.
+
+    Example:
+        >>> import rnnkit as rk
+        >>> model = rk.Chain(rk.LSTM(1, 16), rk.Heads(two=rk.Dense(16, 2), three=rk.Dense(16, 3)))
+        >>> model.heads, model.head("three").outputs
+        (('two', 'three'), 3)
+    """
+
+    heads: tuple[tuple[str, Dense | Chain], ...]
+
+    def __init__(self, /, **heads: Dense | Chain) -> None:
+        object.__setattr__(self, "heads", tuple(heads.items()))
+        if not heads:
+            raise ModelError("Heads expects at least one head, got none; write Heads(two=Dense(16, 2))")
+        for name, head in heads.items():
+            if not name or "." in name:
+                raise ModelError(f"Heads expects names that are not empty and have no dot, got {name!r}")
+            layers = head.layers if isinstance(head, Chain) else (head,)
+            if not all(isinstance(layer, Dense) for layer in layers):
+                raise ModelError(
+                    f"Heads expects each head to be a Dense or a Chain of Dense layers, got {name}={head!r}; "
+                    f"let other layers stand before the heads"
+                )
+            if isinstance(head, Chain) and not isinstance(head.initial, Zeros):
+                raise ModelError(f"Heads expects {name} to have no initial state, got one; give it to the outer Chain")
+        first = next(iter(heads))
+        for name, head in heads.items():
+            if head.inputs != heads[first].inputs:
+                raise ModelError(
+                    f"Heads expects the same inputs for all heads, got {heads[first].inputs} for {first} and "
+                    f"{head.inputs} for {name}; make them equal"
+                )
+
+    def __repr__(self) -> str:
+        plain = all(name.isidentifier() for name, _ in self.heads)
+        named = (f"{name}={head!r}" if plain else f"{name!r}: {head!r}" for name, head in self.heads)
+        return f"Heads({', '.join(named)})" if plain else f"Heads(**{{{', '.join(named)}}})"
+
+    @property
+    def inputs(self) -> int:
+        """Features of an input row."""
+        return self.heads[0][1].inputs
+
+
+@dataclass(frozen=True, init=False)
 class Chain:
     """Layers in a row, the output of each the input of the next.
 
     Args:
-        *layers: `LSTM` and `Dense` descriptions, at least one, whose sizes fit.
+        *layers: `LSTM` and `Dense` descriptions, at least one, whose sizes fit; `Heads` may stand last.
         initial: what the initial state of its recurrent layers is: `Zeros()`, `Learned()`, `Noise(...)`, `Given(...)`.
 
     Raises:
@@ -108,18 +166,20 @@ class Chain:
         (1, 1)
     """
 
-    layers: tuple[Layer, ...]
+    layers: tuple[Layer | Heads, ...]
     initial: Initial
 
-    def __init__(self, *layers: Layer, initial: Initial = Zeros()) -> None:  # noqa: B008 - frozen
+    def __init__(self, *layers: Layer | Heads, initial: Initial = Zeros()) -> None:  # noqa: B008 - frozen
         object.__setattr__(self, "layers", tuple(layers))
         object.__setattr__(self, "initial", initial)
         if not layers:
             raise ModelError("Chain expects at least one layer, got none; write Chain(LSTM(1, 10), Dense(10, 1))")
         for index, layer in enumerate(layers):
-            if not isinstance(layer, Layer):
+            if not isinstance(layer, Layer | Heads):
                 raise ModelError(f"Chain expects layers (LSTM, Dense), got {type(layer).__name__} at position {index}")
         for index, (before, after) in enumerate(itertools.pairwise(layers)):
+            if isinstance(before, Heads):
+                raise ModelError(f"Chain expects Heads as its last entry, got it at position {index} of {len(layers)}")
             if before.outputs != after.inputs:
                 raise ModelError(
                     f"Chain: layer {index} gives {before.outputs} features, but layer {index + 1} "
@@ -150,8 +210,49 @@ class Chain:
 
     @property
     def outputs(self) -> int:
-        """Features of an output row."""
-        return self.layers[-1].outputs
+        """Features of an output row.
+
+        Raises:
+            ModelError: a chain with heads, whose outputs differ.
+        """
+        return layers_to_run(self, "Chain.outputs")[-1].outputs
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The names of its heads; none without `Heads`."""
+        last = self.layers[-1]
+        return tuple(name for name, _ in last.heads) if isinstance(last, Heads) else ()
+
+    def head(self, name: str) -> Chain:
+        """The chain of one head: the layers before the heads, then its own; the initial state is this chain's.
+
+        Raises:
+            ModelError: a chain without heads, or without this one.
+        """
+        last = self.layers[-1]
+        if not isinstance(last, Heads):
+            raise ModelError(f"Chain.head expects a chain that ends in Heads, got {self!r}; it is the chain to use")
+        if name not in self.heads:
+            raise ModelError(
+                f"Chain.head expects one of {', '.join(self.heads)}, got {name!r}{did_you_mean(str(name), self.heads)}"
+            )
+        head = dict(last.heads)[name]
+        own = head.layers if isinstance(head, Chain) else (head,)
+        return Chain(*self.layers[:-1], *own, initial=self.initial)
+
+
+def layers_to_run(model: Chain, who: str) -> tuple[Layer, ...]:
+    """The layers of a chain that a backend can run; one of which no head has been chosen is refused.
+
+    Raises:
+        ModelError: a chain with `Heads`, in the name of `who`.
+    """
+    if model.heads:
+        raise ModelError(
+            f"{who} expects a chain with one output, got one with the heads {', '.join(model.heads)}; "
+            f"choose one with model.head({model.heads[0]!r})"
+        )
+    return tuple(layer for layer in model.layers if not isinstance(layer, Heads))
 
 
 @singledispatch
@@ -174,6 +275,11 @@ def _(layer: LSTM) -> dict[str, tuple[int, ...]]:
 @parameter_shapes.register
 def _(layer: Dense) -> dict[str, tuple[int, ...]]:
     return {"weight": (layer.outputs, layer.inputs), "bias": (layer.outputs,)}
+
+
+@parameter_shapes.register
+def _(layer: Heads) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.{key}": shape for name, head in layer.heads for key, shape in parameter_shapes(head).items()}
 
 
 @parameter_shapes.register

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from rnnkit.errors import ModelError, did_you_mean
 from rnnkit.model.initial import Initial
-from rnnkit.model.layers import Chain, Layer
+from rnnkit.model.layers import Chain, Heads, Layer
 
 
 def to_plain(description: Any) -> dict[str, Any]:
@@ -46,11 +46,31 @@ def from_plain(plain: Mapping[str, Any], kinds: Iterable[type]) -> Any:
 
 
 def chain_to_plain(model: Chain) -> dict[str, Any]:
-    """A chain: its layers and its initial state, each as a dict."""
-    return {"layers": [to_plain(layer) for layer in model.layers], "initial": to_plain(model.initial)}
+    """A chain: its layers and its initial state, each as a dict; of `Heads`, each head, a chain's as a list."""
+    layers = [_heads_to_plain(layer) if isinstance(layer, Heads) else to_plain(layer) for layer in model.layers]
+    return {"layers": layers, "initial": to_plain(model.initial)}
 
 
 def chain_from_plain(plain: Mapping[str, Any]) -> Chain:
     """The chain that `chain_to_plain` wrote."""
-    layers = (from_plain(layer, get_args(Layer)) for layer in plain["layers"])
+    layers = (
+        _heads_from_plain(layer) if layer.get("type") == "Heads" else from_plain(layer, get_args(Layer))
+        for layer in plain["layers"]
+    )
     return Chain(*layers, initial=from_plain(plain["initial"], get_args(Initial)))
+
+
+def _heads_to_plain(heads: Heads) -> dict[str, Any]:
+    def head_to_plain(head: Any) -> Any:
+        return [to_plain(layer) for layer in head.layers] if isinstance(head, Chain) else to_plain(head)
+
+    return {"type": "Heads", "heads": {name: head_to_plain(head) for name, head in heads.heads}}
+
+
+def _heads_from_plain(plain: Mapping[str, Any]) -> Heads:
+    def head_from_plain(head: Any) -> Any:
+        if isinstance(head, Mapping):
+            return from_plain(head, get_args(Layer))
+        return Chain(*(from_plain(layer, get_args(Layer)) for layer in head))
+
+    return Heads(**{name: head_from_plain(head) for name, head in plain["heads"].items()})

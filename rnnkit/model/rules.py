@@ -4,7 +4,7 @@ With g the gradient, p the parameter and η the learning rate, a step of each ru
 
     SGD      b = μ b + g;  p = p - η (g + μ b  if nesterov else b)            plain g without momentum
     Adam     m = β1 m + (1 - β1) g;  v = β2 v + (1 - β2) g²
-             p = p - η / (1 - β1ⁿ) · m / (√v / √(1 - β2ⁿ) + ε)                n the number of steps, from 1
+             p = p - η / (1 - β1ⁿ) · m / (√v / √(1 - β2ⁿ) + ε)                n the number of p's steps, from 1
     AdamW    p = p - η λ p, then Adam
     RMSProp  s = α s + (1 - α) g²;  a = α a + (1 - α) g
              b = μ b + g / (√(s - a² if centered else s) + ε);  p = p - η b
@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import singledispatch
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,10 +92,13 @@ class RuleState(NamedTuple):
     Attributes:
         step: updates made so far.
         slots: for each of the rule's moments (`slot_names`) a dict shaped like the parameters.
+        lag: how many of these updates a parameter has missed, because it was frozen or belongs to another head; 0
+            where left out. Its own number of steps is `step - lag`.
     """
 
     step: int
     slots: dict[str, dict[str, Any]]
+    lag: Mapping[str, int] = MappingProxyType({})
 
 
 @singledispatch
@@ -121,7 +125,7 @@ def _(rule: RMSProp) -> tuple[str, ...]:
 
 def initial_rule_state(rule: Rule, params: Mapping[str, np.ndarray]) -> RuleState:
     """Zeros for every moment of a rule, shaped like the parameters (new NumPy arrays)."""
-    return RuleState(0, {slot: {key: np.zeros_like(p) for key, p in params.items()} for slot in slot_names(rule)})
+    return RuleState(0, {slot: {key: np.zeros_like(p) for key, p in params.items()} for slot in slot_names(rule)}, {})
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnkit.model.initialisers import zero_state
-from rnnkit.model.layers import Chain, Layer, parameter_shapes
+from rnnkit.model.layers import Chain, Heads, Layer, parameter_shapes
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Summary:
         dtype: for which `bytes` was counted.
     """
 
-    rows: tuple[tuple[Layer, dict[str, tuple[int, ...]], int, int], ...]
+    rows: tuple[tuple[Layer | Heads, dict[str, tuple[int, ...]], int, int], ...]
     parameters: int
     state: int
     bytes: int
@@ -32,8 +32,12 @@ class Summary:
     def __str__(self) -> str:
         table = [("layer", "parameters (shapes)", "count", "state a lane")]
         for index, (layer, shapes, count, state) in enumerate(self.rows):
-            shown = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
-            table.append((f"{index}  {layer!r}", shown, f"{count:,}", f"{state:,}"))
+            heads = layer.heads if isinstance(layer, Heads) else ()
+            label, shown = (f"{len(heads)} heads", "") if heads else (repr(layer), _shown(shapes))
+            table.append((f"{index}  {label}", shown, f"{count:,}", f"{state:,}"))
+            for name, head in heads:
+                own = parameter_shapes(head)
+                table.append((f"   {name}: {head!r}", _shown(own), f"{_count(own):,}", ""))
         table.append(("total", f"{self.bytes:,} bytes as {self.dtype}", f"{self.parameters:,}", f"{self.state:,}"))
         widths = [max(len(row[column]) for row in table) for column in range(4)]
         return "\n".join(
@@ -54,7 +58,14 @@ def summary(model: Chain, dtype: str = "float32") -> Summary:
     for index, layer in enumerate(model.layers):
         prefix = f"{index}."
         shapes = {key.removeprefix(prefix): shape for key, shape in named.items() if key.startswith(prefix)}
-        count = sum(math.prod(shape) for shape in shapes.values())
-        rows.append((layer, shapes, count, sum(a.size for a in zero_state(layer, 1, np.dtype(dtype)))))
+        rows.append((layer, shapes, _count(shapes), sum(a.size for a in zero_state(layer, 1, np.dtype(dtype)))))
     parameters = sum(row[2] for row in rows)
     return Summary(tuple(rows), parameters, sum(row[3] for row in rows), parameters * np.dtype(dtype).itemsize, dtype)
+
+
+def _shown(shapes: dict[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
+
+
+def _count(shapes: dict[str, tuple[int, ...]]) -> int:
+    return sum(math.prod(shape) for shape in shapes.values())

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnkit.backend import Backend, BlockResult, map_arrays
+from rnnkit.model.frozen import check_frozen, lag_after
 from rnnkit.model.initial import Learned
 from rnnkit.model.initialisers import initial_state
 from rnnkit.model.layers import INITIAL, Chain
@@ -40,7 +41,7 @@ def block_trainer(backend: Backend) -> Callable[..., BlockResult]:
     """`train_block` of a backend: its own where it brings one, else composed from its five functions.
 
     The function returned takes `(model, params, state, rule_state, block, *, rule, loss, clip, learning_rates,
-    noise=None, store=None, remat=0)`; see `train_block`.
+    noise=None, store=None, remat=0, frozen=frozenset())`; see `train_block`.
     """
     own = getattr(backend, "train_block", None)
     return partial(train_block, backend) if own is None else own
@@ -61,6 +62,7 @@ def train_block(
     noise: State | None = None,
     store: State | None = None,
     remat: int = 0,
+    frozen: frozenset[str] = frozenset(),
 ) -> BlockResult:
     """Train through K batches: forward, loss, backward, clipping and update, one after the other.
 
@@ -78,11 +80,14 @@ def train_block(
         noise: NumPy arrays `(K, B, H)`, the initial states of a model with `initial=Noise(...)`; None: zeros.
         store: the recorded states, `(M, H)` each, where `block.slots` is given; it may be used up.
         remat: keep the state every so many rows and compute the rest of the tape again on the way back; 0: keep all.
+        frozen: keys of parameters that are not trained: neither they nor their moments change, their gradient counts
+            in no norm, no clipping and no check, and their lag in the rule state grows by one with every update.
 
     A window without a scored row only advances the state: no update is made. Its loss and norm are 0.
     """
     steps, lanes = block.x.shape[0], block.x.shape[2]
     losses, norms = np.zeros(steps), np.zeros(steps)
+    check_frozen(params, frozen)
     carried = backend.to_numpy(state)
     recorded = None if store is None else map_arrays(np.array, backend.to_numpy(store))
     for k in range(steps):
@@ -93,19 +98,42 @@ def train_block(
         with np.errstate(all="ignore"):  # what is not finite is found below, and is no news before
             window = run_window(backend, model, params, batch, block.origin[k + 1], started, drawn, loss, remat)
             losses[k] = window.loss
-            norms[k] = np.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in window.grads.values()))
+            grads = {key: g for key, g in window.grads.items() if key not in frozen}
+            norms[k] = np.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in grads.values()))
         if window.grads:
             if not np.isfinite(losses[k]) or not np.isfinite(norms[k]):
                 done, store = k, None if recorded is None else backend.from_numpy(recorded)
                 return BlockResult(params, rule_state, backend.from_numpy(carried), losses, norms, done, store)
             step_rule = replace(rule, learning_rate=float(learning_rates[k]))
-            clipped = backend.from_numpy(clip_gradients(clip, window.grads, norms[k]))
-            params, rule_state = backend.update(step_rule, params, clipped, rule_state)
+            clipped = backend.from_numpy(clip_gradients(clip, grads, norms[k]))
+            params, rule_state = update_trained(backend, step_rule, params, clipped, rule_state, frozen)
         carried = window.handed_on
         if recorded is not None:
             record(batch, window.states, recorded)
     store = None if recorded is None else backend.from_numpy(recorded)
     return BlockResult(params, rule_state, backend.from_numpy(carried), losses, norms, steps, store)
+
+
+def update_trained(
+    backend: Backend,
+    rule: Rule,
+    params: dict[str, Any],
+    grads: dict[str, Any],
+    rule_state: RuleState,
+    frozen: frozenset[str],
+) -> tuple[dict[str, Any], RuleState]:
+    """One optimizer step of the parameters that have a gradient; the frozen ones, which have none, miss it."""
+    if not frozen:
+        return backend.update(rule, params, grads, rule_state)
+    after = RuleState(rule_state.step + 1, rule_state.slots, lag_after(rule_state, frozen, 1))
+    if not grads:
+        return params, after
+    slots = {slot: {key: values[key] for key in grads} for slot, values in rule_state.slots.items()}
+    lag = {key: missed for key, missed in rule_state.lag.items() if key in grads}
+    trained = {key: params[key] for key in grads}
+    new, moved = backend.update(rule, trained, grads, RuleState(rule_state.step, slots, lag))
+    slots = {slot: {**values, **moved.slots[slot]} for slot, values in rule_state.slots.items()}
+    return {**params, **new}, after._replace(slots=slots)
 
 
 def clip_gradients(clip: Clip | None, grads: dict[str, np.ndarray], norm: float) -> dict[str, np.ndarray]:
