@@ -42,7 +42,7 @@ class BlockResult(NamedTuple):
     """What training through a block of K batches leaves behind.
 
     Attributes:
-        params, rule_state: after the last update.
+        params, rule_state: after the last update; what is frozen as it was, its lag grown by the updates made.
         state: of each lane after row `origin[K] - 1` of the last batch.
         loss: `(K,)` float64, each window's loss before its update; 0 for a window without a scored row.
         norm: `(K,)` float64, global 2-norm of each window's gradient before clipping.
@@ -71,10 +71,10 @@ class Backend(Protocol):
     false the state of every layer is held, the output row is zero, and x and `d_y` there have no influence.
 
     A backend may bring four more: `train_block` (see `rnnkit.train.block.train_block`, which composes it from the
-    five); `outputs`, which takes what `forward` takes and returns `y, state`, without a tape; `configure(**options)`,
-    which returns the backend with options set, such as `device="cuda"`; and `stepper(model, params, lanes, state)`,
-    an object for `rk.Stream` with `step(x)`, which reads one NumPy row `(B, I)` and returns a new `(B, O)`, and a
-    `state` that can be read and replaced.
+    five, parameters that are `frozen` included); `outputs`, which takes what `forward` takes and returns `y, state`,
+    without a tape; `configure(**options)`, which returns the backend with options set, such as `device="cuda"`; and
+    `stepper(model, params, lanes, state)`, an object for `rk.Stream` with `step(x)`, which reads one NumPy row
+    `(B, I)` and returns a new `(B, O)`, and a `state` that can be read and replaced.
     A model, loss or rule that a backend cannot run raises `ModelError`.
     """
 

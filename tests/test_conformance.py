@@ -72,6 +72,15 @@ def does_nothing(rule, params, grads, rule_state):
     return params, rule_state
 
 
+def forgets_what_was_missed(rule, params, grads, rule_state):
+    return rk.backend("numpy").update(rule, params, grads, rule_state._replace(lag={}))
+
+
+def counts_all_steps(rule, params, grads, rule_state):
+    params, after = rk.backend("numpy").update(rule, params, grads, rule_state._replace(lag={}))
+    return params, after._replace(lag=rule_state.lag)
+
+
 def changes_its_arguments(rule, params, grads, rule_state):
     new, rule_state = rk.backend("numpy").update(rule, params, grads, rule_state)
     for key, value in new.items():
@@ -92,6 +101,9 @@ def changes_its_arguments(rule, params, grads, rule_state):
         ({"backward": ignores_d_state}, "gradient: h0"),
         ({"update": forgets_the_step}, "update: Adam"),
         ({"update": does_nothing}, "update: SGD"),
+        ({"update": forgets_what_was_missed}, "update: parameters that have missed some"),
+        ({"update": counts_all_steps}, "update: parameters that have missed some"),
+        ({"update": counts_all_steps}, "train_block: frozen parameters"),
         ({"update": changes_its_arguments}, "arguments left alone"),
         ({"update": changes_its_arguments, "from_numpy": copies}, "arguments left alone"),
     ],
@@ -139,6 +151,8 @@ def records_once_a_lane(slots):
         ({"slots": reads_another_slot}, "train_block: slots"),
         ({"slots": records_once_a_lane}, "train_block: slots"),
         ({"noise": lambda noise: None}, "train_block: noise"),
+        ({"frozen": lambda frozen: frozenset()}, "train_block: frozen parameters"),
+        ({"frozen": lambda frozen: frozenset(sorted(frozen or ())[1:])}, "train_block: frozen parameters"),
         ({"noise": lambda noise: noise and map_arrays(lambda a: a[::-1], noise)}, "train_block: all"),
     ],
 )

@@ -225,3 +225,15 @@ def test_another_vector_size_is_refused():
         capture_output=True, text=True, env={**os.environ, "RNNKIT_VECTOR_BYTES": "48"},
     )  # fmt: skip
     assert "expects RNNKIT_VECTOR_BYTES to be 16, 32 or 64, got '48'" in done.stderr
+
+
+def test_kernels_that_differ_have_different_names():
+    kernels = [
+        value.py_func
+        for module in list(sys.modules.values())
+        if getattr(module, "__name__", "").startswith("rnnkit_numba.")
+        for value in vars(module).values()
+        if hasattr(value, "py_func")
+    ]
+    named = {(function.__module__, function.__qualname__): function for function in kernels}
+    assert len(named) == len({id(function) for function in kernels}) > 50

@@ -49,7 +49,6 @@ def make_strip(vectors):
     """
     six, four, two, one = (make_tile(rows, vectors) for rows in (TILE_ROWS, 4, 2, 1))
 
-    @kernel
     def strip(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner):
         m = 0
         while rows - m > 0:
@@ -67,7 +66,9 @@ def make_strip(vectors):
                 one(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, 0)
             m += height
 
-    return strip
+    # symbols are told apart by this name, beyond one process by nothing else: entries read from disk share their copies
+    strip.__qualname__ = f"strip_{vectors}"
+    return kernel(strip)
 
 
 strip_4, strip_2, strip_1 = (make_strip(vectors) for vectors in (4, 2, 1))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,25 +14,15 @@ from rnnkit.errors import ModelError, RnnkitError
 from rnnkit.model import (
     INITIAL,
     LOSSES,
-    SGD,
     Adam,
-    AdamW,
-    Chain,
-    Clip,
     ClipNorm,
-    ClipValue,
-    Dense,
-    Huber,
     Learned,
-    Loss,
     LSTMState,
-    RMSProp,
     Rule,
     initial_rule_state,
     initial_state,
-    setup,
 )
-from rnnkit.schedule.batch import Block
+from rnnkit.testing.blocks import RULES, missed_updates, training_checks
 from rnnkit.testing.cases import (
     MECHANISMS,
     Case,
@@ -44,7 +33,7 @@ from rnnkit.testing.cases import (
     relative_difference,
     run_case,
 )
-from rnnkit.train.block import block_trainer, train_block
+from rnnkit.train.block import block_trainer
 
 TOLERANCE = 1e-10
 """Largest relative difference from the textbook backend, in float64."""
@@ -74,7 +63,8 @@ def check_backend(backend: str | Backend, cases: int = 24, seed: int = 0) -> Con
     LSTM layers and dense layers of every activation, with a non-zero state, a gradient that enters through the final
     state, resets and padding anywhere, resets to every kind of initial state; NaN at padding; a window cut in two;
     every rule; `train_block` for every loss, rule and clipping with state handed on at any row, with each of
-    `rnnkit.testing.MECHANISMS` alone and all at once; float32; arguments left alone; errors.
+    `rnnkit.testing.MECHANISMS` alone and all at once, with frozen parameters and parameters that have missed updates;
+    float32; arguments left alone; errors.
 
     Args:
         backend: a name or a backend.
@@ -112,16 +102,9 @@ def _checks(tested: Backend, cases: int, rng: np.random.Generator) -> Iterator[t
     yield "wrong shapes refused", _check_errors(tested, random_case(rng, 2))
     for rule in RULES:
         yield f"update: {type(rule).__name__}", _check_update(tested, textbook, rule, rng)
-    for index, (loss, rule, clip) in enumerate(_training_settings()):
-        difference = _check_training(tested, textbook, rng, index, loss, rule, clip)
-        yield f"train_block: {type(loss).__name__}", difference
-    drawn, learned = 3, 4  # random cases with these initial states, whose windows have more than a row or two
-    together = {"all, initial states drawn": MECHANISMS, "all, initial states learned": set(MECHANISMS) - {"noise"}}
-    for name, mechanisms in {**{name: {name} for name in MECHANISMS}, **together}.items():
-        case = random_case(rng, drawn if "noise" in mechanisms else learned)
-        yield f"train_block: {name}", _check_mechanisms(tested, textbook, rng, case, mechanisms)
-    yield "train_block: stops where not finite", _check_stop(tested, textbook, rng)
-    yield "train_block: stops where not finite", _check_stop_at_gradient(tested)
+    yield from training_checks(tested, textbook, rng)
+    for rule in RULES:
+        yield "update: parameters that have missed some", _check_update(tested, textbook, rule, rng, missed=True)
 
 
 def _check_window(tested: Backend, textbook: Backend, case: Case) -> Iterator[tuple[str, float]]:
@@ -271,118 +254,28 @@ def _check_errors(tested: Backend, case: Case) -> float:
     return 0.0
 
 
-def _check_update(tested: Backend, textbook: Backend, rule: Rule, rng: np.random.Generator) -> float:
+def _check_update(
+    tested: Backend, textbook: Backend, rule: Rule, rng: np.random.Generator, missed: bool = False
+) -> float:
     params = {"0.weight": rng.standard_normal((3, 2)), "0.bias": rng.standard_normal(3)}
-    values, expected = (tested.from_numpy(params), tested.from_numpy(initial_rule_state(rule, params))), None
-    expected = (params, initial_rule_state(rule, params))
+    begun = initial_rule_state(rule, params)
+    begun = begun._replace(step=7, lag={"0.weight": 5}) if missed else begun
+    values, expected = (tested.from_numpy(params), tested.from_numpy(begun)), (params, begun)
     for _ in range(4):
         grads = {key: rng.standard_normal(p.shape) for key, p in params.items()}
         values = tested.update(rule, values[0], tested.from_numpy(grads), values[1])
         expected = textbook.update(rule, expected[0], grads, expected[1])
+        if values[1].step != expected[1].step or missed_updates(values[1]) != missed_updates(expected[1]):
+            return float("inf")
     got = tested.to_numpy(values)
     single = map_arrays(lambda a: a.astype(np.float32), (params, params, initial_rule_state(rule, params)))
     single = tested.to_numpy(tested.update(rule, *tested.from_numpy(single)))
     if any(a.dtype != np.float32 for a in leaves(single)):
         return float("inf")
-    if got[1].step != expected[1].step or set(got[1].slots) != set(expected[1].slots):
+    if set(got[1].slots) != set(expected[1].slots):
         return float("inf")
     slots = {slot: got[1].slots[slot] for slot in expected[1].slots}
     return relative_difference((got[0], slots), (expected[0], expected[1].slots))
-
-
-RULES: tuple[Rule, ...] = (
-    SGD(0.05),
-    SGD(0.05, momentum=0.9, weight_decay=0.01),
-    SGD(0.05, momentum=0.9, nesterov=True),
-    Adam(0.01),
-    Adam(0.01, weight_decay=0.1),
-    AdamW(0.01),
-    RMSProp(0.01),
-    RMSProp(0.01, momentum=0.5, centered=True, weight_decay=0.01),
-)
-"""Rules that every backend is checked with."""
-
-
-def _training_settings() -> Iterator[tuple[Loss, Rule, Clip | None]]:
-    clips: tuple[Clip | None, ...] = (None, ClipNorm(0.1), ClipValue(0.01))
-    losses: tuple[Loss, ...] = (*(kind() for kind in LOSSES.values()), Huber(0.3))
-    for index in range(max(len(RULES), 2 * len(losses))):
-        yield losses[index % len(losses)], RULES[index % len(RULES)], clips[index % len(clips)]
-
-
-def _train(tested: Backend, case: Case, block: Block, settings: Mapping[str, Any], own: bool) -> Any:
-    rule_state = initial_rule_state(settings["rule"], case.params)
-    train = block_trainer(tested) if own else partial(train_block, tested)
-    params, state, rule_state = tested.from_numpy((case.params, case.state, rule_state))
-    if "store" in settings:
-        settings = {**settings, "store": tested.from_numpy(map_arrays(np.copy, settings["store"]))}
-    result = train(case.model, params, state, rule_state, block, **settings)
-    return tested.to_numpy((result.params, result.rule_state.slots, result.state, result.store)), result
-
-
-def _check_training(
-    tested: Backend,
-    textbook: Backend,
-    rng: np.random.Generator,
-    index: int,
-    loss: Loss,
-    rule: Rule,
-    clip: Clip | None,
-) -> float:
-    case = random_case(rng, index)
-    block = random_block(rng, case, loss)
-    rates = rule.learning_rate * np.linspace(1, 0.5, len(block.x))
-    return _same_training(tested, textbook, case, block, rule=rule, loss=loss, clip=clip, learning_rates=rates)
-
-
-def _check_mechanisms(
-    tested: Backend, textbook: Backend, rng: np.random.Generator, case: Case, mechanisms: Collection[str]
-) -> float:
-    """`train_block` where something happens to the state and the gradient besides the recurrence."""
-    block = random_block(rng, case, LOSSES["mse"](), 4, mechanisms)
-    settings = {"rule": SGD(0.05), "loss": LOSSES["mse"](), "clip": None, "learning_rates": np.full(4, 0.05)}
-    return _same_training(tested, textbook, case, block, **settings, **random_settings(rng, case, block, mechanisms))
-
-
-def _same_training(tested: Backend, textbook: Backend, case: Case, block: Block, **settings: Any) -> float:
-    (got, result), (expected, reference) = (
-        _train(tested, case, block, settings, own=True),
-        _train(textbook, case, block, settings, own=False),
-    )
-    if result.done != reference.done or result.rule_state.step != reference.rule_state.step:
-        return float("inf")
-    return relative_difference((*got, result.loss, result.norm), (*expected, reference.loss, reference.norm))
-
-
-def _check_stop(tested: Backend, textbook: Backend, rng: np.random.Generator) -> float:
-    """A target that is not finite stops training before its update."""
-    case = random_case(rng, 0)
-    block = random_block(rng, case, LOSSES["mse"]())
-    block.y[1][block.weight[1] > 0] = np.inf
-    settings = {"rule": SGD(0.1), "loss": LOSSES["mse"](), "clip": None, "learning_rates": np.full(5, 0.1)}
-    with np.errstate(all="ignore"):
-        (got, result), (expected, _) = (
-            _train(tested, case, block, settings, own=True),
-            _train(textbook, case, block, settings, own=False),
-        )
-    return relative_difference(got, expected) if result.done == 1 else float("inf")
-
-
-def _check_stop_at_gradient(tested: Backend) -> float:
-    """A gradient that overflows though the loss is finite stops training, too."""
-    model = Chain(Dense(1, 1), Dense(1, 1))
-    params, state = setup(model, lanes=2, dtype="float64")
-    for key, value in {"0.weight": 0.0, "0.bias": 1e-200, "1.weight": 1e200, "1.bias": 0.0}.items():
-        params[key][...] = value
-    ones = np.ones((1, 3, 2))
-    case = Case(model, params, 1e200 * ones[0, ..., None], state, ones[0] < 0, ones[0] > 0, ones[0, ..., None], state)
-    block = random_block(np.random.default_rng(0), case, LOSSES["mse"]())
-    block = block._replace(x=np.full_like(block.x, 1e200), weight=block.valid.astype(float))
-    settings = {"rule": SGD(0.1), "loss": LOSSES["mse"](), "clip": None, "learning_rates": np.full(5, 0.1)}
-    with np.errstate(all="ignore"):
-        (kept, *_), result = _train(tested, case, block, settings, own=True)
-    stopped = result.done == 0 and bool(np.isfinite(result.loss[0])) and not np.isfinite(result.norm[0])
-    return relative_difference(kept, params) if stopped else float("inf")
 
 
 def _same_bits(a: Any, b: Any) -> bool:
