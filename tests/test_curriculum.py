@@ -65,7 +65,7 @@ class HandWritten:
             found.append((torch.stack(pad[:2], 1)[..., None], torch.stack(pad[2:], 1)[..., None], scored))
         return found
 
-    def step(self, window, state, factor=1.0):
+    def step(self, window, state, factor=1.0, weight=1.0):
         x, y, scored = window
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate * factor
@@ -73,7 +73,7 @@ class HandWritten:
         error = ((self.dense(h) - y) ** 2)[..., 0]
         loss = (error * scored).sum() / scored.sum()
         self.optimizer.zero_grad()
-        loss.backward()
+        (weight * loss).backward()
         self.optimizer.step()
         return loss.item(), tuple(s.detach() for s in state)
 
@@ -99,24 +99,32 @@ def test_one_after_the_other_equals_a_hand_written_loop_in_both_epochs(backend):
     np.testing.assert_allclose(run.history.steps["loss"], expected, rtol=1e-9, atol=0)
 
 
-@pytest.mark.parametrize("way", [rk.RoundRobin(), rk.Sampling()], ids=repr)
+@pytest.mark.parametrize("way", [rk.RoundRobin(), rk.Sampling(), rk.Sampling(3.0)], ids=repr)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_window_by_window_equals_a_loop_that_keeps_a_state_for_each_data_set(backend, way):
-    sets = {name: rk.DataSet(series, learning_rate=FACTORS[name]) for name, series in sequences().items()}
+    weights = {"a": 1.0, "b": 2.0, "c": 0.5}
+    sets = {
+        name: rk.DataSet(series, learning_rate=FACTORS[name], weight=weights[name])
+        for name, series in sequences().items()
+    }
     course = curriculum(sets, interleave=way, seed=1)
     params, _ = rk.setup(MODEL, seed=3, dtype="float64")
     run = rk.fit(
-        MODEL, course, backend=backend, rule=rk.Adam(1e-2), epochs=2, params=params, dtype="float64", block_rows=130
+        MODEL, course, backend=backend, rule=rk.Adam(1e-2), epochs=3, params=params, dtype="float64", block_rows=130
     )
     loop, expected, orders = HandWritten(params, 1e-2), [], []
-    for epoch in range(2):
+    windows = {name: loop.windows(values) for name, values in SERIES.items()}
+    place = dict.fromkeys(SERIES, 0)
+    for epoch in range(3):
         (turn,) = course.turns(epoch)
         with turn.open() as feed:
             order = [feed.names[k] for _, members in feed.blocks() for k in members]
-        windows = {name: iter(loop.windows(values)) for name, values in SERIES.items()}
         state = dict.fromkeys(SERIES)
         for name in order:
-            loss, state[name] = loop.step(next(windows[name]), state[name], FACTORS[name])
+            window = windows[name][place[name]]
+            before = state[name] if place[name] else None  # a new pass begins anew
+            loss, state[name] = loop.step(window, before, FACTORS[name], weights[name])
+            place[name] = (place[name] + 1) % len(windows[name])
             expected.append(loss)
         orders.append(order)
     if isinstance(way, rk.RoundRobin):
@@ -124,6 +132,7 @@ def test_window_by_window_equals_a_loop_that_keeps_a_state_for_each_data_set(bac
     else:
         assert orders[0] != orders[1]
         assert sorted(orders[0]) == sorted(orders[1])
+    assert (way == rk.Sampling(3.0)) == any(place.values())  # only there an epoch ends within a pass
     np.testing.assert_allclose(run.history.steps["loss"], expected, rtol=1e-9, atol=0)
 
 

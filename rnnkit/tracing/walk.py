@@ -27,7 +27,7 @@ from rnnkit.tracing.layers import TRACES, Arrays, LayerTrace, forward_rows, step
 from rnnkit.tracing.record import Trace
 from rnnkit.tracing.rows import choose_rows, state_before
 from rnnkit.train.passes import WARM_ROWS
-from rnnkit.train.predict import _seen_by
+from rnnkit.train.predict import seen_by
 from rnnkit.train.run import Run
 from rnnkit.train.targets import as_trained, check_targets
 
@@ -175,7 +175,7 @@ def _what_is_traced(
     if isinstance(model, Run):
         if params is not None or loss is not None:
             raise ModelError("trace expects params and loss with a Chain alone: a Run has its own; leave them out")
-        series, params, loss, model = _seen_by(model, series, ahead=True), model.params, model.loss, model.model
+        series, params, loss, model = seen_by(model, series, ahead=True), model.params, model.loss, model.model
     elif params is None:
         raise ModelError("trace expects params with a Chain, got none; make them with rk.setup(model), or give a Run")
     if not any(isinstance(layer, LSTM) for layer in model.layers):

@@ -32,7 +32,7 @@ def predict(run: Run, series: Sequence, *, warm: int = WARM_ROWS) -> np.ndarray:
     Raises:
         ModelError: a feature count that does not fit the model.
     """
-    series = _seen_by(run, series)
+    series = seen_by(run, series)
     predicted = np.full((series.rows, run.model.outputs), np.nan)
     for rows, y in outputs(run.backend, run.model, run.backend.from_numpy(run.params), series, warm):
         predicted[rows] = run.in_units(y)
@@ -107,7 +107,7 @@ def evaluate(run: Run, series: Sequence, *, period: int | None = None, warm: int
     """
     if period is not None and period < 1:
         raise DataError(f"evaluate expects a period of at least 1 row, got {period!r}")
-    series = _seen_by(run, series, ahead=True)
+    series = seen_by(run, series, ahead=True)
     series = as_trained(run.model, series, run.loss)
     known = series.horizon if series.horizon > 0 else 1  # the target of this many rows before is the last one known
     lags = {"persistence": known} if series.score == "all" else {}  # what ends a sample has no earlier value
@@ -147,7 +147,7 @@ def forecast(run: Run, series: Sequence, steps: int, *, warm: int = WARM_ROWS) -
         ModelError: a model that does not predict its own inputs.
         DataError: fewer than one step, or a series shorter than its horizon.
     """
-    series = _seen_by(run, series, ahead=True)
+    series = seen_by(run, series, ahead=True)
     if steps < 1:
         raise DataError(f"forecast expects steps >= 1, got {steps!r}")
     if series.target_columns != tuple(range(series.features)) or series.horizon < 1:
@@ -169,14 +169,14 @@ def forecast(run: Run, series: Sequence, steps: int, *, warm: int = WARM_ROWS) -
     return run.in_units(np.concatenate(ahead[:steps]))
 
 
-def _seen_by(run: Run, series: Sequence, ahead: bool = False) -> Sequence:
+def seen_by(run: Run, series: Sequence, ahead: bool = False) -> Sequence:
     """The series scaled as the run was trained, if it has the same columns (and, with `ahead`, the same horizon)."""
     if not isinstance(run, Run) or not isinstance(series, Sequence):
         raise ModelError(
             f"expected a Run and a Sequence, got {type(run).__name__} and {type(series).__name__}; "
             f"train one with rk.fit(...), and wrap values: rk.Sequence(values)"
         )
-    if len({(seen.scaler, seen.head) for seen in run.sets.values()}) > 1:
+    if run.model.heads or len({seen.scaler for seen in run.sets.values()}) > 1:
         raise ModelError(
             f"the run was trained on the data sets {', '.join(run.sets)}, which have scalers or heads of their own; "
             f"say which one {series.name!r} is like: run.on({next(iter(run.sets))!r})"

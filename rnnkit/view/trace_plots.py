@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnnkit.model import BinaryCrossEntropy, CrossEntropy
+from rnnkit.model import BinaryCrossEntropy, CrossEntropy, parameter_shapes
 from rnnkit.tracing.display import ROWS, Order, Thinned, unit_order
 from rnnkit.tracing.reach import check_recurrent
 from rnnkit.view.plots import INITIAL, MODEL, NAIVE, TRUTH, legend, new_figure, tidy
@@ -104,7 +104,7 @@ def plot_gates(trace: Trace, layer: int | None = None, order: Order = "similar")
     for axes in panels:
         _mark(axes, trace, named=False)
     by = {"similar": "alike ones together", "peak": "by the row of their peak", "index": "by number"}[order]
-    width = trace.model.layers[index].outputs
+    width = parameter_shapes(trace.model)[f"{index}.weight_hh"][1]
     _finish(panels, trace, shown, f"{trace.name}, layer {index}: {width} units, {by}")
     return figure
 
