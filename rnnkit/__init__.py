@@ -1,5 +1,8 @@
 """Stateful recurrent networks: splitting, state and gradient reach as explicit values, on interchangeable backends."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from rnnkit.backend import Backend, Gradients, backend, installed_backends
 from rnnkit.data import DataSet, Segment, Sequence, Standard, tasks
 from rnnkit.errors import (
@@ -63,8 +66,6 @@ from rnnkit.schedule import (
     Stored,
     Uniform,
 )
-from rnnkit.study import Comparison, Equal, GradientBias, compare, gradient_bias
-from rnnkit.tracing import Trace, trace
 from rnnkit.train import (
     Constant,
     Cosine,
@@ -87,6 +88,23 @@ from rnnkit.train import (
     predict,
     recorded_distance,
 )
+
+if TYPE_CHECKING:
+    from rnnkit.study import Comparison, Equal, GradientBias, compare, gradient_bias
+    from rnnkit.tracing import Trace, trace
+
+LATE = {
+    **dict.fromkeys(("Comparison", "Equal", "GradientBias", "compare", "gradient_bias"), "rnnkit.study"),
+    **dict.fromkeys(("Trace", "trace"), "rnnkit.tracing"),
+}
+"""Public names whose modules are imported when they are asked for: training does without them."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in LATE:
+        raise AttributeError(f"module 'rnnkit' has no attribute {name!r}")
+    return getattr(import_module(LATE[name]), name)
+
 
 __all__ = [
     "LSTM",

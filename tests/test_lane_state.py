@@ -261,7 +261,7 @@ def test_a_loop_in_numpy_that_writes_into_its_state_sees_the_losses_of_fit(split
     ids=repr,
 )
 def test_a_loop_in_jax_trains_like_fit(splitter: Any, policy: Any) -> None:
-    jax = pytest.importorskip("jax")
+    import jax
 
     @jax.jit
     def net(params: Any, x: Any, state: Any) -> Any:
@@ -300,7 +300,7 @@ def test_a_loop_in_jax_trains_like_fit(splitter: Any, policy: Any) -> None:
 
 
 def test_a_walk_under_jit_is_refused() -> None:
-    jax = pytest.importorskip("jax")
+    import jax
     lanes = rk.LaneState(jax.numpy.zeros((1, H)))
     batch = next(rk.Schedule(rk.Sequence(np.arange(20.0)), rk.Continuation(6), rk.Carry()).batches())
 
