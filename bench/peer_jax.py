@@ -61,7 +61,7 @@ def forward(
 ) -> tuple[jax.Array, list[Any]]:
     """All layers; returns the outputs and the state after the last row."""
     after, entries = [], iter(state)
-    for layer, p in zip(model.layers, params, strict=True):
+    for layer, p in zip(layers_to_run(model, "the JAX peer"), params, strict=True):
         if isinstance(layer, rk.LSTM):
             x, entry = lstm(p, x, next(entries), unroll)
             after.append(entry)
