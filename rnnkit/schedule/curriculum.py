@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property, partial
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from rnnkit.schedule.policies import Carry, StatePolicy, Stored
 from rnnkit.schedule.schedule import Schedule
 from rnnkit.schedule.splitters import Splitter
 from rnnkit.schedule.turn import Feed, See, Turn
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ORDERS = ("listed", "shuffled", "name", "rows")
 
@@ -227,6 +230,12 @@ class Curriculum:
         from rnnkit.view.curriculum import describe
 
         return describe(self, epoch)
+
+    def plot(self, epoch: int = 0, steps: int | None = None) -> Figure:
+        """The first steps of an epoch's turns, lane by lane, coloured by data set, resets marked."""
+        from rnnkit.view.curriculum import plot_curriculum
+
+        return plot_curriculum(self, epoch, steps)
 
     def _seed(self, name: str, number: int) -> int:
         """The seed of a pass over a data set, passes counted through all epochs."""
