@@ -18,6 +18,7 @@ from cases import Case
 from measure import Work
 
 import rnnkit as rk
+from rnnkit.model import layers_to_run
 
 Layer = dict[str, jax.Array]
 

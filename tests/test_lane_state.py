@@ -301,6 +301,7 @@ def test_a_loop_in_jax_trains_like_fit(splitter: Any, policy: Any) -> None:
 
 def test_a_walk_under_jit_is_refused() -> None:
     import jax
+
     lanes = rk.LaneState(jax.numpy.zeros((1, H)))
     batch = next(rk.Schedule(rk.Sequence(np.arange(20.0)), rk.Continuation(6), rk.Carry()).batches())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence as Tokens
 from pathlib import Path
 from typing import Literal
@@ -12,36 +13,71 @@ from rich.console import Console
 from rnnkit.cli.build import load_backend, open_parts, open_series
 from rnnkit.cli.files import check_new, check_picture, save_picture, write_csv, writing
 from rnnkit.cli.folder import CONFIG, write_evaluation
+from rnnkit.cli.overrides import parse_overrides
 from rnnkit.cli.read import Draft, read
 from rnnkit.cli.report import error_table, say
+from rnnkit.cli.report_many import errors_by_set
+from rnnkit.cli.sets import alone, known_names, listed
 from rnnkit.cli.train import evaluations, predicted_values
 from rnnkit.data import Sequence
-from rnnkit.errors import DataError, SourceError
-from rnnkit.train import Run, forecast, load
+from rnnkit.errors import ConfigError, DataError, SourceError
+from rnnkit.train import Evaluation, Run, forecast, load
 from rnnkit.train.targets import is_classification
 from rnnkit.view.plots import plot_continuation
 
 Part = Literal["test", "validation", "train", "all"]
 
 
-def read_run(folder: Path, backend: str | None, tokens: Tokens[str]) -> Draft:
+def read_run(folder: Path, backend: str | None, tokens: Tokens[str], data_set: str | None = None) -> Draft:
     """The config of a run, with overrides.
 
     Args:
         folder: a run folder.
         backend: another backend than the one that trained it.
         tokens: overrides, such as `["--data.path", "new.csv"]`.
+        data_set: which of many, whose config it is then; left out, the only one, or the draft is of all.
 
     Raises:
         SourceError: no run folder.
-        ConfigError: overrides that are no options.
+        ConfigError: overrides that are no options, or no such data set.
     """
-    if not (folder / CONFIG).is_file():
+    file = folder / CONFIG
+    if not file.is_file():
         raise SourceError(f"found no run in {str(folder)!r}: it has no {CONFIG}; give the folder that `train` named")
-    return read(
-        folder / CONFIG,
-        [*([] if backend is None else ["--backend", backend, "--device", "none", "--threads", "none"]), *tokens],
-    )
+    tokens = [*([] if backend is None else ["--backend", backend, "--device", "none", "--threads", "none"]), *tokens]
+    draft = read(file)
+    if draft.many is None:
+        if data_set is not None:
+            raise ConfigError(f"the run in {str(folder)!r} was trained on one data set; leave --data-set out")
+        return read(file, tokens)
+    names = known_names(draft)
+    if data_set is None and len(names) > 1:
+        if any(override.path[0] == "data" and not _is_place(override.path) for override in parse_overrides(tokens)):
+            raise ConfigError(
+                f"the run in {str(folder)!r} was trained on {listed(names)}: say which of them the data are like, "
+                f"for its scaler and head: --data-set {names[0]}"
+            )
+        return read(file, tokens)
+    return alone(draft, data_set or names[0], tokens)
+
+
+def _is_place(path: tuple[str | int, ...]) -> bool:
+    """Whether a path leads to one of many data sets."""
+    return len(path) > 1 and isinstance(path[1], int)
+
+
+def _of_one(draft: Draft) -> Draft:
+    """A draft of one data set as it is.
+
+    Raises:
+        ConfigError: it is of many.
+    """
+    if draft.many is not None:
+        names = known_names(draft)
+        raise ConfigError(
+            f"the run in {str(draft.file.parent)!r} was trained on {listed(names)}; choose one: --data-set {names[0]}"
+        )
+    return draft
 
 
 def open_part(draft: Draft, part: Part) -> Sequence:
@@ -65,8 +101,7 @@ def write_predictions(draft: Draft, out: Path | None, part: Part, overwrite: boo
 
     `row` is the row that is predicted, `horizon` rows after the last one that the model has read.
     """
-    folder = draft.file.parent
-    file = folder / f"predicted_{part}.csv" if out is None else out
+    file = draft.file.parent / f"predicted_{_label(_of_one(draft))}{part}.csv" if out is None else out
     check_new(file, "--out", overwrite)
     series = open_part(draft, part)
     predicted = predicted_values(_load(draft), series, draft.config.data.warm)
@@ -85,7 +120,7 @@ def write_forecast(
     draft: Draft, steps: int, out: Path | None, picture: Path | None, overwrite: bool, console: Console
 ) -> int:
     """Write the rows after the last one, predictions fed back in."""
-    file = draft.file.parent / f"forecast_{steps}.csv" if out is None else out
+    file = draft.file.parent / f"forecast_{_label(_of_one(draft))}{steps}.csv" if out is None else out
     check_new(file, "--out", overwrite)
     if picture is not None:
         check_picture(picture, overwrite)
@@ -104,19 +139,40 @@ def print_evaluation(draft: Draft, part: Part | None, out: Path | None, overwrit
     """Print the errors of a run beside the naive ones, and write them where a file is named."""
     if out is not None:
         check_new(out, "--out", overwrite)
-    parts = open_parts(draft).named if part is None else {part: open_part(draft, part)}
-    run = _load(draft)
-    found = evaluations(run, parts, draft.config.data)
-    console.print(error_table(found, is_classification(run.loss)))
+    run = load(draft.file.parent, load_backend(draft.config))
+    if draft.many is None:
+        written = found = _evaluated(_seen_as(draft, run), draft, part)
+        table = error_table(found, is_classification(run.loss))
+    else:
+        written = {name: _evaluated(run.on(name), alone(draft, name), part) for name in run.sets}
+        table = errors_by_set(written, is_classification(run.loss))
+    console.print(table)
     if out is not None:
         with writing(out):
-            write_evaluation(out, found)
+            write_evaluation(out, written)
         say(console, f"they are in {out}")
     return 0
 
 
+def _evaluated(run: Run, draft: Draft, part: Part | None) -> dict[str, Evaluation]:
+    parts = open_parts(draft).named if part is None else {part: open_part(draft, part)}
+    return evaluations(run, parts, draft.config.data.period, draft.config.data.warm)
+
+
 def _load(draft: Draft) -> Run:
-    return load(draft.file.parent, load_backend(draft.config))
+    return _seen_as(draft, load(draft.file.parent, load_backend(draft.config)))
+
+
+def _seen_as(draft: Draft, run: Run) -> Run:
+    """The run as it is for the data set of a draft, where it was trained on many."""
+    return run if draft.data_set is None else run.on(draft.data_set)
+
+
+def _label(draft: Draft) -> str:
+    """What tells the files of one of many data sets from those of the others."""
+    if draft.data_set is None:
+        return ""
+    return re.sub(r"[^\w.-]", "_", draft.data_set) + "_"
 
 
 def _columns(what: str, series: Sequence, values: np.ndarray) -> dict[str, np.ndarray]:

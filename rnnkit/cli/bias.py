@@ -53,7 +53,7 @@ def bias(
     if out is not None:
         _check_folder(out, overwrite)
     experiment, engine = build_with_backend(draft)
-    params, schedule = _parameters(experiment, engine, run)
+    params, schedule = _parameters(experiment, engine, run, draft.data_set)
     training = schedule.series
     if rows is not None:
         schedule = replace(schedule, series=first_rows(training, rows))
@@ -100,12 +100,16 @@ def _check_folder(out: Path, overwrite: bool) -> None:
         check_new(out / name, "--out", overwrite)
 
 
-def _parameters(experiment: Experiment, engine: Backend, run: Path | None) -> tuple[dict[str, np.ndarray], Schedule]:
+def _parameters(
+    experiment: Experiment, engine: Backend, run: Path | None, data_set: str | None
+) -> tuple[dict[str, np.ndarray], Schedule]:
     """Parameters, and the schedule over the training part as these see it."""
     schedule, config = experiment.schedule, experiment.config
     if run is None:
         return setup(experiment.model, config.seed, dtype=config.dtype)[0], schedule
     loaded = load(run, engine)
+    if loaded.sets and data_set is not None:
+        loaded = loaded.on(data_set)
     if loaded.model != experiment.model:
         raise ConfigError(
             f"--run expects a run of the config's model {experiment.model!r}, but the one in {str(run)!r} is "

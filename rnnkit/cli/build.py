@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from rnnkit.backend import Backend, backend
-from rnnkit.cli.config import Config, Described
+from rnnkit.cli.chain import build_chain
+from rnnkit.cli.config import Config
 from rnnkit.cli.locate import Keys
 from rnnkit.cli.problems import Problem, mentioned
 from rnnkit.cli.read import Draft
+from rnnkit.cli.sets import OPENED
 from rnnkit.data import Sequence, Standard
 from rnnkit.errors import BackendError, ContinuityError, RnnkitError, did_you_mean
 from rnnkit.model import Chain, CrossEntropy, Loss
 from rnnkit.schedule import Schedule
 from rnnkit.train.targets import as_trained, check_targets, is_classification
-
-OPENED = (
-    *("time", "features", "target", "array", "series_id", "only"),
-    *("horizon", "segments", "gap", "missing", "short", "score", "memmap"),
-)
-"""Entries of `[data]` that `Sequence.open` takes under the same name."""
 
 SLICE = 65_536
 """Targets that are looked at in one slice."""
@@ -80,6 +76,16 @@ class Experiment:
         """The parts that have rows, by name."""
         return self.data.named
 
+    @property
+    def epochs(self) -> int:
+        """How many epochs it is trained for."""
+        return self.config.train.epochs
+
+    @property
+    def warm(self) -> int:
+        """Rows before a part that warm the state."""
+        return self.config.data.warm
+
 
 class Builder:
     """Builds what it can of a draft and collects what the core refuses."""
@@ -116,17 +122,21 @@ def build_with_backend(draft: Draft) -> tuple[Experiment, Backend]:
     Raises:
         ConfigError: everything that is wrong, a backend that cannot be had included.
     """
-    builder, engine = Builder(draft), None
+    builder, engine = started(draft)
+    return _build(builder), engine()
+
+
+def started(draft: Draft) -> tuple[Builder, Callable[[], Backend]]:
+    """A builder that knows whether the backend can be had, and what gives the backend once nothing else is wrong."""
+    builder, found = Builder(draft), []
     if draft.usable(("backend",), ("device",), ("threads",)):
         try:
-            engine = load_backend(draft.config)
+            found.append(load_backend(draft.config))
         except BackendError as error:
             options = [key for key in ("device", "threads") if getattr(draft.config, key) is not None]
             key = mentioned(str(error), options) or "backend"
             builder.add((key,), str(error))
-    experiment = _build(builder)
-    assert engine is not None  # else there was a problem
-    return experiment, engine
+    return builder, lambda: found[0]
 
 
 def open_series(draft: Draft) -> Sequence:
@@ -191,14 +201,18 @@ def _build(builder: Builder) -> Experiment:
 def _open_series(builder: Builder) -> Sequence | None:
     path, data = builder.draft.data_path, builder.config.data
     if not os.path.exists(path):
-        near = [file.name for file in path.parent.glob("*")]
-        message = f"found no data file {str(path)!r}{did_you_mean(path.name, near)}; say where it is with --data.path"
-        builder.add(("data", "path"), message)
+        builder.add(("data", "path"), no_file(path, "--data.path"))
         return None
     unsaid = [key for key in ("array", "only") if getattr(data, key) is None]  # plain words of other messages, too
     with builder.blaming(("data",), tuple(key for key in ("path", *OPENED) if key not in unsaid)):
         return Sequence.open(path, **{key: getattr(data, key) for key in OPENED})
     return None
+
+
+def no_file(path: Path, option: str) -> str:
+    """What is said of a data file that is not there."""
+    near = [file.name for file in path.parent.glob("*")]
+    return f"found no data file {str(path)!r}{did_you_mean(path.name, near)}; say where it is with {option}"
 
 
 def _open_parts(builder: Builder) -> Parts | None:
@@ -214,47 +228,14 @@ def _open_parts(builder: Builder) -> Parts | None:
 
 
 def _build_model(builder: Builder, series: Sequence, loss: Loss) -> Chain | None:
-    """The chain, sizes that were left out filled in from the data and from the layer before."""
-    tables, layers, width = builder.config.model.layers, [], series.features
-    for index, table in enumerate(tables):
-        path, names = ("model", "layers", index), {field.name for field in fields(table.kind)}
-        inputs, outputs = (_size(table, name) for name in ("inputs", "outputs"))
-        given = {}
-        if "inputs" in names:
-            given["inputs"] = width
-            if inputs not in (None, width):
-                giver = f"layer {index - 1}" if index else "the data"
-                message = f"{giver} gives {width} features, but this layer expects {inputs}; leave inputs out"
-                builder.add((*path, "inputs"), message)
-        if "outputs" in names and outputs is None:
-            if index < len(tables) - 1:
-                message = "is required, but missing: it follows from the data for the last layer alone"
-                builder.add((*path, "outputs"), message)
-                return None
-            if isinstance(loss, CrossEntropy):
-                message = "is required, but missing: cross_entropy wants an output for each class"
-                builder.add((*path, "outputs"), message)
-                return None
-            given["outputs"] = series.outputs
-        layers.append(table.build(**given))
-        width = layers[-1].outputs
-    if not builder.draft.usable(("model",)):
-        return None
-    model = None
-    with builder.blaming(("model", "initial")):
-        model = Chain(*layers, initial=builder.config.model.initial.build())
+    """The chain, if it and the data go together."""
+    model = build_chain(builder, series.features, {None: series.outputs}, loss)
     if model is not None and builder.draft.usable(("train", "loss")):
-        last = ("model", "layers", len(layers) - 1)
-        blamed = (
-            (("train", "loss"), ()) if isinstance(loss, CrossEntropy) else (last, tuple(type(tables[-1]).model_fields))
-        )
-        with builder.blaming(*blamed):
+        last = len(model.layers) - 1
+        path, keys = ("model", "layers", last), tuple(type(builder.config.model.layers[-1]).model_fields)
+        with builder.blaming(*((("train", "loss"), ()) if isinstance(loss, CrossEntropy) else (path, keys))):
             as_trained(model, series, loss)
     return model
-
-
-def _size(table: Described, name: str) -> int | None:
-    return getattr(table, name, None)
 
 
 def _build_schedule(builder: Builder, series: Sequence) -> Schedule | None:

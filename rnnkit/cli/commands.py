@@ -15,6 +15,8 @@ from rnnkit.errors import ConfigError, RnnkitError
 
 Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
 
+DataSet = Annotated[str | None, Parameter(name="--data-set")]
+
 Overwrite = Annotated[bool, Parameter(negative="")]
 
 app = App(
@@ -75,17 +77,18 @@ def plan(
 
 
 @app.command
-def check(config: Path, /, *overrides: Overrides) -> int:
+def check(config: Path, /, *overrides: Overrides, data_set: DataSet = None) -> int:
     """Compare the gradients of all installed backends on a config; exit status 1 when they differ.
 
     Args:
         config: a TOML file; any of its values can follow as an option, such as `--splitter.length 16`.
+        data_set: of many data sets, the one to check on.
     """
     from rnnkit.cli.check import check
-    from rnnkit.cli.read import read
     from rnnkit.cli.report import new_console
+    from rnnkit.cli.sets import read_one
 
-    return check(read(config, overrides), new_console())
+    return check(read_one(config, overrides, data_set, "check"), new_console())
 
 
 @app.command
@@ -93,6 +96,7 @@ def predict(
     run: Path,
     /,
     *overrides: Overrides,
+    data_set: DataSet = None,
     out: Path | None = None,
     part: Literal["test", "validation", "train", "all"] = "test",
     backend: str | None = None,
@@ -105,6 +109,7 @@ def predict(
     Args:
         run: a run folder; any value of its config can follow as an option: `--data.path new.csv` reads other data,
             or the same ones where they are now.
+        data_set: of a run on many, whose scaler and head are used, and whose data unless others are named.
         out: a file; left out, `predicted_PART.csv` in the run folder.
         part: which rows.
         backend: another backend than the one that trained the run.
@@ -113,7 +118,7 @@ def predict(
     from rnnkit.cli.after import read_run, write_predictions
     from rnnkit.cli.report import new_console
 
-    return write_predictions(read_run(run, backend, overrides), out, part, overwrite, new_console())
+    return write_predictions(read_run(run, backend, overrides, data_set), out, part, overwrite, new_console())
 
 
 @app.command
@@ -121,6 +126,7 @@ def forecast(
     run: Path,
     /,
     *overrides: Overrides,
+    data_set: DataSet = None,
     steps: int | None = None,
     out: Path | None = None,
     picture: Path | None = None,
@@ -135,6 +141,7 @@ def forecast(
     Args:
         run: a run folder whose model predicts all columns of its input; any value of its config can follow as an
             option: `--data.path new.csv` reads other data, or the same ones where they are now.
+        data_set: of a run on many, whose scaler and head are used, and whose data unless others are named.
         steps: how many rows; must be given.
         out: a file; left out, `forecast_STEPS.csv` in the run folder.
         picture: draw the end of the series and the forecast into this file.
@@ -146,7 +153,7 @@ def forecast(
 
     if steps is None:
         raise ConfigError(f"forecast expects a number of rows, got none; write rnnkit forecast {run} --steps 48")
-    return write_forecast(read_run(run, backend, overrides), steps, out, picture, overwrite, new_console())
+    return write_forecast(read_run(run, backend, overrides, data_set), steps, out, picture, overwrite, new_console())
 
 
 @app.command
@@ -154,6 +161,7 @@ def evaluate(
     run: Path,
     /,
     *overrides: Overrides,
+    data_set: DataSet = None,
     part: Literal["test", "validation", "train", "all"] | None = None,
     out: Path | None = None,
     backend: str | None = None,
@@ -166,6 +174,8 @@ def evaluate(
     Args:
         run: a run folder; any value of its config can follow as an option: `--data.path new.csv` reads other data,
             or the same ones where they are now.
+        data_set: of a run on many, whose scaler and head are used, and whose data unless others are named; left out,
+            all of them.
         part: which rows; left out, validation and test.
         out: write the errors into this file too, as JSON.
         backend: another backend than the one that trained the run.
@@ -174,7 +184,7 @@ def evaluate(
     from rnnkit.cli.after import print_evaluation, read_run
     from rnnkit.cli.report import new_console
 
-    return print_evaluation(read_run(run, backend, overrides), part, out, overwrite, new_console())
+    return print_evaluation(read_run(run, backend, overrides, data_set), part, out, overwrite, new_console())
 
 
 @app.command
@@ -211,6 +221,7 @@ def bias(
     config: Path,
     /,
     *overrides: Overrides,
+    data_set: DataSet = None,
     lengths: str | None = None,
     rows: int | None = None,
     run: Path | None = None,
@@ -224,6 +235,7 @@ def bias(
 
     Args:
         config: a TOML file; any of its values can follow as an option, such as `--policy Reset`.
+        data_set: of many data sets, the one to measure on.
         lengths: window lengths, such as `8,16,32`; left out, 8 to 256 and the config's own.
         rows: use the first so many rows of the training part; left out, all of them.
         run: a run folder, to measure at its parameters instead of newly drawn ones.
@@ -231,10 +243,10 @@ def bias(
         overwrite: replace the files that are there.
     """
     from rnnkit.cli.bias import bias
-    from rnnkit.cli.read import read
     from rnnkit.cli.report import new_console
+    from rnnkit.cli.sets import read_one
 
-    return bias(read(config, overrides), lengths, rows, run, out, overwrite, new_console())
+    return bias(read_one(config, overrides, data_set, "bias"), lengths, rows, run, out, overwrite, new_console())
 
 
 @app.command

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
+from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, create_model
@@ -69,6 +70,7 @@ def table_of(kind: type, optional: tuple[str, ...] = (), tagged: bool = True) ->
         hint, default = in_a_table(hints[field.name]), default_of(field)
         if default is MISSING and field.name in optional:
             hint, default = hint | None, None
+        default = list(default) if isinstance(default, tuple) else default
         columns[field.name] = (hint, ... if default is MISSING else default)
     made = create_model(kind.__name__, __base__=Described, __module__=__name__, __doc__=kind.__doc__, **columns)
     made.kind = kind
@@ -79,10 +81,12 @@ def in_a_table(hint: Any) -> Any:
     """The type of a description's field as it stands in a config: inner descriptions as tables, tuples as lists."""
     if hint == Numbers:
         return list[list[float]]
+    if get_origin(hint) is tuple:
+        return list[get_args(hint)[0]]
     inner = tuple(kind for kind in get_args(hint) if is_dataclass(kind))
+    plain = tuple(in_a_table(kind) for kind in get_args(hint) if kind not in inner)
     if not inner:
-        return hint
-    plain = tuple(kind for kind in get_args(hint) if not is_dataclass(kind))
+        return Union[plain] if get_origin(hint) in (Union, UnionType) else hint  # noqa: UP007 - made at run time
     return Union[*plain, one_of(cast(Any, inner))]
 
 
@@ -109,14 +113,13 @@ else:
     InitialTable = one_of(INITIALS)
 
 
-def _default(kind: type, **values: Any) -> Any:
+def default_table(kind: type, **values: Any) -> Any:
     return field_of(default={"type": kind.__name__, **values}, validate_default=True)
 
 
-class Data(Table):
-    """`[data]`: the file, which columns are what, the parts. As `Sequence.open` and `Sequence.split` say."""
+class Columns(Table):
+    """Which columns of a file are what, and the parts. As `Sequence.open` and `Sequence.split` say."""
 
-    path: str
     time: str | int | None = None
     features: list[str] | list[int] | None = None
     target: str | int | list[str] | list[int] | None = None
@@ -132,8 +135,14 @@ class Data(Table):
     memmap: str | None = None
     train: float | int = 0.7
     validation: float | int = 0.15
-    scale: bool = True
     period: int | None = field_of(default=None, ge=1)
+
+
+class Data(Columns):
+    """`[data]`: the file, and what it is read as."""
+
+    path: str
+    scale: bool = True
     warm: int = field_of(default=WARM_ROWS, ge=0)
 
 
@@ -141,19 +150,20 @@ class Model(Table):
     """`[model]`: its layers, in order, and what its initial state is."""
 
     layers: list[LayerTable] = field_of(min_length=1)
-    initial: InitialTable = _default(Zeros)
+    initial: InitialTable = default_table(Zeros)
 
 
 class Train(Table):
     """`[train]`: as `fit` says."""
 
     epochs: int = field_of(default=20, ge=1)
-    loss: LossTable = _default(MSE)
-    rule: RuleTable = _default(Adam, learning_rate=1e-3)
+    loss: LossTable = default_table(MSE)
+    rule: RuleTable = default_table(Adam, learning_rate=1e-3)
     clip: ClipTable | None = None
     remat: Annotated[int, field_of(ge=1)] | Literal["sqrt"] | None = None
-    learning_rate: RateTable = _default(Constant)
+    learning_rate: RateTable = default_table(Constant)
     early_stopping: StoppingTable | None = None
+    frozen: str | list[str] = field_of(default=[])
 
 
 class Config(Table):
@@ -168,8 +178,8 @@ class Config(Table):
     out: str
     data: Data
     model: Model
-    splitter: SplitterTable = _default(Continuation, length=64)
-    policy: PolicyTable = _default(Carry)
+    splitter: SplitterTable = default_table(Continuation, length=64)
+    policy: PolicyTable = default_table(Carry)
     train: Train = field_of(default_factory=lambda: Train())
 
 
@@ -192,6 +202,12 @@ def is_listed(table: type[Table], key: str) -> bool:
     return field is not None and get_origin(field.annotation) is list
 
 
+def is_keyed(table: type[Table], key: str) -> bool:
+    """Whether tables by names of the user's own stand under a key of a table."""
+    field = table.model_fields.get(key)
+    return field is not None and get_origin(field.annotation) is dict
+
+
 def table_for(tables: tuple[type[Table], ...], raw: dict[str, Any]) -> type[Table] | None:
     """Which of some tables a raw one means: the only one, or the one that its `type` names."""
     if len(tables) == 1:
@@ -206,6 +222,8 @@ def walk(raw: dict[str, Any], table: type[Table] = Config, path: Keys = ()) -> I
         held = [((key,), value)]
         if isinstance(value, list):
             held = [((key, index), entry) for index, entry in enumerate(value)]
+        elif isinstance(value, dict) and is_keyed(table, key):
+            held = [((key, name), entry) for name, entry in value.items()]
         for place, inner in held:
             schema = table_for(tables_at(table, key), inner) if isinstance(inner, dict) else None
             if schema is not None:

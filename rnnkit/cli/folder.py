@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rnnkit.cli.build import Experiment
+from rnnkit.cli.build_many import ManyExperiment
 from rnnkit.cli.config import LOSS_NAMES
+from rnnkit.cli.files import write_csv
 from rnnkit.errors import SourceError
-from rnnkit.train import Evaluation, History
+from rnnkit.train import Evaluation, History, Transfer
 from rnnkit.train.run import DESCRIPTION, PARAMETERS, STATE, write_whole
 
 CONFIG, METRICS, LOSS, FORECAST = "config.toml", "metrics.jsonl", "loss.png", "forecast.png"
-EVALUATION = "evaluation.json"
-OURS = (CONFIG, METRICS, LOSS, FORECAST, EVALUATION, DESCRIPTION, PARAMETERS, STATE)
+EVALUATION, TRANSFER, MATRIX = "evaluation.json", "transfer.csv", "transfer.png"
+OURS = (CONFIG, METRICS, LOSS, FORECAST, EVALUATION, TRANSFER, MATRIX, DESCRIPTION, PARAMETERS, STATE)
 """What a run writes; nothing else in a folder is ever taken away."""
 
 PENDING = ".config.toml.new"
@@ -62,7 +67,7 @@ def writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def prepare(folder: Path, experiment: Experiment) -> list[Path]:
+def prepare(folder: Path, experiment: Experiment | ManyExperiment) -> list[Path]:
     """Make the folder and write the config into it, beside whatever run it holds.
 
     Returns:
@@ -101,16 +106,49 @@ def abandon(folder: Path, made: list[Path]) -> None:
             path.rmdir()
 
 
-def resolved(experiment: Experiment, folder: Path) -> str:
-    """The config, overrides applied and defaults written out; its data path counts from the folder."""
-    plain = experiment.config.model_dump(exclude_none=True)
-    try:
-        path = os.path.relpath(experiment.data_path.resolve(), folder.resolve())
-    except ValueError:  # another drive
-        path = str(experiment.data_path.resolve())
-    plain["data"]["path"] = Path(path).as_posix()
+def resolved(experiment: Experiment | ManyExperiment, folder: Path) -> str:
+    """The config, overrides applied and defaults written out; its data paths count from the folder."""
+    if isinstance(experiment, ManyExperiment):
+        plain = _plain_many(experiment, folder)
+    else:
+        plain = experiment.config.model_dump(exclude_none=True)
+        plain["data"] = {"path": ""} | plain["data"] | {"path": _path_from(folder, experiment.data_path)}
     plain["train"]["loss"]["type"] = LOSS_NAMES[plain["train"]["loss"]["type"]]
+    if not plain["train"]["frozen"]:
+        del plain["train"]["frozen"]
     return to_toml(plain)
+
+
+def _plain_many(experiment: ManyExperiment, folder: Path) -> dict[str, Any]:
+    """A data set a table, globs taken apart; what is the same for all stands in `[common]`."""
+    config = experiment.config
+    plain = config.model_dump(exclude_none=True)
+    plain["train"]["epochs"] = experiment.epochs
+    plain["data"] = [
+        {"name": entry.name, "path": _path_from(folder, entry.path)}
+        | ({} if entry.only is None else {"only": entry.only})
+        | {key: value for key, value in config.data[entry.place].model_dump(exclude_none=True).items() if key in rest}
+        for entry in experiment.entries
+        for rest in [entry.own - {"name", "path", "each", *(("only",) if entry.only else ())}]
+    ]
+    for phase, built in zip(plain["curriculum"]["phases"], experiment.schedule.phases, strict=True):
+        if built.names is not None:
+            phase["names"] = list(built.names)
+    heads = plain["model"]["heads"]
+    heads |= {name: {"layers": head["layers"]} for name, head in heads.items() if "layers" in head}
+    for table, key in (("curriculum", "phases"), ("model", "heads")):
+        if not plain[table][key]:
+            del plain[table][key]
+    return plain
+
+
+def _path_from(folder: Path, file: Path) -> str:
+    """A file as seen from a folder."""
+    try:
+        path = os.path.relpath(file.resolve(), folder.resolve())
+    except ValueError:  # another drive
+        path = str(file.resolve())
+    return Path(path).as_posix()
 
 
 def add_metrics(folder: Path, history: History) -> None:
@@ -126,10 +164,23 @@ def write_metrics(folder: Path, history: History) -> None:
         write_whole(folder / METRICS, "".join(lines).encode())
 
 
-def write_evaluation(file: Path, evaluations: Mapping[str, Evaluation]) -> None:
-    """Write errors by part and by prediction as JSON, in the data's own units; labels have no RMSE."""
-    plain = {part: dict(_errors(found)) for part, found in evaluations.items()}
-    write_whole(file, (json.dumps(plain, indent=2) + "\n").encode())
+def write_evaluation(file: Path, evaluations: Mapping[str, Any]) -> None:
+    """Write errors by part (of many data sets: by data set and part) and by prediction as JSON.
+
+    They are in the data's own units; labels have no RMSE.
+    """
+    write_whole(file, (json.dumps(_plain(evaluations), indent=2) + "\n").encode())
+
+
+def _plain(found: Mapping[str, Any] | Evaluation) -> dict[str, Any]:
+    return dict(_errors(found)) if isinstance(found, Evaluation) else {key: _plain(e) for key, e in found.items()}
+
+
+def write_transfer(file: Path, transfer: Transfer) -> None:
+    """Write a transfer matrix: a row a stage, which data sets were trained on in it, and the error on each."""
+    columns = {"stage": np.array(transfer.stages)}
+    columns["trained"] = np.array([" + ".join(np.array(transfer.names)[marks]) for marks in transfer.trained])
+    write_csv(file, columns | dict(zip(transfer.names, transfer.errors.T, strict=True)))
 
 
 def _errors(found: Evaluation) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -142,28 +193,44 @@ def _errors(found: Evaluation) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def to_toml(plain: dict[str, Any]) -> str:
     """Nested dicts as TOML: a table for each at the top, inline tables below, `[[...]]` for lists of dicts."""
-    lines = [f"{key} = {_inline(value)}" for key, value in plain.items() if not isinstance(value, dict)]
+    lines = [f"{_key(key)} = {inline(value)}" for key, value in plain.items() if not _is_below(value)]
     for key, table in plain.items():
-        if isinstance(table, dict):
+        if _is_tables(table):
+            lines += [line for row in table for line in ("", f"[[{key}]]", *_pairs(row))]
+        elif isinstance(table, dict):
             repeated = {name: rows for name, rows in table.items() if _is_tables(rows)}
             if len(repeated) < len(table):
                 lines += ["", f"[{key}]"]
-                lines += [f"{name} = {_inline(value)}" for name, value in table.items() if name not in repeated]
+                lines += _pairs({name: value for name, value in table.items() if name not in repeated})
             for name, rows in repeated.items():
                 for row in rows:
-                    lines += ["", f"[[{key}.{name}]]", *(f"{k} = {_inline(v)}" for k, v in row.items())]
+                    lines += ["", f"[[{key}.{name}]]", *_pairs(row)]
     return "\n".join(lines) + "\n"
+
+
+def _pairs(table: dict[str, Any]) -> list[str]:
+    return [f"{_key(name)} = {inline(value)}" for name, value in table.items()]
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else inline(name)
+
+
+def _is_below(value: Any) -> bool:
+    """Whether a value at the top is written as tables, after all others."""
+    return isinstance(value, dict) or _is_tables(value)
 
 
 def _is_tables(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 
-def _inline(value: Any) -> str:
+def inline(value: Any) -> str:
+    """A value as TOML in one line."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_inline(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ", ".join(_pairs(value)) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_inline, value)) + "]"
+        return "[" + ", ".join(map(inline, value)) + "]"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, bool):
@@ -173,4 +240,5 @@ def _inline(value: Any) -> str:
 
 def _metrics(history: History, epoch: int) -> str:
     known = {name: values[epoch] for name, values in history.epochs.items() if epoch < len(values)}
+    known = {name: value for name, value in known.items() if not math.isnan(value)}  # not trained on in this epoch
     return json.dumps({"epoch": epoch + 1} | known) + "\n"

@@ -89,7 +89,9 @@ def _default(schema: type[Table] | None, key: str) -> Any:
 
 
 def _value_or_path(override: Override) -> Any:
-    """A data file named as an option counts from the working directory, as a shell completes it."""
-    if override.path == ("data", "path") and isinstance(override.value, str):
+    """A data file counts from the working directory, as a shell completes it; "none" is the name of a scaler, too."""
+    if override.path[-1] == "scaler" and override.value is None:
+        return "none"
+    if (override.path[0], override.path[-1]) == ("data", "path") and isinstance(override.value, str):
         return str(Path(override.value).absolute())
     return override.value

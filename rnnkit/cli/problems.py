@@ -26,6 +26,7 @@ EXPECTED = {
     "model_type": "a table",
     "model_attributes_type": "a table",
     "greater_than_equal": "at least {ge}",
+    "greater_than": "a number above {gt:g}",
     "string_too_short": "some text",
     "too_short": "at least one entry",
     "literal_error": "{expected}",
@@ -181,9 +182,9 @@ def _shown(got: Any) -> str:
     """A value as Python writes it, but a table as TOML does."""
     if not isinstance(got, dict):
         return repr(got)
-    from rnnkit.cli.folder import to_toml  # it stands on this module
+    from rnnkit.cli.folder import inline  # it stands on this module
 
-    return to_toml({"value": [got]}).removeprefix("value = [").removesuffix("]\n")
+    return inline(got)
 
 
 def _value_at(raw: Any, path: Keys) -> Any:

@@ -11,11 +11,13 @@ from typing import Any, cast
 
 from rnnkit.cli.config import Config, Table, spell_out
 from rnnkit.cli.locate import Keys, line_of, locate
+from rnnkit.cli.many import ManyConfig
 from rnnkit.cli.overrides import Override, apply_override, parse_overrides
 from rnnkit.cli.problems import Problem, closest, find_problems
 from rnnkit.errors import ConfigError, SourceError, did_you_mean
 
 STAND_IN: dict[str, Any] = {"data": {"path": ""}, "model": {"layers": [{"type": "LSTM", "hidden": 1}]}}
+MANY = STAND_IN | {"data": [{"path": ""}]}
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,11 @@ class Draft:
     Attributes:
         file: where it stands.
         config: its values; a top-level entry with a problem holds a stand-in, see `usable`. Of a study, a `Study`,
-            which has the same `name`, `dtype`, `out`, `data`, `model` and `train`.
+            which has the same `name`, `dtype`, `out`, `data`, `model` and `train`; of many data sets, see `many`.
         problems: what is wrong so far.
         lines: the line of every path in the file.
         overrides: options given on the command line.
+        data_set: of many, the one that this is the config of.
     """
 
     file: Path
@@ -36,6 +39,13 @@ class Draft:
     problems: tuple[Problem, ...]
     lines: dict[Keys, int]
     overrides: tuple[Override, ...]
+    data_set: str | None = None
+
+    @property
+    def many(self) -> ManyConfig | None:
+        """Its values where it lists its data sets as `[[data]]`, else None."""
+        config: Any = self.config
+        return config if isinstance(config, ManyConfig) else None
 
     @property
     def data_path(self) -> Path:
@@ -104,15 +114,15 @@ class Draft:
 def read(
     file: str | Path,
     tokens: Sequence[str] = (),
-    schema: type[Table] = Config,
-    stand_in: dict[str, Any] = STAND_IN,
+    schema: type[Table] | None = None,
+    stand_in: dict[str, Any] | None = None,
 ) -> Draft:
     """Read a config file and apply overrides to it.
 
     Args:
         file: a TOML file.
         tokens: overrides, as in `["--train.epochs", "5"]`.
-        schema: the table of the whole file.
+        schema: the table of the whole file; left out, that of many data sets where it lists them as `[[data]]`.
         stand_in: values for the entries that the schema requires.
 
     Raises:
@@ -129,6 +139,34 @@ def read(
         found = re.search(r"line (\d+), column (\d+)", str(error))
         line = int(found[1]) if found else text.count("\n") + 1
         raise ConfigError(f"{file}, line {line}: this is no TOML: {message[:1].lower()}{message[1:]}") from error
+    many = isinstance(raw.get("data"), list)
+    return understood(
+        file,
+        raw,
+        locate(text),
+        overrides,
+        schema or (cast(Any, ManyConfig) if many else Config),
+        stand_in or (MANY if many else STAND_IN),
+    )
+
+
+def understood(
+    file: Path,
+    raw: dict[str, Any],
+    lines: dict[Keys, int],
+    overrides: Sequence[Override],
+    schema: type[Table] = Config,
+    stand_in: dict[str, Any] = STAND_IN,
+) -> Draft:
+    """The draft of a raw config, which is changed in place.
+
+    Args:
+        file: where it stands.
+        raw: as TOML gives it.
+        lines: the line of every path in the file.
+        overrides: what is set on the command line.
+        schema, stand_in: as for `read`.
+    """
     spell_out(raw, schema)
     in_the_way = [Problem(o.path, reason) for o in overrides if (reason := apply_override(raw, o, schema))]
     raw.setdefault("name", file.stem)
@@ -137,7 +175,7 @@ def read(
     wrong = {problem.path[0] for problem in problems}
     whole = {key: value for key, value in raw.items() if key not in wrong}
     whole = stand_in | {"name": file.stem, "out": "runs"} | whole
-    draft = Draft(file, cast(Config, schema.model_construct()), tuple(problems), locate(text), tuple(overrides))
+    draft = Draft(file, cast(Config, schema.model_construct()), tuple(problems), lines, tuple(overrides))
     train = raw.get("train")
     if "train" in wrong and draft.usable(("train", "loss")) and isinstance(train, dict) and "loss" in train:
         whole["train"] = {"loss": train["loss"]}  # sizes can be checked against the loss still

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -114,7 +115,9 @@ def live(console: Console, epochs: int) -> Iterator[Callable[[Place], None]]:
 
         def advance(place: Place) -> None:
             share = (place.epoch + place.step / place.steps) / epochs
-            bar.update(task, completed=share, description=f"epoch {place.epoch + 1}/{epochs}  loss {place.loss:.4g}")
+            open_now = f"  {place.names[0]}{' ...' * (len(place.names) > 1)}" if place.names else ""
+            said = f"epoch {place.epoch + 1}/{epochs}  loss {place.loss:.4g}{open_now}"
+            bar.update(task, completed=share, description=escape(said))
 
         yield advance
 

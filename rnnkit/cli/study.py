@@ -57,7 +57,13 @@ def read_study(file: str | Path, tokens: Sequence[str] = ()) -> Draft:
         SourceError, ConfigError: as `read`.
     """
     draft = read(file, tokens, StudyConfig, WHOLE)
-    return replace(draft, problems=(*draft.problems, *_between_keys(draft)))
+    problems = draft.problems
+    if ("data", 0) in draft.lines:
+        several = Problem(
+            ("data",), "a study compares on one data set, got a list; write it as [data], and a study each"
+        )
+        problems = (*(problem for problem in problems if problem.path != ("data",)), several)
+    return replace(draft, problems=(*problems, *_between_keys(draft)))
 
 
 def build_plan(draft: Draft, fresh: bool) -> Plan:
@@ -117,6 +123,8 @@ def _between_keys(draft: Draft) -> list[Problem]:
     if config.train.early_stopping is not None:
         message = "a study trains every cell alike; leave it out: the learning curves show where each was best"
         found.append(Problem(("train", "early_stopping"), message))
+    if config.train.frozen:
+        found.append(Problem(("train", "frozen"), "a study trains all parameters; leave it out"))
     if draft.usable(("equal",), ("train",)):
         try:
             config.budget.check_rate(config.train.learning_rate.build())

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import singledispatch
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
 from rnnkit.backend import Backend
-from rnnkit.cli.build import Experiment, build_with_backend
-from rnnkit.cli.config import Data
+from rnnkit.cli.build import Experiment
+from rnnkit.cli.build_many import ManyExperiment, build_any_with_backend
 from rnnkit.cli.folder import (
     EVALUATION,
     FORECAST,
     LOSS,
+    MATRIX,
+    TRANSFER,
     abandon,
     add_metrics,
     begin,
@@ -23,17 +27,22 @@ from rnnkit.cli.folder import (
     prepare,
     write_evaluation,
     write_metrics,
+    write_transfer,
     writing,
 )
 from rnnkit.cli.read import Draft
 from rnnkit.cli.report import count, describe, epoch_line, error_table, left_out, live, say
+from rnnkit.cli.report_many import data_sets_table, errors_by_set, heading, how, skipped_lines, turn_line
 from rnnkit.cli.status import INTERRUPTED
 from rnnkit.data import Sequence
-from rnnkit.errors import Interrupted, NonFiniteError
+from rnnkit.errors import Interrupted, RnnkitError, SourceError
 from rnnkit.model import BinaryCrossEntropy, CrossEntropy
-from rnnkit.train import Evaluation, History, Run, evaluate, fit, predict
+from rnnkit.train import Evaluation, History, Run, TurnEnd, evaluate, fit, predict
 from rnnkit.train.targets import is_classification
-from rnnkit.view.plots import plot_forecast, plot_history
+from rnnkit.view.plots import plot_forecast, plot_forecasts, plot_history
+
+PANELS = 8
+"""Data sets whose predictions are drawn at most."""
 
 
 @dataclass
@@ -45,7 +54,7 @@ class Record:
     by then, and leaves everything as it was.
     """
 
-    experiment: Experiment
+    experiment: Experiment | ManyExperiment
     folder: Path
     made: list[Path] = field(default_factory=list)
     begun: bool = False
@@ -78,6 +87,9 @@ class Record:
             write_metrics(self.folder, run.history)
             if run.history.epochs["loss"]:
                 plot_history(run.history).savefig(self.folder / LOSS)
+            if run.transfer is not None and run.transfer.stages:
+                write_transfer(self.folder / TRANSFER, run.transfer)
+                run.transfer.plot().savefig(self.folder / MATRIX)
 
 
 def train(draft: Draft, overwrite: bool, console: Console) -> int:
@@ -87,15 +99,13 @@ def train(draft: Draft, overwrite: bool, console: Console) -> int:
         The exit status: 0, or 130 after Ctrl-C, which keeps the run so far if it has made a step.
 
     Raises:
-        RnnkitError: anything that is wrong; nothing has been written then.
-        NonFiniteError: saying where the run so far is, if it has made a step.
+        RnnkitError: anything that is wrong; nothing has been written then. After the first step it says where the run
+            so far is.
     """
-    experiment, engine = build_with_backend(draft)
+    experiment, engine = build_any_with_backend(draft)
     folder = Path(draft.config.out)
     check_free(folder, overwrite)
-    say(console, describe(experiment))
-    if left := left_out(experiment):
-        say(console, left)
+    introduce(experiment, console)
     say(console, f"backend {engine.name}, {draft.config.dtype}\n")
     began, record = time.perf_counter(), Record(experiment, folder)
     record.prepare()
@@ -103,28 +113,79 @@ def train(draft: Draft, overwrite: bool, console: Console) -> int:
         run = _fit(experiment, engine, record, console)
     except Interrupted as stopped:
         return _interrupted(stopped.run, record, console)
-    except NonFiniteError as error:
+    except RnnkitError as error:
+        if error.run is None:
+            raise
         epoch = len(error.run.history.epochs["loss"])
         message = str(error).replace(f"epoch {epoch}, step", f"epoch {epoch + 1}, step")  # counted from 1 here
         if not _steps(error.run):
-            raise NonFiniteError(message) from error
+            raise type(error)(message) from error
         record.save(error.run)
-        raise NonFiniteError(f"{message}\nThe run up to there is in {folder}") from error
+        raise type(error)(f"{message}\nThe run up to there is in {folder}") from error
     finally:
         record.abandon()
     seconds = time.perf_counter() - began
     record.save(run)
-    found = evaluations(run, experiment.parts, draft.config.data)
-    with writing(folder):
-        write_evaluation(folder / EVALUATION, found)
-        draw(run, experiment, folder)
-    console.print(error_table(found, is_classification(run.loss)))
+    conclude(experiment, run, folder, console)
     if draft.config.train.early_stopping is None and (better := lowest_before_the_end(run.history)):
         say(console, better)
     rows, spent = (np.array(run.history.epochs[name]) for name in ("rows", "seconds"))
     say(console, f"{np.median(rows / spent):,.0f} rows a second (median epoch), {seconds:.1f} s in all")
     say(console, f"the run is in {folder}")
     return 0
+
+
+@singledispatch
+def introduce(experiment: Experiment, console: Console) -> None:
+    """Say what is going to be trained."""
+    say(console, describe(experiment))
+    if left := left_out(experiment):
+        say(console, left)
+
+
+@introduce.register
+def _(experiment: ManyExperiment, console: Console) -> None:
+    say(console, heading(experiment))
+    console.print(data_sets_table(experiment))
+    if left := skipped_lines(experiment.schedule.skipped):
+        say(console, left)
+    say(console, how(experiment))
+
+
+@singledispatch
+def conclude(experiment: Experiment, run: Run, folder: Path, console: Console) -> None:
+    """Take the errors of a run, write and print them, and draw its predictions."""
+    found = evaluations(run, experiment.parts, experiment.config.data.period, experiment.warm)
+    with writing(folder):
+        write_evaluation(folder / EVALUATION, found)
+        draw(run, experiment, folder)
+    console.print(error_table(found, is_classification(run.loss)))
+
+
+@conclude.register
+def _(experiment: ManyExperiment, run: Run, folder: Path, console: Console) -> None:
+    found, drawn = {}, {}
+    for name in run.sets:
+        try:
+            parts = experiment.parts(name)
+        except SourceError as error:  # it was there when it was trained on
+            say(console, f"not evaluated: {error}")
+            continue
+        own = run.on(name)
+        found[name] = evaluations(own, parts, experiment.period(name), experiment.warm)
+        if len(drawn) < PANELS:
+            part = list(parts.values())[-1]
+            drawn[name] = part, predicted_values(own, part, experiment.warm)
+    with writing(folder):
+        write_evaluation(folder / EVALUATION, found)
+        if drawn:
+            plot_forecasts(drawn).savefig(folder / FORECAST)
+    if found:
+        console.print(errors_by_set(found, is_classification(run.loss)))
+    if left := skipped_lines(run.skipped):
+        say(console, left)
+    if run.transfer is not None:
+        say(console, f"\n{run.transfer}\n")
 
 
 def lowest_before_the_end(history: History) -> str:
@@ -139,10 +200,10 @@ def lowest_before_the_end(history: History) -> str:
     )
 
 
-def evaluations(run: Run, parts: dict[str, Sequence], data: Data) -> dict[str, Evaluation]:
+def evaluations(run: Run, parts: Mapping[str, Sequence], period: int | None, warm: int) -> dict[str, Evaluation]:
     """Errors on the validation and test part; without either, on all that there is."""
     later = {name: part for name, part in parts.items() if name != "train"} or parts
-    return {name: evaluate(run, part, period=data.period, warm=data.warm) for name, part in later.items()}
+    return {name: evaluate(run, part, period=period, warm=warm) for name, part in later.items()}
 
 
 def predicted_values(run: Run, part: Sequence, warm: int) -> np.ndarray:
@@ -159,7 +220,7 @@ def predicted_values(run: Run, part: Sequence, warm: int) -> np.ndarray:
 def draw(run: Run, experiment: Experiment, folder: Path) -> None:
     """The last rows of the last part beside what is predicted for them."""
     part = list(experiment.parts.values())[-1]
-    plot_forecast(part, predicted_values(run, part, experiment.config.data.warm)).savefig(folder / FORECAST)
+    plot_forecast(part, predicted_values(run, part, experiment.warm)).savefig(folder / FORECAST)
 
 
 def _interrupted(run: Run, record: Record, console: Console) -> int:
@@ -176,13 +237,18 @@ def _steps(run: Run) -> int:
     return len(run.history.steps["loss"])
 
 
-def _fit(experiment: Experiment, engine: Backend, record: Record, console: Console) -> Run:
-    config, settings = experiment.config, experiment.config.train
-    with live(console, settings.epochs) as show:
+def _fit(experiment: Experiment | ManyExperiment, engine: Backend, record: Record, console: Console) -> Run:
+    config, settings, epochs = experiment.config, experiment.config.train, experiment.epochs
+    many = isinstance(experiment, ManyExperiment)
+    with live(console, epochs) as show:
 
         def on_epoch(history: History) -> None:
             record.add_epoch(history)
-            say(console, epoch_line(history, settings.epochs))
+            say(console, epoch_line(history, epochs))
+
+        def on_turn(end: TurnEnd) -> None:
+            if not console.is_terminal:  # where the bar shows it
+                say(console, turn_line(end))
 
         return fit(
             experiment.model,
@@ -190,15 +256,18 @@ def _fit(experiment: Experiment, engine: Backend, record: Record, console: Conso
             backend=engine,
             rule=settings.rule.build(),
             loss=experiment.loss,
-            epochs=settings.epochs,
+            epochs=epochs,
             seed=config.seed,
             dtype=config.dtype,
             clip=None if settings.clip is None else settings.clip.build(),
             remat=settings.remat,
+            frozen=settings.frozen if isinstance(settings.frozen, str) else tuple(settings.frozen),
             learning_rate=settings.learning_rate.build(),
-            validation=experiment.data.validation,
-            warm=config.data.warm,
+            validation=None if many else experiment.data.validation,
+            warm=experiment.warm,
             early_stopping=None if settings.early_stopping is None else settings.early_stopping.build(),
             on_block=show,
+            on_turn=on_turn,
             on_epoch=on_epoch,
+            transfer=experiment.config.curriculum.transfer if many else None,
         )

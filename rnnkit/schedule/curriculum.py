@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property, partial
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from rnnkit.schedule.policies import Carry, StatePolicy, Stored
 from rnnkit.schedule.schedule import Schedule
 from rnnkit.schedule.splitters import Splitter
 from rnnkit.schedule.turn import Feed, See, Turn
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ORDERS = ("listed", "shuffled", "name", "rows")
 
@@ -187,7 +190,8 @@ class Curriculum:
             seen.update(group)
             steps = sum(span.stop - span.first for each in spans for span in each)
             if isinstance(self.interleave, SideBySide):
-                steps = self._grid(self.splitter, self._side_by_side(group), self._seed(group[0], epoch)).steps
+                lengths, seed = self._side_by_side(group), self._seed(group[0], epoch)
+                steps = self._grid(self.splitter, lengths, seed, " + ".join(group)).steps
             opening = partial(self._opened, epoch, phase, dict(zip(group, spans, strict=True)))
             turns.append(Turn(group, steps, place, phase.frozen, opening))
         return turns
@@ -228,6 +232,12 @@ class Curriculum:
 
         return describe(self, epoch)
 
+    def plot(self, epoch: int = 0, steps: int | None = None) -> Figure:
+        """The first steps of an epoch's turns, lane by lane, coloured by data set, resets marked."""
+        from rnnkit.view.curriculum import plot_curriculum
+
+        return plot_curriculum(self, epoch, steps)
+
     def _seed(self, name: str, number: int) -> int:
         """The seed of a pass over a data set, passes counted through all epochs."""
         place = [each.name for each in self.datasets].index(name)
@@ -238,9 +248,9 @@ class Curriculum:
         own = self[name]
         return Schedule(series, own.splitter or self.splitter, own.policy or self.policy, self._seed(name, number))
 
-    def _grid(self, splitter: Splitter, lengths: np.ndarray, seed: int) -> Grid:
+    def _grid(self, splitter: Splitter, lengths: np.ndarray, seed: int, name: str) -> Grid:
         """The windows of a pass, from what is known of it: those of epoch 0 of its schedule."""
-        return splitter.grid(lengths, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,))), "")
+        return splitter.grid(lengths, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,))), name)
 
     def _spans(self, epoch: int, name: str, group: tuple[str, ...], nth: int) -> tuple[Span, ...]:
         """Which steps of which passes a data set is trained on in a turn of an epoch, its `nth` turn there."""
@@ -257,7 +267,7 @@ class Curriculum:
 
     def _steps(self, name: str, number: int) -> int:
         splitter = self[name].splitter or self.splitter
-        grid = self._grid(splitter, self.facts[name].lengths, self._seed(name, number))
+        grid = self._grid(splitter, self.facts[name].lengths, self._seed(name, number), name)
         way = self.interleave
         if grid.varies and isinstance(way, Sampling) and way.temperature != 1:
             raise ScheduleError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Sequence as Patterns
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -112,17 +113,12 @@ def course(
     schedule: Schedule | Curriculum,
     validation: Sequence | None,
     loss: Loss,
-    frozen: str | tuple[str, ...],
 ) -> Course:
     """What a model is trained on, checked against it.
 
     Raises:
-        ModelError: features, targets, labels, heads, a scaler or frozen parameters that do not fit.
+        ModelError: features, targets, labels, heads or a scaler that do not fit.
     """
-    phases = schedule.phases if isinstance(schedule, Curriculum) else ()
-    for patterns in (frozen, *((*_listed(frozen), *_listed(phase.frozen)) for phase in phases)):
-        if match_parameters(model, patterns) == set(parameter_shapes(model)):
-            raise ModelError(f"fit expects some parameters to train, but frozen={patterns!r} leaves none; name fewer")
     if isinstance(schedule, Curriculum):
         _check_curriculum(model, schedule, validation, loss)
         return Course(model, loss, schedule, None)
@@ -143,7 +139,19 @@ def course(
     return Course(model, loss, schedule if seen is series else replace(schedule, series=seen), validation)
 
 
-def _listed(patterns: str | tuple[str, ...]) -> tuple[str, ...]:
+def check_frozen(model: Chain, schedule: Schedule | Curriculum, frozen: str | Patterns[str]) -> None:
+    """Patterns that fit no parameter, or that leave none to train, here or in a phase.
+
+    Raises:
+        ModelError: such patterns.
+    """
+    phases = schedule.phases if isinstance(schedule, Curriculum) else ()
+    for patterns in (frozen, *((*_listed(frozen), *_listed(phase.frozen)) for phase in phases)):
+        if match_parameters(model, patterns) == set(parameter_shapes(model)):
+            raise ModelError(f"fit expects some parameters to train, but frozen={patterns!r} leaves none; name fewer")
+
+
+def _listed(patterns: str | Patterns[str]) -> tuple[str, ...]:
     return (patterns,) if isinstance(patterns, str) else tuple(patterns)
 
 

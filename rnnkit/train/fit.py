@@ -15,7 +15,7 @@ from rnnkit.model.losses import Loss, as_loss
 from rnnkit.model.rules import Adam, Clip, Rule, RuleState
 from rnnkit.schedule import Curriculum, Schedule
 from rnnkit.schedule.schedule import BLOCK_ROWS
-from rnnkit.train.course import course
+from rnnkit.train.course import check_frozen, course
 from rnnkit.train.fold import Fold, Remat
 from rnnkit.train.history import History
 from rnnkit.train.learning_rates import Constant, LearningRate
@@ -124,7 +124,8 @@ def fit(
         remat=remat,
         transfer=transfer,
     )
-    what = course(model, schedule, validation, loss, frozen)
+    what = course(model, schedule, validation, loss)
+    check_frozen(model, schedule, frozen)
     fold = Fold(engine, model, rule, loss, clip, remat, dtype)
     training = Training(
         course=what,

@@ -47,6 +47,11 @@ class TurnEnd(NamedTuple):
     rows: int
     seconds: float
 
+    def __str__(self) -> str:
+        place = f"epoch {self.epoch + 1}/{self.epochs}, turn {self.turn + 1}/{self.turns}"
+        losses = ", ".join(f"{name} {loss:.6g}" for name, loss in self.losses.items())
+        return f"{place}: loss {losses} ({self.rows:,} rows, {self.seconds:.2f} s)"
+
 
 @dataclass
 class Sums:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -28,6 +30,9 @@ CHARACTERS = 140
 
 POINTS = 400
 """Rows that a forecast plot shows unless asked otherwise."""
+
+FEW = 200
+"""The same for each of many data sets."""
 
 
 def plot_schedule(schedule: Schedule, steps: int = 12) -> Figure:
@@ -131,30 +136,53 @@ def plot_forecast(series: Sequence, predicted: np.ndarray, rows: int = POINTS) -
         predicted: `(N, O)` as `predict` returns it.
         rows: how many of the last rows.
     """
+    figure, panels = new_figure(11, 1.4 + 2.6 * series.outputs, series.outputs)
+    shown = 0
+    for column, axes in enumerate(panels):
+        shown = _compare(axes, series, predicted, column, rows)
+    panels[0].set_title(f"{series.name}: the last {shown} rows with a target", loc="left")
+    panels[-1].set_xlabel("row")
+    return figure
+
+
+def plot_forecasts(parts: Mapping[str, tuple[Sequence, np.ndarray]], rows: int = FEW) -> Figure:
+    """The first target of several data sets and what was predicted for it, a panel a data set.
+
+    Args:
+        parts: by name, a series in its own units, and `(N, O)` as `predict` returns it.
+        rows: how many of the last rows.
+    """
+    from matplotlib.figure import Figure
+
+    across = min(len(parts), 2)
+    down = -(-len(parts) // across)
+    figure = Figure(figsize=(6.5 * across, 0.6 + 2.4 * down), layout="constrained", dpi=110)
+    panels = figure.subplots(down, across, squeeze=False).ravel()
+    for axes, (name, (series, predicted)) in zip(panels, parts.items(), strict=False):
+        shown = _compare(axes, series, predicted, 0, rows)
+        axes.set_ylabel("")
+        axes.set_title(f"{name}: the last {shown} rows", loc="left", fontsize=9)
+        if axes is not panels[0]:
+            axes.get_legend().remove()
+    for axes in panels[len(parts) :]:
+        axes.set_visible(False)
+    return figure
+
+
+def _compare(axes: Axes, series: Sequence, predicted: np.ndarray, column: int, rows: int) -> int:
+    """Draw a column of the targets and of what was predicted for them; returns how many rows."""
     last = np.concatenate([np.arange(s.start, s.stop) for s in series.segments[-rows:]])[-rows:]
     target = series.with_scaler(None).take(last, np.dtype("float64"))[1].reshape(len(last), -1).astype(float)
-    outputs = target.shape[1]
-    figure, panels = new_figure(11, 1.4 + 2.6 * outputs, outputs)
     broken = np.flatnonzero(np.diff(last) > 1) + 1  # no line is drawn across a boundary between segments
     ahead = "1 row" if series.horizon == 1 else f"{series.horizon} rows"
     place = np.insert((last + series.horizon).astype(float), broken, np.nan)
-    for column, axes in enumerate(panels):
-        truth, model = (np.insert(values[:, column], broken, np.nan) for values in (target, predicted[last]))
-        axes.plot(place, truth, color=TRUTH, linewidth=1.1, label="observed")
-        axes.plot(
-            place,
-            model,
-            color=MODEL,
-            linewidth=1.1,
-            alpha=0.9,
-            label=f"predicted {ahead} ahead",
-        )
-        _name(axes, series.target_names, column, outputs)
-        tidy(axes)
-        legend(axes)
-    panels[0].set_title(f"{series.name}: the last {len(last)} rows with a target", loc="left")
-    panels[-1].set_xlabel("row")
-    return figure
+    truth, model = (np.insert(values[:, column], broken, np.nan) for values in (target, predicted[last]))
+    axes.plot(place, truth, color=TRUTH, linewidth=1.1, label="observed")
+    axes.plot(place, model, color=MODEL, linewidth=1.1, alpha=0.9, label=f"predicted {ahead} ahead")
+    _name(axes, series.target_names, column, target.shape[1])
+    tidy(axes)
+    legend(axes)
+    return len(last)
 
 
 def plot_continuation(series: Sequence, ahead: np.ndarray, rows: int = 200) -> Figure:
