@@ -1,4 +1,5 @@
-"""The command line: `rnnkit train`, `plan`, `check`, `predict`, `forecast`, `evaluate`, `compare`, `bias`, `warmup`."""
+"""The command line: `rnnkit train`, `plan`, `check`, `predict`, `forecast`, `evaluate`, `compare`, `bias`, `inspect`,
+`warmup`."""
 
 from __future__ import annotations
 
@@ -247,6 +248,34 @@ def bias(
     from rnnkit.cli.sets import read_one
 
     return bias(read_one(config, overrides, data_set, "bias"), lengths, rows, run, out, overwrite, new_console())
+
+
+@app.command
+def inspect(
+    run: Path,
+    /,
+    *overrides: Overrides,
+    rows: str | None = None,
+    out: Path | None = None,
+    overwrite: Overwrite = False,
+) -> int:
+    """Write a page to look at back-propagation through time over some rows: one HTML file.
+
+    Every gate, state and gradient of every unit, each equation with its numbers, how far the gradient reaches and what
+    windows make of it. Needs plotly: `pip install -e ".[inspect]"`.
+
+    Args:
+        run: a run folder; any value of its config can follow as an option: `--data.path new.csv` reads other data,
+            or the same ones where they are now.
+        rows: which rows of the data, such as `2000:2128`; left out, the last 128 of the training part.
+        out: a file; left out, `inspect_START_STOP.html` in the run folder.
+        overwrite: replace the file that is there.
+    """
+    from rnnkit.cli.after import read_run
+    from rnnkit.cli.inspect import inspect
+    from rnnkit.cli.report import new_console
+
+    return inspect(read_run(run, None, overrides), rows, out, overwrite, new_console())
 
 
 @app.command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -113,6 +114,24 @@ def write_csv(path: Path, columns: Arrays) -> Path:
         lines.writerow(columns)
         lines.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
     return path
+
+
+def html_summary(trace: Trace) -> str:
+    """A trace as a small HTML table."""
+    before = f"warmed over {trace.warmed:,} rows" if trace.warmed else "the initial state"
+    lines = {
+        "series": trace.name,
+        "rows": f"{trace.rows[0]} to {trace.rows[-1]} ({len(trace):,})",
+        "state before them": before,
+        "resets": f"{int(trace.reset.sum()):,}",
+        "model": repr(trace.model),
+        "mean loss": f"{trace.mean_loss:.6g}",
+        "gradient": "uncut" if trace.truncate is None else f"cut every {trace.truncate:,} rows",
+    }
+    for key, d in trace.gradient.items():
+        lines[f"‖gradient‖ of {key}"] = f"{np.linalg.norm(d):.6g}"
+    rows = (f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in lines.items())
+    return f"<table><caption>Trace</caption>{''.join(rows)}</table>"
 
 
 def unit_order(seen: Any, by: Order = "similar") -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +14,14 @@ import numpy as np
 from rnnkit.data import Standard
 from rnnkit.errors import ModelError, did_you_mean
 from rnnkit.model import LSTM, Chain, Loss, LSTMState, State
-from rnnkit.tracing.display import ROWS, UNITS, Thinned, arrays_of, table_of, thin, write_csv
+from rnnkit.tracing.display import ROWS, UNITS, Thinned, arrays_of, html_summary, table_of, thin, write_csv
 from rnnkit.tracing.layers import Arrays, LayerTrace, factors
 from rnnkit.tracing.reach import Reach, check_recurrent, reach_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from rnnkit.schedule import Schedule
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -196,6 +199,18 @@ class Trace:
         if kind not in KINDS:
             raise ModelError(f"Trace.plot expects one of {', '.join(KINDS)}, got {kind!r}{did_you_mean(kind, KINDS)}")
         return KINDS[kind](self, layer)
+
+    def write_page(
+        self, path: str | os.PathLike[str], schedules: Iterable[Schedule] = (), *, overwrite: bool = False
+    ) -> Path:
+        """Write all of it as one HTML page to look at; see `rnnkit.view.page.write_page`."""
+        from rnnkit.view.page import write_page
+
+        return write_page(self, path, schedules, overwrite=overwrite)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a small table."""
+        return html_summary(self)
 
     def _layer_params(self, index: int) -> Arrays:
         prefix = f"{index}."

@@ -45,7 +45,7 @@ def plot_rows(trace: Trace, layer: int | None = None) -> Figure:
     `layer` has no say in it.
     """
     shown = trace.thinned(ROWS, UNITS)
-    observed, predicted = _judged(trace, shown)
+    observed, predicted = judged_values(trace, shown)
     count = min(observed.shape[1], OUTPUTS)
     left_out = f"the first {count} of {observed.shape[1]} targets" if count < observed.shape[1] else ""
     figure, panels = new_figure(11, 2.6 + 2.2 * count, count + 1)
@@ -225,7 +225,7 @@ KINDS: dict[str, Callable[[Any, int | None], Any]] = {
 """The pictures of `Trace.plot`."""
 
 
-def _judged(trace: Trace, shown: Thinned) -> tuple[np.ndarray, np.ndarray]:
+def judged_values(trace: Trace, shown: Thinned) -> tuple[np.ndarray, np.ndarray]:
     """What is compared, `(T, O)` each: numbers in their own unit; for the entropies classes and probabilities."""
     observed, predicted = shown.arrays["observed"], shown.arrays["predicted"]
     if isinstance(trace.loss_function, CrossEntropy):

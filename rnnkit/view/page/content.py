@@ -1,0 +1,245 @@
+"""The numbers of the page: a trace, its gradient in several windows, and lanes and steps, as JSON that holds arrays."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from rnnkit.model import GATES, LSTM
+from rnnkit.study.agreement import WHOLE, Agreement, agreement, vector
+from rnnkit.tracing import LSTMTrace, Reach, Thinned, Trace, unit_order
+from rnnkit.tracing.layers import Arrays
+from rnnkit.tracing.windows import first_reached, in_windows
+from rnnkit.view.page.lanes import lanes_of
+from rnnkit.view.page.variants import Variant
+from rnnkit.view.trace_plots import judged_values
+
+ORDERS = ("similar", "peak", "index")
+
+LOSSES, STATES = 256, 512
+"""Rows and columns of the matrix of reach at most."""
+
+NUMBERS = tuple(name for name in LSTMTrace._fields if name not in ("x", "d_x"))
+"""What the page holds of every unit at every row, beside `_parts`."""
+
+
+class Cut(NamedTuple):
+    """What is kept of the gradient in some windows.
+
+    Attributes:
+        starts: `(n,)`; places at which it is cut.
+        reset: `(T,)` bool.
+        agreed: how it agrees with the whole gradient, all parameters together.
+        norms: by recurrent layer, `d_h` and `d_c` of every row, `(T,)` each, under `"h"` and `"c"`.
+    """
+
+    starts: np.ndarray
+    reset: np.ndarray
+    agreed: Agreement
+    norms: dict[int, Arrays]
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What is computed once, however much of it is shown.
+
+    Attributes:
+        trace: what is looked at.
+        whole: its gradient with nothing cut but at resets.
+        variants: by choice.
+        cut: the gradient in the windows of each variant.
+        reach: of each recurrent layer.
+        bias: `lengths`, `cosine` and `norm_ratio`, `(n,)` each: gradient of windows beside the whole one.
+    """
+
+    trace: Trace
+    whole: Cut
+    variants: list[Variant]
+    cut: list[Cut]
+    reach: dict[int, Reach]
+    bias: Arrays
+
+
+def find(trace: Trace, variants: list[Variant]) -> Findings:
+    """Walk back once for every window length and every variant."""
+    rows = len(trace)
+    whole = in_windows(trace, rows)
+    reference = vector(whole.gradient, WHOLE)
+    lengths = [1 << n for n in range(rows.bit_length()) if 1 << n < rows] + [rows]
+    plain = [(length, 0, False, False) for length in lengths]
+    keys = dict.fromkeys([*plain, *(variant.key for variant in variants)])
+    known = {key: _cut(in_windows(whole, *key), reference) for key in keys}
+    cosine, ratio = np.array([known[key].agreed for key in plain]).T
+    at = np.unique(np.linspace(0, rows - 1, min(rows, LOSSES)).round().astype(int))
+    return Findings(
+        trace,
+        known[plain[-1]],
+        variants,
+        [known[variant.key] for variant in variants],
+        {layer: trace.reach(layer, at) for layer in trace.recurrent},
+        {"lengths": np.array(lengths), "cosine": cosine, "norm_ratio": ratio},
+    )
+
+
+def _cut(cut: Trace, reference: np.ndarray) -> Cut:
+    norms = {}
+    for layer in cut.recurrent:
+        seen: Any = cut.layers[layer]
+        norms[layer] = {"h": np.linalg.norm(seen.d_h, axis=1), "c": np.linalg.norm(seen.d_c, axis=1)}
+    return Cut(np.flatnonzero(cut.cut), cut.reset, agreement(vector(cut.gradient, WHOLE), reference), norms)
+
+
+def content(found: Findings, rows: int, units: int, dtype: str) -> dict[str, Any]:
+    """What the page shows, thinned to so many rows and units, its arrays as `packed` ones.
+
+    Args:
+        found: what was computed.
+        rows, units: how many at most.
+        dtype: of the numbers of every unit, `"float64"` or `"float32"`.
+    """
+    trace, shown = found.trace, found.trace.thinned(rows, units)
+    observed, predicted = judged_values(trace, shown)
+    spaced = np.unique(np.linspace(0, len(trace) - 1, min(len(trace), STATES)).round().astype(int))
+    return {
+        "name": trace.name,
+        "model": repr(trace.model),
+        "horizon": trace.horizon,
+        "scaled": trace.scaler is not None,
+        "all_rows": len(trace),
+        "warmed": trace.warmed,
+        "truncate": trace.truncate,
+        "left_out": shown.left_out,
+        "digits": 5,
+        "precision": dtype,
+        "mean_loss": _number(trace.mean_loss),
+        "places": packed(shown.places, "int32"),
+        "rows": packed(shown.arrays["rows"], "float64"),
+        "times": None if trace.times is None else _moments(shown.arrays["times"]),
+        "reset": np.flatnonzero(trace.reset).tolist(),
+        "is_reset": packed(shown.arrays["reset"], "int32"),
+        "is_cut": packed(shown.arrays["cut"], "int32"),
+        "observed": packed(observed, "float64"),
+        "predicted": packed(predicted, "float64"),
+        "loss": packed(shown.arrays["loss"], "float64"),
+        "weight": packed(shown.arrays["weight"], "float64"),
+        "layers": [_layer(found, shown, layer, spaced, dtype) for layer in trace.recurrent],
+        "variants": [_variant(found, shown, number) for number in range(len(found.variants))],
+        "bias": {
+            "lengths": found.bias["lengths"].tolist(),
+            "cosine": [_number(value) for value in found.bias["cosine"]],
+            "norm_ratio": [_number(value) for value in found.bias["norm_ratio"]],
+        },
+    }
+
+
+def packed(values: np.ndarray, dtype: str) -> dict[str, Any]:
+    """An array as JSON holds it: dtype, shape, and its little-endian bytes in base64."""
+    plain = np.ascontiguousarray(values, np.dtype(dtype).newbyteorder("<"))
+    return {"dtype": dtype, "shape": list(plain.shape), "data": base64.b64encode(plain.tobytes()).decode()}
+
+
+def reach_size(trace: Trace) -> int:
+    """Bytes that the matrices of reach take on the page."""
+    numbers = min(len(trace), LOSSES) * min(len(trace), STATES) * len(trace.recurrent)
+    return numbers * 4 * 4 // 3  # four bytes each, and four characters for three of them
+
+
+def cells_of(trace: Trace, rows: int, units: int) -> int:
+    """How many numbers of units the page would hold, thinned to so many rows and units."""
+    arrays = len(NUMBERS) + 2 * len(GATES) + 2
+    widths = [min(units, cast(LSTM, trace.model.layers[layer]).hidden) for layer in trace.recurrent]
+    return min(rows, len(trace)) * arrays * sum(widths)
+
+
+def _layer(found: Findings, shown: Thinned, index: int, spaced: np.ndarray, dtype: str) -> dict[str, Any]:
+    trace, units = found.trace, shown.units[index]
+    layer, seen = cast(LSTM, trace.model.layers[index]), cast(LSTMTrace, trace.layers[index])
+    bias = trace.params[f"{index}.bias_ih"] + trace.params[f"{index}.bias_hh"]
+    numbers = {name: getattr(seen, name) for name in NUMBERS} | _parts(trace, index)
+    arrays = {name: packed(values[shown.places][:, units], dtype) for name, values in numbers.items()}
+    reach = found.reach[index]
+    kept = seen._replace(h=seen.h[:, units])
+    return {
+        "index": index,
+        "inputs": layer.inputs,
+        "hidden": layer.hidden,
+        "units": units.tolist(),
+        "orders": {by: unit_order(kept, by).tolist() for by in ORDERS},
+        "bias": {gate: packed(b[units], "float64") for gate, b in zip(GATES, np.split(bias, len(GATES)), strict=True)},
+        "arrays": arrays,
+        "x": packed(seen.x[shown.places][:, :1], "float64"),
+        "d_x": packed(seen.d_x[shown.places][:, :1], "float64"),
+        "norm": _norms(found.whole, index, shown.places),
+        "reach": {
+            "at": reach.at.tolist(),
+            "since": reach.since.tolist(),
+            "states": spaced.tolist(),
+            "h": packed(reach.h[:, spaced], "float32"),
+        },
+        "profile": {part: packed(reach.by_lag(part), "float32") for part in ("h", "c")},
+    }
+
+
+def _parts(trace: Trace, index: int) -> Arrays:
+    """Of what the sums of a step are made, `(T, H)` each: gates from x and from h, the gradient from the row after."""
+    seen = cast(LSTMTrace, trace.layers[index])
+    found = {}
+    for name, key, read in (("x", "weight_ih", seen.x), ("h", "weight_hh", seen.h_before)):
+        sums = read @ trace.params[f"{index}.{key}"].T
+        found |= {f"{gate}_from_{name}": a for gate, a in zip(GATES, np.split(sums, len(GATES), 1), strict=True)}
+    goes_on = ~(trace.reset | trace.cut)[1:, None]
+    for part, before in (("h", seen.d_h_before), ("c", seen.d_c_before)):
+        found[f"d_{part}_later"] = np.concatenate([before[1:] * goes_on, np.zeros_like(before[:1])])
+    return found
+
+
+def _variant(found: Findings, shown: Thinned, number: int) -> dict[str, Any]:
+    variant, cut, place = found.variants[number], found.cut[number], np.arange(len(found.trace))
+    first = first_reached(found.trace, variant.length, variant.lookback, variant.anew)
+    profiles = []
+    for layer in found.trace.recurrent:
+        reach = found.reach[layer]
+        kept = place >= first[reach.at][:, None]
+        profiles.append(packed(reach._replace(h=reach.h * kept).by_lag("h"), "float32"))
+    since = np.maximum.accumulate(np.where(cut.reset, place, 0))
+    return {
+        "label": variant.label,
+        "note": variant.note,
+        "length": variant.length,
+        "lookback": variant.lookback,
+        "fresh": variant.fresh,
+        "anew": variant.anew,
+        "starts": cut.starts.tolist(),
+        "first": packed(np.maximum(first, since), "int32"),
+        "norms": [_norms(cut, layer, shown.places) for layer in found.trace.recurrent],
+        "profiles": profiles,
+        "cosine": _number(cut.agreed.cosine),
+        "norm_ratio": _number(cut.agreed.norm_ratio),
+        "lanes": lanes_of(variant.schedule, found.trace.rows),
+    }
+
+
+def _norms(cut: Cut, layer: int, places: np.ndarray) -> dict[str, Any]:
+    """2-norms over all units of the layer."""
+    return {part: packed(values[places], "float64") for part, values in cut.norms[layer].items()}
+
+
+def _number(value: float) -> float | None:
+    """As JSON has it, which knows no NaN."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _moments(times: np.ndarray) -> list[str]:
+    """Times in ISO 8601, no finer than they are."""
+    if times.dtype.kind != "M":
+        return [str(time) for time in times.tolist()]
+    for unit in ("D", "m", "s"):
+        coarse = times.astype(f"datetime64[{unit}]")
+        if (coarse == times).all():
+            break
+    else:
+        coarse = times
+    return [text.replace("T", " ") for text in np.datetime_as_string(coarse).tolist()]
