@@ -654,7 +654,7 @@ def test_a_data_set_that_goes_missing_leaves_a_gap_in_what_is_measured(tmp_path)
     run = rk.fit(MODEL, curriculum(sets, on_error="skip"), backend="numpy", epochs=2, on_epoch=change, transfer="epoch")
     assert np.isnan(run.transfer.errors).tolist() == [[False] * 3, [False] * 3, [False, True, False]]
     assert np.isnan(run.history.epochs["b/validation_loss"]).tolist() == [False, True]
-    assert np.isfinite(run.history.epochs["validation_loss"]).all()
+    assert np.isnan(run.history.epochs["validation_loss"]).tolist() == [False, True]  # it would compare with no other
     assert list(run.skipped) == ["b"]
 
     def all_gone(history):
@@ -710,10 +710,6 @@ def generator():
         (lambda: rk.Sampling(0), r"Sampling expects temperature to be a number above 0, got 0"),
         (lambda: curriculum(policy=rk.Carry(across_epochs=True)), r"begin each data set from the initial state"),
         (lambda: curriculum(policy=rk.Stored(), interleave=rk.Sampling(2.0)), r"a policy other than Stored\(\)"),
-        (
-            lambda: curriculum(order="shuffled", interleave=rk.Sampling(2.0, 2)),
-            r"the same data sets to be open together in every epoch",
-        ),
         (
             lambda: curriculum(splitter=rk.Continuation(rk.Uniform(4, 9)), interleave=rk.Sampling(2.0)).turns(),
             r"the same windows in every epoch",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -36,7 +36,7 @@ class DataSet:
         passes: how often an epoch goes through it.
         weight: what a row of it counts in losses and gradients beside those of other data sets.
         scaler: `"own"`, measured on its training part; `"shared"`, measured on the training parts of all data sets
-            that share it; a `Standard`; or None, which leaves the rows as they are.
+            that share it; a `Standard`; or None, which leaves the rows as their source gives them.
         splitter, policy: how it is cut into windows and where their state comes from; left out, as the curriculum says.
         head: which output head of the model it trains.
         split: sizes of its training and validation part, as for `Sequence.split`; the rest is its test part. Left
@@ -78,6 +78,8 @@ class DataSet:
                 f"DataSet expects a path, a function that opens a Sequence, or a Sequence, got "
                 f"{type(self.source).__name__}; wrap arrays: rk.Sequence(x)"
             )
+        if not isinstance(self.name, str):
+            raise DataError(f"DataSet expects its name as text, got {self.name!r}; write {str(self.name)!r}")
         if not self.name:
             object.__setattr__(self, "name", self._name_of_source())
         object.__setattr__(self, "options", dict(self.options))
@@ -91,6 +93,12 @@ class DataSet:
                 raise DataError(f"{who} expects {what} to be a number above 0, got {value!r}")
         if isinstance(self.passes, bool) or not isinstance(self.passes, int | np.integer) or self.passes < 1:
             raise DataError(f"{who} expects passes to be a whole number from 1, got {self.passes!r}")
+        sizes = self.split if isinstance(self.split, tuple | list) else ()
+        if self.split is not None and len(sizes) != 2:
+            raise DataError(
+                f"{who} expects split to be the sizes of its training and validation part, got {self.split!r}; write "
+                f"split=(0.7, 0.15)"
+            )
         if self.scaler not in ("own", "shared", None) and not isinstance(self.scaler, Standard):
             raise DataError(f"{who} expects scaler to be 'own', 'shared', a Standard or None, got {self.scaler!r}")
 
@@ -117,7 +125,7 @@ class DataSet:
         """Open it and split it.
 
         Args:
-            scaler: through which the parts are seen.
+            scaler: through which the parts are seen; None leaves them as they are.
 
         Raises:
             RnnkitError: what opening says, with the data set's name before it.
@@ -126,8 +134,7 @@ class DataSet:
         try:
             series = self._open()
             training, validation, test = (series, None, None) if self.split is None else series.split(*self.split)
-            parts = (part and part.with_scaler(scaler) for part in (training, validation, test))
-            training, validation, test = (part and part.with_weight(self.weight) for part in parts)
+            training, validation, test = (self._seen(part, scaler) for part in (training, validation, test))
         except RnnkitError as error:
             raise type(error)(f"{who}: {error}") from error
         except OSError as error:
@@ -137,27 +144,40 @@ class DataSet:
 
     def fingerprint(self, series: Sequence) -> tuple[Any, ...]:
         """What tells, when it is opened again, whether it is still the same: size and time of the file, runs, rows."""
-        stamp: tuple[int, ...] = ()
+        stamp: list[tuple[str, int, int]] = []
         if isinstance(self.source, str | os.PathLike):
-            stat = os.stat(self.source)
-            stamp = stat.st_size, stat.st_mtime_ns
+            path = Path(self.source)
+            files = sorted(path.rglob("*")) if path.is_dir() else [path]
+            stamp = [(str(file), stat.st_size, stat.st_mtime_ns) for file in files for stat in [file.stat()]]
         some = np.unique([series.starts[0], series.starts[-1], series.starts[-1] + series.lengths[-1] - 1])
         x, y = series.with_scaler(None).take(some, np.float64)
-        return stamp, series.rows, series.runs.tobytes(), x.tobytes(), y.tobytes()
+        return tuple(stamp), series.rows, series.runs.tobytes(), x.tobytes(), y.tobytes()
+
+    def _seen(self, part: Sequence | None, scaler: Standard | None) -> Sequence | None:
+        """A part with the scaler and weight of this data set."""
+        if part is None:
+            return None
+        part = part if scaler is None else part.with_scaler(scaler)
+        return part.with_weight(part.weight * self.weight)
 
     def _open(self) -> Sequence:
         if isinstance(self.source, Sequence):
-            return self.source
+            return self.source.with_name(self.name)
         if isinstance(self.source, str | os.PathLike):
             return Sequence.open(self.source, **{"name": self.name, **self.options})
-        series = self.source()
+        try:
+            series = self.source()
+        except RnnkitError:
+            raise
+        except Exception as error:  # whatever a function of someone else's may say
+            raise SourceError(f"its function failed with {type(error).__name__}: {error}") from error
         if not isinstance(series, Sequence):
             empty = "; a generator is empty after the first epoch" if hasattr(series, "__next__") else ""
             raise SourceError(
                 f"its function is expected to return a Sequence, got {type(series).__name__}{empty}; "
                 f"return rk.Sequence(x) or rk.Sequence.open(path)"
             )
-        return series
+        return series.with_name(self.name)
 
     def _name_of_source(self) -> str:
         if isinstance(self.source, Sequence):
@@ -204,6 +224,8 @@ def data_sets(given: Any, options: Mapping[str, Any]) -> tuple[DataSet, ...]:
         )
     if isinstance(given, str | os.PathLike | DataSet | Sequence) or callable(given):
         given = [given]
+    if not isinstance(given, Iterable):
+        raise SourceError(f"Curriculum expects a list of data sets, or a dict by name, got {given!r}")
     named = given.items() if isinstance(given, Mapping) else (("", source) for source in given)
     found = tuple(each for name, source in named for each in _expanded(name, source, options))
     if not found:
@@ -220,10 +242,10 @@ def _expanded(name: str, source: Any, options: Mapping[str, Any]) -> Iterator[Da
         path = isinstance(source.source, str | os.PathLike)
         chosen = name or source.name
         yield replace(source, name=chosen, options={**options, **source.options} if path else {})
-    elif isinstance(source, str) and glob.has_magic(source) and not os.path.exists(source):
-        files = sorted(glob.glob(source, recursive=True))
+    elif isinstance(source, str | os.PathLike) and glob.has_magic(str(source)) and not os.path.exists(source):
+        files = sorted(glob.glob(str(source), recursive=True))
         if not files:
-            raise SourceError(f"Curriculum expects files that match {source!r}, found none")
+            raise SourceError(f"Curriculum expects files that match {str(source)!r}, found none")
         for file in files:
             yield DataSet(file, f"{name}/{Path(file).stem}" if name else "", options=options)
     else:

@@ -433,6 +433,10 @@ class Sequence:
                 )
         return self._with(scaler=scaler)
 
+    def with_name(self, name: str) -> Sequence:
+        """The same rows under another name, for messages and plots."""
+        return self if name == self.name else self._with(name=name)
+
     def with_weight(self, weight: float) -> Sequence:
         """The same rows, each counting so much in losses and gradients beside those of other sequences.
 

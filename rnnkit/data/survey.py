@@ -101,7 +101,7 @@ def survey(datasets: Iterable[DataSet], on_error: OnError) -> Survey:
 
 def _facts(dataset: DataSet, opened: Opened) -> Facts:
     series = opened.training
-    scaler = Standard.fit(series) if dataset.scaler == "own" else dataset.scaler
+    scaler = Standard.fit(series) if dataset.scaler == "own" else dataset.scaler or series.scaler
     if isinstance(scaler, Standard):
         series.with_scaler(scaler)  # one that was given has to fit
     return Facts(

@@ -12,6 +12,7 @@ from typing import Any
 from rnnkit.errors import ModelError, did_you_mean
 from rnnkit.model.layers import Chain, Heads, parameter_shapes
 from rnnkit.model.rules import RuleState
+from rnnkit.model.state import State
 
 
 def head_names(model: Chain, name: str) -> dict[str, str]:
@@ -102,6 +103,11 @@ def with_head_rule_state(model: Chain, rule_state: RuleState, name: str, changed
     lag = {names[short]: missed for short, missed in changed.lag.items()}
     lag |= {key: missed for key in elsewhere if (missed := rule_state.lag.get(key, 0) + made)}
     return RuleState(changed.step, slots, lag)
+
+
+def state_of(state: State, chain: Chain) -> State:
+    """A state with an entry for each layer of the chain of one head: heads have none, whatever their layers."""
+    return (*state[: len(chain.layers)], *(() for _ in range(len(chain.layers) - len(state))))
 
 
 def _need(who: str, known: Iterable[str], keys: Iterable[str]) -> None:

@@ -17,6 +17,7 @@ from rnnkit.data.joined import Joined
 from rnnkit.data.survey import Facts, OnError, Survey, survey
 from rnnkit.errors import RnnkitError, ScheduleError, SourceError, did_you_mean
 from rnnkit.schedule.batch import Batch
+from rnnkit.schedule.checks import check_whole
 from rnnkit.schedule.grid import Grid
 from rnnkit.schedule.interleave import Interleaving, Member, OneByOne, Sampling, SideBySide, Span, interleaved
 from rnnkit.schedule.policies import Carry, StatePolicy, Stored
@@ -58,6 +59,8 @@ class Phase:
             raise ScheduleError(f"Phase expects a list of names, got {self.names!r}; write [{self.names!r}]")
         if self.names is not None:
             object.__setattr__(self, "names", tuple(self.names))
+            if not self.names:
+                raise ScheduleError("Phase expects at least one name, got none; leave names out for all data sets")
         if not isinstance(self.frozen, str):
             object.__setattr__(self, "frozen", tuple(self.frozen))
         if isinstance(self.epochs, bool) or not isinstance(self.epochs, int | np.integer) or self.epochs < 1:
@@ -112,6 +115,8 @@ class Curriculum:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "datasets", data_sets(self.datasets, self.options))
+        if not isinstance(self.phases, list | tuple):
+            raise ScheduleError(f"Curriculum expects phases as a list, got {self.phases!r}; write [{self.phases!r}]")
         object.__setattr__(self, "phases", tuple(self.phases))
         _check(self)
 
@@ -121,10 +126,9 @@ class Curriculum:
 
     def __getitem__(self, name: str) -> DataSet:
         """The data set of a name."""
-        for each in self.datasets:
-            if each.name == name:
-                return each
-        known = [each.name for each in self.datasets]
+        if name in self._by_name:
+            return self._by_name[name]
+        known = list(self._by_name)
         raise ScheduleError(
             f"the curriculum has the data sets {', '.join(known)}, not {name!r}{did_you_mean(name, known)}"
         )
@@ -176,23 +180,27 @@ class Curriculum:
             return tuple(names)
         return tuple(name for name in self.order if name in names)
 
+    def groups(self, epoch: int = 0) -> list[tuple[str, ...]]:
+        """The data sets of an epoch in their order, those together that are open together."""
+        names = self.names(epoch)
+        most = self.interleave.open_at_once or max(len(names), 1)
+        return [names[first : first + most] for first in range(0, len(names), most)]
+
     def turns(self, epoch: int = 0) -> list[Turn]:
         """What an epoch trains on, in order: a turn for each pass over a data set, or for those open together."""
         place, phase = self.phase(epoch)
-        names = self.names(epoch)
-        most = self.interleave.open_at_once or len(names)
-        groups = [names[first : first + most] for first in range(0, len(names), most)]
+        groups = self.groups(epoch)
         if isinstance(self.interleave, OneByOne):
             groups = [group for group in groups for _ in range(self[group[0]].passes)]
         turns, seen = [], Counter[str]()
         for group in groups:
-            spans = tuple(self._spans(epoch, name, group, seen[name]) for name in group)
+            spans = self._spans(epoch, group, seen[group[0]])
             seen.update(group)
-            steps = sum(span.stop - span.first for each in spans for span in each)
+            steps = sum(span.stop - span.first for each in spans.values() for span in each)
             if isinstance(self.interleave, SideBySide):
                 lengths, seed = self._side_by_side(group), self._seed(group[0], epoch)
                 steps = self._grid(self.splitter, lengths, seed, " + ".join(group)).steps
-            opening = partial(self._opened, epoch, phase, dict(zip(group, spans, strict=True)))
+            opening = partial(self._opened, epoch, phase, spans)
             turns.append(Turn(group, steps, place, phase.frozen, opening))
         return turns
 
@@ -240,7 +248,7 @@ class Curriculum:
 
     def _seed(self, name: str, number: int) -> int:
         """The seed of a pass over a data set, passes counted through all epochs."""
-        place = [each.name for each in self.datasets].index(name)
+        place = list(self._by_name).index(name)
         return int(np.random.SeedSequence(self.seed, spawn_key=(number, 3, place)).generate_state(1)[0])
 
     def _pass(self, name: str, series: Rows, number: int) -> Schedule:
@@ -252,18 +260,39 @@ class Curriculum:
         """The windows of a pass, from what is known of it: those of epoch 0 of its schedule."""
         return splitter.grid(lengths, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,))), name)
 
-    def _spans(self, epoch: int, name: str, group: tuple[str, ...], nth: int) -> tuple[Span, ...]:
-        """Which steps of which passes a data set is trained on in a turn of an epoch, its `nth` turn there."""
-        passes = self[name].passes
-        first = epoch * passes
-        if isinstance(self.interleave, OneByOne):
-            return (Span(first + nth, 0, self._steps(name, first + nth)),)
-        if not isinstance(self.interleave, Sampling) or self.interleave.temperature == 1:
-            return tuple(Span(number, 0, self._steps(name, number)) for number in range(first, first + passes))
-        steps = np.array([self._steps(each, 0) * self[each].passes for each in group])
-        rows = np.array([self.facts[each].rows * self[each].passes for each in group])
-        count = int(self.interleave.counts(steps, rows)[group.index(name)])
-        return _spans_from(epoch * count, count, self._steps(name, 0))
+    def _spans(self, epoch: int, group: tuple[str, ...], nth: int) -> dict[str, tuple[Span, ...]]:
+        """Which steps of which passes each data set is trained on in a turn of an epoch, its `nth` turn there."""
+        way, spans = self.interleave, {}
+        if isinstance(way, Sampling) and way.temperature != 1:
+            counts, before = self._counts(way, frozenset(group)), Counter[str]()
+            for earlier in range(epoch):
+                for others in self.groups(earlier):
+                    before.update(self._counts(way, frozenset(others)))
+            return {name: _spans_from(before[name], counts[name], self._steps(name, 0)) for name in group}
+        for name in group:
+            passes = self[name].passes
+            numbers = range(epoch * passes, (epoch + 1) * passes)
+            chosen = numbers[nth : nth + 1] if isinstance(way, OneByOne) else numbers
+            spans[name] = tuple(Span(number, 0, self._steps(name, number)) for number in chosen)
+        return spans
+
+    def _counts(self, way: Sampling, group: frozenset[str]) -> dict[str, int]:
+        """How many windows an epoch has of each of the data sets that are open together."""
+        if group not in self._known_counts:
+            names = [name for name in self.facts if name in group]
+            steps = np.array([self._steps(name, 0) * self[name].passes for name in names])
+            rows = np.array([self.facts[name].rows * self[name].passes for name in names])
+            counts = way.counts(steps, rows).tolist()
+            self._known_counts[group] = dict(zip(names, counts, strict=True))
+        return self._known_counts[group]
+
+    @cached_property
+    def _known_counts(self) -> dict[frozenset[str], dict[str, int]]:
+        return {}
+
+    @cached_property
+    def _by_name(self) -> dict[str, DataSet]:
+        return {each.name: each for each in self.datasets}
 
     def _steps(self, name: str, number: int) -> int:
         splitter = self[name].splitter or self.splitter
@@ -288,11 +317,14 @@ class Curriculum:
         series: dict[str, Rows] = {}
         for name in spans:
             try:
-                series[name] = see(name, self.open(name).training)
+                opened = self.open(name)
             except RnnkitError as error:
                 if self.on_error == "stop":
                     raise
                 skipped[name] = str(error)
+                continue
+            series[name] = see(name, opened.training)
+            del opened
         if not series:
             yield None
             return
@@ -334,6 +366,18 @@ def _check(curriculum: Curriculum) -> None:
         )
     if curriculum.on_error not in ("stop", "skip"):
         raise ScheduleError(f"Curriculum expects on_error to be 'stop' or 'skip', got {curriculum.on_error!r}")
+    check_whole(curriculum, "seed", curriculum.seed, 0)
+    for each in (curriculum, *curriculum.datasets):
+        for what, has in (("splitter", "grid"), ("policy", "origins")):
+            value = getattr(each, what)
+            if (value is None and each is not curriculum) or (hasattr(value, has) and not isinstance(value, type)):
+                continue
+            example = "rk.Continuation(length=64)" if what == "splitter" else "rk.Carry() or rk.Reset()"
+            raise ScheduleError(f"{type(each).__name__} expects a {what}, got {value!r}; write {example}")
+    if not isinstance(order, str | list | tuple) and not callable(order):
+        raise ScheduleError(
+            f"Curriculum expects order to be one of {', '.join(ORDERS)}, a list of names or a function, got {order!r}"
+        )
     if isinstance(order, str):
         if order not in ORDERS:
             raise ScheduleError(
@@ -350,11 +394,6 @@ def _check(curriculum: Curriculum) -> None:
                 f"curriculum or of a phase, and say DataSet(..., passes=2) for more of one"
             )
     evened = isinstance(way, Sampling) and way.temperature != 1
-    if evened and order == "shuffled" and way.open_at_once is not None:
-        raise ScheduleError(
-            f"{way!r} expects the same data sets to be open together in every epoch, got order='shuffled'; leave "
-            f"open_at_once out, or keep the order"
-        )
     for phase in curriculum.phases:
         if not isinstance(phase, Phase):
             raise ScheduleError(f"Curriculum expects phases to be Phase values, got {phase!r}")

@@ -34,6 +34,9 @@ class OneByOne:
 class RoundRobin:
     """A window of each open data set in turn, until all are through; each keeps its state while others train.
 
+    Windows of the same length and lanes that train the same head go through the backend many at a time, others one by
+    one, which small models notice.
+
     Args:
         open_at_once: data sets that are open at a time; left out, all. The next ones follow when these are through.
     """
@@ -87,16 +90,16 @@ class Sampling:
         return brief(self)
 
     def counts(self, steps: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """How many windows of each data set an epoch has, `(M,)`; they sum up to those of all, each at least one."""
+        """How many windows of each data set an epoch has, `(M,)`: at least one each, together as many as all have."""
         if self.temperature == 1:
             return steps
         share = (rows / rows.max()) ** (1 / self.temperature)
         exact = share / share.sum() * steps.sum()
         counts = np.maximum(np.floor(exact), 1).astype(int)
-        order = np.argsort(counts - exact, kind="stable")
         missing = int(steps.sum() - counts.sum())
-        for index in order[: max(missing, 0)]:
-            counts[index] += 1
+        counts[np.argsort(counts - exact, kind="stable")[: max(missing, 0)]] += 1
+        for _ in range(-missing):  # what the least shares were given is taken from the largest
+            counts[counts.argmax()] -= 1
         return counts
 
     def picks(self, counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -108,7 +111,8 @@ class Sampling:
 class SideBySide:
     """Open data sets in different lanes of one batch: end to end they are cut into windows as one sequence is.
 
-    With `Continuation(lanes=B)` each lane walks its strip; where a data set ends inside a lane, the next begins in the
+    The loss that is told of each of them is that of a pass over its rows after the turn. With `Continuation(lanes=B)`
+    each lane walks its strip; where a data set ends inside a lane, the next begins in the
     row after, from the initial state. All of them share splitter, policy, head and learning rate.
 
     Args:

@@ -16,7 +16,7 @@ from rnnkit.model.patterns import match_parameters
 from rnnkit.schedule import Curriculum, Schedule
 from rnnkit.schedule.turn import Feed, Turn
 from rnnkit.train.run import Seen
-from rnnkit.train.targets import as_trained
+from rnnkit.train.targets import as_trained, check_fit
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,11 @@ class Course:
         series = self.schedule.series
         feed = Feed((series.name,), (series,), (1.0,), (None,), self.schedule, epoch)
         return [Turn(feed.names, self.schedule.steps(epoch), 0, (), lambda see, skipped: nullcontext(feed))]
+
+    @property
+    def lanes(self) -> int:
+        """Lanes that training starts with; those of a curriculum are each turn's own."""
+        return 1 if isinstance(self.schedule, Curriculum) else self.schedule.lanes
 
     def see(self, name: str, series: Sequence) -> Sequence:
         """A data set as it is trained on."""
@@ -79,33 +84,44 @@ class Course:
         """The plain chain that ends with a head."""
         return self.model if head is None else self.model.head(head)
 
-    def held_out(self, *parts: Part) -> Iterator[tuple[str, str | None, Sequence]]:
+    def held_out(self, skipped: dict[str, str], *parts: Part) -> Iterator[tuple[str, str | None, Sequence]]:
         """Each data set that has one of these parts: its name, its head and the first of them, open meanwhile.
 
-        Under `on_error="skip"` one that cannot be opened is left out.
+        Under `on_error="skip"` one that cannot be opened is left out, and said in `skipped`.
         """
         if not isinstance(self.schedule, Curriculum):
             if self.validation is not None and "validation" in parts:
                 yield self.validation.name, None, self.validation
             return
         for name in self.names:
+            has = self.schedule.facts[name].parts
+            chosen = next((part for part in parts if part in has), None)
+            if chosen is None:
+                continue
             try:
                 opened = self.schedule.open(name)
-            except RnnkitError:
+            except RnnkitError as error:
                 if self.schedule.on_error == "stop":
                     raise
+                skipped[name] = str(error)
                 continue
-            part = next((found for found in (getattr(opened, p) for p in parts) if found is not None), None)
-            if part is not None:
-                yield name, self.head(name), self.see(name, part)
+            part = getattr(opened, chosen)
+            yield name, self.head(name), self.see(name, part)
             del opened, part  # so that the next is opened when this one is closed
+
+    @property
+    def validated(self) -> tuple[str, ...]:
+        """The data sets of a curriculum that have a validation part."""
+        if not isinstance(self.schedule, Curriculum):
+            return ()
+        return tuple(name for name, facts in self.schedule.facts.items() if "validation" in facts.parts)
 
     @property
     def is_validated(self) -> bool:
         """Whether there is a validation part."""
         if not isinstance(self.schedule, Curriculum):
             return self.validation is not None
-        return any("validation" in facts.parts for facts in self.schedule.facts.values())
+        return bool(self.validated)
 
 
 def course(
@@ -169,6 +185,7 @@ def _check_curriculum(model: Chain, curriculum: Curriculum, validation: Sequence
             raise ModelError(
                 f"data set {name!r} expects {known}, got {head!r}{did_you_mean(str(head), model.heads)}; {remedy}"
             )
+        check_fit(model if head is None else model.head(head), facts, loss)
         _check_labels(facts, head, (model if head is None else model.head(head)).outputs, loss)
 
 

@@ -15,10 +15,10 @@ from rnnkit.model.losses import Loss, as_loss
 from rnnkit.model.rules import Adam, Clip, Rule, RuleState
 from rnnkit.schedule import Curriculum, Schedule
 from rnnkit.schedule.schedule import BLOCK_ROWS
-from rnnkit.train.course import check_frozen, course
+from rnnkit.train.course import Course, check_frozen, course
 from rnnkit.train.fold import Fold, Remat
 from rnnkit.train.history import History
-from rnnkit.train.learning_rates import Constant, LearningRate
+from rnnkit.train.learning_rates import Constant, LearningRate, Plateau
 from rnnkit.train.passes import WARM_ROWS
 from rnnkit.train.progress import Progress, TurnEnd
 from rnnkit.train.run import Run
@@ -126,7 +126,9 @@ def fit(
     )
     what = course(model, schedule, validation, loss)
     check_frozen(model, schedule, frozen)
+    _check_phases(what, early_stopping, learning_rate)
     fold = Fold(engine, model, rule, loss, clip, remat, dtype)
+    skipped = dict(schedule.skipped) if isinstance(schedule, Curriculum) else {}
     training = Training(
         course=what,
         fold=fold,
@@ -139,9 +141,9 @@ def fit(
         block_rows=block_rows,
         early_stopping=early_stopping,
         told=Told(on_block, on_turn, on_epoch, stop),
-        values=fold.start(seed, params, rule_state),
-        stages=None if transfer is None else Stages(what, fold, transfer, warm),
-        skipped=dict(schedule.skipped) if isinstance(schedule, Curriculum) else {},
+        values=fold.start(seed, what.lanes, params, rule_state),
+        stages=None if transfer is None else Stages(what, fold, transfer, warm, skipped),
+        skipped=skipped,
     )
     try:
         training.go()
@@ -168,3 +170,18 @@ def _epochs(schedule: Schedule | Curriculum, epochs: int | None) -> int:
             f"leave epochs out, or change the phases'"
         )
     return epochs if epochs is not None else phases or EPOCHS
+
+
+def _check_phases(what: Course, early_stopping: EarlyStopping | None, learning_rate: LearningRate) -> None:
+    """Losses of phases that train on other data sets do not compare; those on validation parts do.
+
+    Raises:
+        ModelError: something that compares them.
+    """
+    several = isinstance(what.schedule, Curriculum) and len(what.schedule.phases) > 1
+    for comparing in (early_stopping, learning_rate):
+        if several and not what.is_validated and isinstance(comparing, EarlyStopping | Plateau):
+            raise ModelError(
+                f"fit expects validation parts beside phases for {comparing!r}, which compares the losses of epochs "
+                f"over different data sets; write DataSet(..., split=(0.7, 0.15))"
+            )

@@ -11,7 +11,7 @@ import numpy as np
 
 from rnnkit.backend import Backend, BlockResult, check_parameters, map_arrays
 from rnnkit.errors import ModelError
-from rnnkit.model.heads import head_keys, head_parameters, head_rule_state, with_head, with_head_rule_state
+from rnnkit.model.heads import head_keys, head_parameters, head_rule_state, state_of, with_head, with_head_rule_state
 from rnnkit.model.initialisers import draw_noise, initial_state, setup, zero_state
 from rnnkit.model.layers import Chain
 from rnnkit.model.losses import Loss
@@ -30,7 +30,7 @@ class Values(NamedTuple):
 
     params: dict[str, Any]
     rule_state: RuleState
-    state: State = ()
+    state: State
     store: State | None = None
 
 
@@ -58,15 +58,17 @@ class Fold:
         """The plain chain that ends with a head."""
         return self.model if head is None else self.model.head(head)
 
-    def start(self, seed: int, params: Mapping[str, np.ndarray] | None, rule_state: RuleState | None) -> Values:
+    def start(
+        self, seed: int, lanes: int, params: Mapping[str, np.ndarray] | None, rule_state: RuleState | None
+    ) -> Values:
         """Where training starts, the backend's arrays of one dtype."""
-        drawn, _ = setup(self.model, seed, 1, self.dtype)
+        drawn, state = setup(self.model, seed, lanes, self.dtype)
         kind = np.dtype(self.dtype)
         if params is not None:
             check_parameters(self.model, params)
             drawn = {key: np.array(params[key], kind) for key in drawn}
         if rule_state is None:
-            return Values(*self.engine.from_numpy((drawn, initial_rule_state(self.rule, drawn))))
+            return Values(*self.engine.from_numpy((drawn, initial_rule_state(self.rule, drawn), state)))
         names = slot_names(self.rule)
         if set(rule_state.slots) != set(names):
             raise ModelError(
@@ -76,7 +78,7 @@ class Fold:
         for moments in rule_state.slots.values():
             check_parameters(self.model, moments)
         moments = {name: {key: np.array(rule_state.slots[name][key], kind) for key in drawn} for name in names}
-        return Values(*self.engine.from_numpy((drawn, rule_state._replace(slots=moments))))
+        return Values(*self.engine.from_numpy((drawn, rule_state._replace(slots=moments), state)))
 
     def enter(self, values: Values, feed: Feed, lanes: int) -> Values:
         """The same with every lane at the initial state, and nothing recorded: a feed begins."""
@@ -121,8 +123,8 @@ class Fold:
             loss=self.loss,
             clip=self.clip,
             learning_rates=learning_rates,
-            noise=noise,
-            store=None if values.store is None else _entries(values.store, chain),
+            noise=None if noise is None else state_of(noise, chain),
+            store=None if values.store is None else state_of(values.store, chain),
             remat=remat_rows(self.remat, block),
             frozen=kept,
         )
@@ -144,7 +146,7 @@ class Fold:
         """The state for a block; one of other lanes is of another data set, and the block starts from none of it."""
         lanes = block.x.shape[2]
         if next((len(array) for entry in state for array in entry), lanes) == lanes:
-            return _entries(state, chain)
+            return state_of(state, chain)
         return self.engine.from_numpy(zero_state(chain, lanes, np.dtype(self.dtype)))
 
 
@@ -159,8 +161,3 @@ def remat_rows(remat: Remat, block: Block) -> int:
 def copied(engine: Backend, store: State | None) -> State | None:
     """Recorded states as NumPy arrays of their own: those of the fold are written in place."""
     return None if store is None else map_arrays(np.array, engine.to_numpy(store))
-
-
-def _entries(state: State, chain: Chain) -> State:
-    """A state with an entry for each layer of a chain: heads have none, whatever their number of layers."""
-    return (*state[: len(chain.layers)], *(() for _ in range(len(chain.layers) - len(state))))

@@ -7,6 +7,7 @@ import numpy as np
 from rnnkit.backend import BlockResult, map_arrays
 from rnnkit.data.joined import Joined
 from rnnkit.errors import NonFiniteError
+from rnnkit.model.heads import state_of
 from rnnkit.model.initialisers import initial_state
 from rnnkit.model.losses import row_loss
 from rnnkit.model.state import State
@@ -48,7 +49,7 @@ def not_finite(
     chain, params = fold.chain(head), fold.parameters(values, head)
     batch = block.batch(result.done)
     what = "loss" if not np.isfinite(result.loss[result.done]) else "gradient"
-    drawn = None if noise is None else map_arrays(lambda a: a[result.done], noise)
+    drawn = None if noise is None else map_arrays(lambda a: a[result.done], state_of(noise, chain))
     cold = initial_state(chain, engine.to_numpy(params), batch.x.shape[1], drawn)
     state = start_of(batch, cold, engine.to_numpy(result.state), engine.to_numpy(result.store))
     with np.errstate(all="ignore"):

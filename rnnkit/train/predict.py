@@ -176,11 +176,7 @@ def seen_by(run: Run, series: Sequence, ahead: bool = False) -> Sequence:
             f"expected a Run and a Sequence, got {type(run).__name__} and {type(series).__name__}; "
             f"train one with rk.fit(...), and wrap values: rk.Sequence(values)"
         )
-    if run.model.heads or len({seen.scaler for seen in run.sets.values()}) > 1:
-        raise ModelError(
-            f"the run was trained on the data sets {', '.join(run.sets)}, which have scalers or heads of their own; "
-            f"say which one {series.name!r} is like: run.on({next(iter(run.sets))!r})"
-        )
+    run.check_one(repr(series.name))
     for what, trained, given in (
         ("features", run.features, series.feature_names),
         ("targets", run.targets, series.target_names),

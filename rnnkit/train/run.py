@@ -15,7 +15,7 @@ from rnnkit.backend import Backend
 from rnnkit.backend import backend as find_backend
 from rnnkit.data import Standard
 from rnnkit.errors import ModelError, SourceError, did_you_mean
-from rnnkit.model.heads import head_parameters, head_rule_state
+from rnnkit.model.heads import head_parameters, head_rule_state, state_of
 from rnnkit.model.initialisers import zero_state
 from rnnkit.model.layers import Chain
 from rnnkit.model.losses import LOSSES, Loss
@@ -63,7 +63,7 @@ class Run:
         features, targets: what the training file called its columns, or None for arrays.
         epoch: the epoch, from 0, that `params` are from; None before the first epoch ended.
         store: the recorded states after the last step, NumPy arrays `(M, H)`, a row for each slot of the schedule's
-            `slots()`; None under a policy that records none.
+            `slots()`, of a curriculum those of its last turn; None where none are recorded.
         sets: by name, how each data set of a curriculum was seen; empty for one series. `scaler` is theirs where all
             share it, else None; `on` chooses one.
         skipped: by name, why data sets of a curriculum were left out.
@@ -90,6 +90,8 @@ class Run:
     def on(self, name: str) -> Run:
         """The run as it is for one data set of its curriculum: with its scaler, and its head as the model's end.
 
+        Recorded states, which are those of the data sets trained on last, are left out.
+
         Raises:
             ModelError: no such data set.
         """
@@ -98,8 +100,10 @@ class Run:
             raise ModelError(f"the run has the data sets {known}; got {name!r}{did_you_mean(name, self.sets)}")
         seen, own = self.sets[name], {}
         if seen.head is not None:
+            chain = self.model.head(seen.head)
             own = {
-                "model": self.model.head(seen.head),
+                "model": chain,
+                "state": state_of(self.state, chain),
                 "params": head_parameters(self.model, self.params, seen.head),
                 "rule_state": head_rule_state(self.model, self.rule_state, seen.head),
             }
@@ -111,7 +115,23 @@ class Run:
             features=seen.features,
             targets=seen.targets,
             sets={},
+            store=None,
         )
+
+    def check_one(self, like: str) -> None:
+        """That there is one way in which data are seen, one scaler and one head.
+
+        Args:
+            like: what the data are called.
+
+        Raises:
+            ModelError: the data sets that it was trained on have their own; `on` chooses one.
+        """
+        if self.model.heads or len({seen.scaler for seen in self.sets.values()}) > 1:
+            raise ModelError(
+                f"the run was trained on the data sets {', '.join(self.sets)}, which have scalers or heads of their "
+                f"own; say which one {like} is like: run.on({next(iter(self.sets))!r})"
+            )
 
     @property
     def dtype(self) -> str:
@@ -124,6 +144,7 @@ class Run:
 
     def in_units(self, y: np.ndarray) -> np.ndarray:
         """Outputs of the model `(..., O)` in the data's own units, float64; the entropies' logits as they are."""
+        self.check_one("the data")
         numbers = np.asarray(y, np.float64)
         return numbers if self.scaler is None else self.scaler.unscale_y(numbers)
 

@@ -8,7 +8,6 @@ from typing import Literal, get_args
 import numpy as np
 
 from rnnkit.schedule import Curriculum
-from rnnkit.schedule.turn import Turn
 from rnnkit.train.course import Course
 from rnnkit.train.fold import Fold, Values
 from rnnkit.train.passes import mean_loss
@@ -26,31 +25,38 @@ class Stages:
     fold: Fold
     every: Every
     warm: int
+    skipped: dict[str, str]
     labels: list[str] = field(default_factory=list)
     trained: list[set[str]] = field(default_factory=list)
     errors: list[list[float]] = field(default_factory=list)
     since: set[str] = field(default_factory=set)
 
-    def after_turn(self, epoch: int, number: int, turns: list[Turn], values: Values) -> None:
-        """Measure, if the turn is one to measure after."""
-        turn, last = turns[number], number == len(turns) - 1
-        self.since |= set(turn.names)
+    def after_turn(self, epoch: int, names: tuple[str, ...], values: Values) -> None:
+        """Measure after a turn, if after each; `names` were trained on in it."""
+        self.since |= set(names)
+        if self.every == "turn":
+            self.measure(f"epoch {epoch + 1}, {' + '.join(names)}", values)
+
+    def after_epoch(self, epoch: int, values: Values) -> None:
+        """Measure after an epoch, if it is one to measure after."""
         curriculum = self.course.schedule
         assert isinstance(curriculum, Curriculum)  # `fit` takes transfer with nothing else
-        if self.every == "turn":
-            self.measure(f"epoch {epoch + 1}, {' + '.join(turn.names)}", values)
-        elif last and self.every == "epoch":
+        place, phase = curriculum.phase(epoch)
+        if self.every == "epoch":
             self.measure(f"epoch {epoch + 1}", values)
-        elif last and self.every == "phase":
-            place, phase = curriculum.phase(epoch)
-            if epoch + 1 == curriculum.epochs or curriculum.phase(epoch + 1)[0] != place:
-                self.measure(phase.name or f"phase {place + 1}", values)
+        elif self.every == "phase" and (epoch + 1 == curriculum.epochs or curriculum.phase(epoch + 1)[0] != place):
+            self.measure(phase.name or f"phase {place + 1}", values)
+
+    def at_the_end(self, values: Values) -> None:
+        """Measure what was trained on since the last time, where training ended in between."""
+        if self.since:
+            self.measure("end", values)
 
     def measure(self, label: str, values: Values) -> None:
         """Take the loss on every data set."""
         course, engine = self.course, self.fold.engine
         row = dict.fromkeys(course.names, float("nan"))
-        for name, head, part in course.held_out("test", "validation", "training"):
+        for name, head, part in course.held_out(self.skipped, "test", "validation", "training"):
             chain, params = course.chain(head), self.fold.parameters(values, head)
             row[name] = mean_loss(engine, chain, params, part, course.loss, self.warm)
         self.labels.append(label)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 
 from rnnkit.errors import ModelError
 
@@ -24,4 +25,4 @@ class EarlyStopping:
 
     def improved(self, losses: Sequence[float], best_epoch: int) -> bool:
         """Whether the last of the epochs' losses is better than that of the best epoch before."""
-        return losses[-1] < losses[best_epoch] - self.minimum
+        return losses[-1] < losses[best_epoch] - self.minimum or (isnan(losses[best_epoch]) and not isnan(losses[-1]))

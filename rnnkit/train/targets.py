@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rnnkit.data import Sequence
+from rnnkit.data.survey import Facts
 from rnnkit.errors import ModelError
 from rnnkit.model.layers import Chain
 from rnnkit.model.losses import BinaryCrossEntropy, CrossEntropy, Loss
@@ -17,6 +18,18 @@ def is_classification(loss: Loss) -> bool:
 
 def as_trained(model: Chain, series: Sequence, loss: Loss) -> Sequence:
     """The series as a loss wants it: labels for cross-entropy, numbers for all others, unscaled for the entropies.
+
+    Raises:
+        ModelError: a feature, output or class count that does not fit, or no labels where the loss wants them.
+    """
+    check_fit(model, series, loss)
+    if is_classification(loss) and series.scaler is not None:
+        series = series.with_scaler(series.scaler.of_inputs())
+    return series if isinstance(loss, CrossEntropy) else series.as_numbers()
+
+
+def check_fit(model: Chain, series: Sequence | Facts, loss: Loss) -> None:
+    """Whether a model and a loss fit a series, or what is known of a data set.
 
     Raises:
         ModelError: a feature, output or class count that does not fit, or no labels where the loss wants them.
@@ -36,9 +49,6 @@ def as_trained(model: Chain, series: Sequence, loss: Loss) -> Sequence:
             f"the model gives {model.outputs} outputs, but {series.name!r} has {series.outputs} targets a row; "
             f"let its last layer have outputs={series.outputs}"
         )
-    if is_classification(loss) and series.scaler is not None:
-        series = series.with_scaler(series.scaler.of_inputs())
-    return series if isinstance(loss, CrossEntropy) else series.as_numbers()
 
 
 def check_targets(loss: Loss, y: np.ndarray, classes: int) -> np.ndarray:

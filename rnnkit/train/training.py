@@ -104,6 +104,8 @@ class Training:
             waited = epoch - (epoch if self.best_epoch is None else self.best_epoch)
             if self.stopped or (patience is not None and waited >= patience):
                 break
+        if self.stages is not None:
+            self.stages.at_the_end(self.values)
 
     def epoch(self, epoch: int) -> None:
         """An epoch: its turns, and what is measured after them."""
@@ -128,10 +130,12 @@ class Training:
             if self.stopped:
                 break
             if self.stages is not None:
-                self.stages.after_turn(epoch, number, turns, self.values)
-        if turns and not opened:
+                self.stages.after_turn(epoch, tuple(done.sets), self.values)
+        if not opened:
             reasons = "; ".join(self.skipped.values())
             raise DataError(f"fit expects a data set that can be opened in epoch {epoch}: {reasons}")
+        if self.stages is not None and not self.stopped:
+            self.stages.after_epoch(epoch, self.values)
         if not tally.all.weight and not self.stopped:  # one that is cut short may not have come to a scored row
             raise ScheduleError(
                 f"fit expects a schedule that scores some row, {self.course.schedule!r} scores none in epoch {epoch}; "
@@ -189,11 +193,13 @@ class Training:
         self.history.add_epoch(loss=tally.all.mean, seconds=seconds, rows=tally.rows, **sets)
         if self.course.is_validated:
             sums, found = Sums(), dict.fromkeys(self.course.names, np.nan)
-            for name, _, part in self.course.held_out("validation"):
+            for name, _, part in self.course.held_out(self.skipped, "validation"):
                 found[name] = self.loss_of(name, part)
-                sums.add(Sums(found[name] * part.counted, part.counted))
+                weight = part.counted * part.weight
+                sums.add(Sums(found[name] * weight, weight))
             own = {f"{name}/validation_loss": found[name] for name in self.course.names}
-            self.history.add_epoch(validation_loss=sums.mean, **own)
+            whole = all(np.isfinite(found[name]) for name in self.course.validated)  # else it compares with no other
+            self.history.add_epoch(validation_loss=sums.mean if whole else np.nan, **own)
         stopping = self.early_stopping
         if self.best_epoch is None or not stopping or stopping.improved(self.history.monitored, self.best_epoch):
             self.best_epoch = epoch

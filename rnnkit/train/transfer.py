@@ -37,7 +37,7 @@ class Transfer:
     @property
     def average(self) -> float:
         """Mean error over all data sets at the end."""
-        return float(np.nanmean(self.errors[-1]))
+        return _mean(self.errors[-1])
 
     @property
     def backward(self) -> float:
@@ -49,7 +49,7 @@ class Transfer:
         last = [int(np.flatnonzero(column)[-1]) for column in self.trained.T if column.any()]
         index = np.flatnonzero(self.trained.any(0))
         rises = [self.errors[-1, n] - self.errors[s, n] for n, s in zip(index, last, strict=True) if s < self._end]
-        return float(np.nanmean(rises)) if rises else float("nan")
+        return _mean(rises)
 
     @property
     def forward(self) -> float:
@@ -60,7 +60,7 @@ class Transfer:
         index = np.flatnonzero(self.trained.any(0))
         first = [int(np.flatnonzero(self.trained[:, n])[0]) for n in index]
         gains = [self.errors[s - 1, n] - self.errors[0, n] for n, s in zip(index, first, strict=True) if s > 1]
-        return float(np.nanmean(gains)) if gains else float("nan")
+        return _mean(gains)
 
     @property
     def _end(self) -> int:
@@ -102,3 +102,10 @@ class Transfer:
         from rnnkit.view.transfer import plot_transfer
 
         return plot_transfer(self)
+
+
+def _mean(values: Any) -> float:
+    """The mean of the numbers among some; NaN where there is none."""
+    known = np.asarray(values, np.float64)
+    known = known[~np.isnan(known)]
+    return float(known.mean()) if len(known) else float("nan")

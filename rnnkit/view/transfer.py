@@ -27,7 +27,7 @@ def plot_transfer(transfer: Transfer) -> Figure:
     stages, sets = transfer.errors.shape
     figure, (axes,) = new_figure(3.2 + 0.95 * sets, 2.2 + 0.34 * stages)
     errors = transfer.errors
-    low, high = errors.min(0), errors.max(0)
+    low, high = np.fmin.reduce(errors), np.fmax.reduce(errors)  # NaN: it could not be opened
     share = (errors - low) / np.where(high > low, high - low, 1)
     axes.imshow(share, cmap="cividis", vmin=0, vmax=1, aspect="auto")
     for stage, column in np.argwhere(transfer.trained):

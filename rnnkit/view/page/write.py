@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnkit.errors import ModelError, SourceError
+from rnnkit.model import layers_to_run
 from rnnkit.schedule import Schedule
 from rnnkit.tracing import Trace
 from rnnkit.tracing.display import ROWS, UNITS
@@ -101,7 +102,7 @@ def plotly_text() -> str:
 def _shown(trace: Trace, room: int) -> tuple[int, int, str]:
     """How many rows and units fit into so many bytes, and how precisely."""
     rows, units = min(ROWS, len(trace)), UNITS
-    widest = max(layer.outputs for layer in trace.model.layers)
+    widest = max(layer.outputs for layer in layers_to_run(trace.model, "write_page"))
     units = min(units, widest)
     for dtype, size in (("float64", 8), ("float32", 4)):
         if cells_of(trace, rows, units) * size * 4 / 3 <= room:
