@@ -29,7 +29,7 @@ def test_readme_code_runs_from_top_to_bottom(monkeypatch, capsys, tmp_path):
     assert "gradient reaches back" in printed
     assert "MAE / persistence" in printed
     assert "Continuation(length=64, lanes=32)" in printed
-    assert printed.count("_system_failure") == 6  # two turns in each of two epochs, and the matrix
+    assert printed.count("_system_failure") == 10  # four turns, and six names in the matrix
     assert "forgotten (backward transfer)" in printed
     numba, numpy = (float(re.search(rf"^{name} (\S+)$", printed, re.MULTILINE)[1]) for name in ("numba", "numpy"))
     assert numba == pytest.approx(numpy, rel=1e-9)
