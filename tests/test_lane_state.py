@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 import itertools
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -252,65 +255,12 @@ def test_a_loop_in_numpy_that_writes_into_its_state_sees_the_losses_of_fit(split
     np.testing.assert_allclose(lanes.state, np.stack(run.state[0]), rtol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("splitter", "policy"),  # JAX compiles for each length of pieces: these are short
-    [
-        (rk.Continuation(3, lanes=3, lookback=1), rk.Carry(reset_probability=0.2, across_epochs=True)),
-        (rk.Chunked(3, lanes=3, shuffle=True), rk.Stored(burn_in=1)),
-    ],
-    ids=repr,
-)
-def test_a_loop_in_jax_trains_like_fit(splitter: Any, policy: Any) -> None:
-    import jax
-
-    @jax.jit
-    def net(params: Any, x: Any, state: Any) -> Any:
-        def cell(state: Any, row: Any) -> Any:
-            a = row @ params["0.weight_ih"].T + state["h"] @ params["0.weight_hh"].T
-            i, f, g, o = jax.numpy.split(a + params["0.bias_ih"] + params["0.bias_hh"], 4, axis=1)
-            c = jax.nn.sigmoid(f) * state["c"] + jax.nn.sigmoid(i) * jax.numpy.tanh(g)
-            h = jax.nn.sigmoid(o) * jax.numpy.tanh(c)
-            return {"h": h, "c": c}, h @ params["1.weight"].T + params["1.bias"]
-
-        state, y = jax.lax.scan(cell, state, x)
-        return y, state
-
-    def loss_of(params: Any, batch: rk.Batch) -> Any:
-        outputs = []
-        for rows, state in lanes.walk(batch):
-            y, state = net(params, batch.x[rows], state)
-            lanes.put(state)
-            outputs.append(y)
-        errors = ((jax.numpy.concatenate(outputs) - batch.y) ** 2).mean(2)
-        return (errors * batch.weight).sum() / batch.weight.sum()
-
-    schedule = rk.Schedule(ragged(), splitter, policy)
-    with jax.enable_x64(True):
-        params, losses = jax.tree.map(jax.numpy.asarray, start(SMALL)), []
-        lanes = rk.LaneState({name: jax.numpy.zeros((3, H)) for name in ("h", "c")})
-        for epoch in (0, 1):
-            for batch in schedule.batches(epoch, "float64"):
-                loss, grads = jax.value_and_grad(loss_of)(params, batch)
-                params = jax.tree.map(lambda p, g: p - RATE * g, params, grads)
-                losses.append(float(loss))
-    run = by_rnnkit(SMALL, schedule)
-    np.testing.assert_allclose(losses, run.history.steps["loss"], rtol=1e-9)
-    for name, array in lanes.state.items():
-        np.testing.assert_allclose(array, getattr(run.state[0], name), rtol=1e-9)
-
-
-def test_a_walk_under_jit_is_refused() -> None:
-    import jax
-
-    lanes = rk.LaneState(jax.numpy.zeros((1, H)))
-    batch = next(rk.Schedule(rk.Sequence(np.arange(20.0)), rk.Continuation(6), rk.Carry()).batches())
-
-    def run(a: Any) -> None:
-        for _ in lanes.walk(batch):
-            lanes.put(a)
-
-    with pytest.raises(rk.ModelError, match=r"got a tracer: a function under jax.jit .* cannot walk"):
-        jax.jit(run)(jax.numpy.zeros((1, H)))
+def test_loops_in_jax_train_like_fit_and_walks_under_jit_are_refused() -> None:
+    """In a process of its own: JAX has threads that forbid others to fork."""
+    file = Path(__file__).with_name("jax_loops.py")
+    done = subprocess.run([sys.executable, "-W", "error", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["equal", "equal", "refused"]
 
 
 def counted(*arrays: Any, policy: Any = None, **options: Any) -> tuple[rk.LaneState, list[rk.Batch]]:
