@@ -192,7 +192,7 @@ def map_arrays(function: Callable[[Any], Any], tree: Any) -> Any:
     if isinstance(tree, tuple):
         mapped = [map_arrays(function, value) for value in tree]
         return type(tree)(*mapped) if hasattr(tree, "_fields") else tuple(mapped)
-    return tree if tree is None or isinstance(tree, int | float | str) else function(tree)
+    return tree if tree is None or isinstance(tree, int | float | str | np.integer) else function(tree)
 
 
 def check_arguments(

@@ -2,6 +2,8 @@
 
 import json
 import os
+import pickle
+import time
 import tracemalloc
 
 import numpy as np
@@ -194,6 +196,39 @@ def test_two_processes_may_convert_at_once(big, tmp_path, monkeypatch):
     assert len(conversions(tmp_path / "maps")) == 1
 
 
+def test_what_a_killed_conversion_left_is_removed_after_a_day(big, tmp_path):
+    folder = tmp_path / "maps"
+    read_converted(big, WANTED, folder)
+    (made,) = folder.iterdir()
+    old = time.time() - 25 * 3600
+    for name, ages in (("old", (old, old)), ("busy", (old, time.time())), ("new", (time.time(), time.time()))):
+        part = folder / f"{made.name}.part-{name}"
+        part.mkdir()
+        (part / "values.npy").write_bytes(b"1")
+        os.utime(part / "values.npy", (ages[1], ages[1]))
+        os.utime(part, (ages[0], ages[0]))
+    other = folder / "other-0123456789.part-old"
+    other.mkdir()
+    os.utime(other, (old, old))
+    big.write_text(big.read_text() + "2015-01-01,web-1,1,2,1\n")
+    read_converted(big, WANTED, folder)
+    assert conversions(folder) == sorted([made.name, f"{made.name}.part-busy", f"{made.name}.part-new", other.name])
+
+
+@pytest.mark.parametrize("series_id", [None, "server"])
+def test_a_conversion_is_sent_as_the_place_where_it_stands(big, tmp_path, series_id):
+    header, *rows = big.read_text().splitlines()
+    big.write_text("\n".join([header, *rows[:45] * 40]) + "\n")  # 1800 rows
+    options = {"time": "t", "features": ["b"], "target": "class", "series_id": series_id, "missing": "cut"}
+    csv, series = (Sequence.open(big, memmap=memmap, **options) for memmap in (None, tmp_path / "maps"))
+    for part, expected in zip((series, *series.split()), (csv, *csv.split()), strict=True):
+        sent = pickle.dumps(part)
+        gathered = 0 if series_id is None else 3 * 8 * part.rows  # which, their lines and times
+        segments = part.runs.nbytes + part.starts.nbytes + part.lengths.nbytes
+        assert len(sent) < 5000 + gathered + segments
+        assert_equal(pickle.loads(sent), expected)
+
+
 def test_messages_of_a_conversion_tell_the_line(big, tmp_path):
     for _ in range(2):
         with pytest.raises(DataError, match=r"big.csv', line 52, column 'a': the value is missing; fill it in"):
@@ -224,3 +259,12 @@ def test_memmap_is_for_csv_and_needs_a_folder_that_can_be_written(big, tmp_path)
         Sequence.open(big, features="b", target="b", memmap=big)
     with pytest.raises(SourceError, match=r"found no file .*none.csv'; check the path"):
         Sequence.open(tmp_path / "none.csv", memmap=tmp_path / "maps")
+
+
+def test_a_folder_that_goes_missing_is_not_the_file(big, tmp_path, monkeypatch):
+    def gone(*names):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr("rnnkit.data.converted.os.rename", gone)
+    with pytest.raises(SourceError, match=r"cannot convert .*big.csv' to memmap='.*maps': No such file or directory"):
+        Sequence.open(big, features="b", target="b", memmap=tmp_path / "maps")

@@ -241,6 +241,127 @@ def test_times_of_a_table_in_hdf5_may_be_text(tmp_path):
     assert series.segments == ((0, 1), (2, 3))
 
 
+TABLES = [name for name in WRITERS if name not in BY_NUMBER]
+
+
+def write_text(path, form, columns):
+    """Zarr keeps text of one width, in its older format."""
+    if form != "table.zarr":
+        WRITERS[form](path, columns)
+        return
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    for name, column in columns.items():
+        group.create_array(name, data=np.asarray(column), chunks=(19,))
+
+
+@pytest.mark.parametrize("form", TABLES)
+@pytest.mark.parametrize(
+    "text",
+    [
+        [f"2014-01-{day:02} 00:30" for day in range(1, 30)],
+        [f"2014-01-{day:02}T00:30:00.25+02:00" for day in range(1, 30)],
+        [f" {day / 4} " for day in range(29)],
+    ],
+    ids=["dates", "zone", "numbers"],
+)
+def test_text_times_of_a_table_are_those_of_csv(tmp_path, form, text):
+    columns = {"t": text * 10, "v": np.arange(290.0)}
+    write_text(tmp_path / f"a.{form}", form, columns)
+    pairs = zip(columns["t"], columns["v"], strict=True)
+    (tmp_path / "a.csv").write_text("t,v\n" + "".join(f"{t},{v}\n" for t, v in pairs))
+    series, csv = (Sequence.open(tmp_path / name, time="t", target="v") for name in (f"a.{form}", "a.csv"))
+    assert series.times.dtype == csv.times.dtype
+    np.testing.assert_array_equal(series.times, csv.times)
+    assert len(series.segments) == 10
+    assert series.segments == csv.segments
+
+
+@pytest.mark.parametrize("form", TABLES)
+def test_text_that_is_no_time_is_told_with_its_row(tmp_path, form):
+    def open_with(place, value):
+        text = [f"2014-01-01 {hour // 60:02}:{hour % 60:02}" for hour in range(290)]
+        text[place] = value
+        path = tmp_path / f"{place}.{form}"
+        write_text(path, form, {"t": text, "v": np.arange(290.0)})
+        Sequence.open(path, time="t", target="v")
+
+    with pytest.raises(DataError, match=r"row 201, column 't' expects a time, got '2014-13-01'; write it as 2014-"):
+        open_with(201, "2014-13-01")
+    with pytest.raises(DataError, match=r"row 7, column 't' expects a time, got ''"):
+        open_with(7, "")
+
+
+def test_text_times_that_are_missing_or_of_two_kinds_are_refused(tmp_path):
+    def write(times):
+        pq.write_table(pa.table({"t": times, "v": np.arange(4.0)}), tmp_path / "a.parquet", row_group_size=2)
+        return tmp_path / "a.parquet"
+
+    with pytest.raises(DataError, match="row 3, column 't' expects a time, got 'None'"):
+        Sequence.open(write(["2014-01-01", "2014-01-02", "2014-01-03", None]), time="t", target="v")
+    with pytest.raises(DataError, match="column 't' holds both numbers and dates; write all its times alike"):
+        Sequence.open(write(["2014-01-01", "2014-01-02", "3", "4"]), time="t", target="v")
+
+
+@pytest.mark.parametrize("form", ["csv", *WRITERS])
+def test_targets_can_be_read_up_to_the_last_row(opened, form):
+    series = opened(form, features=["a", "b"], target="b")
+    beside = opened(form, features=["a"], target=["b"])
+    for rows in (series, beside):
+        assert rows.read_y(399, 400).tolist() == [[0]]
+        assert rows.read_y(400, 400).shape == (0, 1)
+        assert rows.read_y(398, 400, np.float64)[:, 0].tolist() == [table(400)["b"][399], 0]
+        assert rows.read_x(3, 3).shape == (0, rows.features)
+        assert rows.read_x(400, 400).shape == (0, rows.features)
+        assert rows.take(np.zeros((0, 3), int))[0].shape == (0, 3, rows.features)
+
+
+@pytest.mark.parametrize("form", ["h5", "zarr"])
+def test_an_array_that_stands_alone_is_a_column_of_its_name(tmp_path, form):
+    path = tmp_path / f"a.{form}"
+    (write_hdf5 if form == "h5" else write_zarr)(path, {"deep/load": np.arange(9)})
+    for array in (None, "deep"):
+        series = Sequence.open(path, target="load", array=array)
+        assert series.feature_names == ("load",)
+        assert series.read_x(7, 9).tolist() == [[7], [8]]
+    assert Sequence.open(path, target=0, array="deep/load").feature_names == ("0",)
+
+
+@pytest.mark.parametrize("features", [[0, 1, 2], [1, 2], [2, 0]])
+def test_a_mapped_sequence_is_sent_as_the_place_where_it_stands(tmp_path, features):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(5000, 3)).astype(np.float32))
+    series = Sequence.open(tmp_path / "a.npy", features=features, target=1)
+    memmap = np.load(tmp_path / "a.npy", mmap_mode="r")
+    parts = (*series.split(), series, Sequence(memmap[100:4000, 1:], target=0), Sequence(memmap[::-2], target=0))
+    for part in parts:
+        sent = pickle.dumps(part)
+        assert len(sent) < 3000
+        arrived = pickle.loads(sent)
+        assert (arrived.segments, arrived.rows) == (part.segments, part.rows)
+        rows = np.append(part.segments[0].start + np.arange(40), part.rows - 1)
+        for found, expected in zip(arrived.take(rows), part.take(rows), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_what_is_in_memory_alone_is_sent_whole(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((50, 1)))
+    changed = np.load(tmp_path / "a.npy", mmap_mode="c")
+    changed[3] = 7
+    for array in (changed, np.array(changed)):
+        assert pickle.loads(pickle.dumps(Sequence(array))).read_x(3, 4).tolist() == [[7]]
+
+
+def test_a_mapped_file_that_is_gone_or_shorter_is_told_where_it_arrives(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, np.zeros((50, 1)))
+    sent = pickle.dumps(Sequence.open(path))
+    np.save(path, np.zeros((40, 1)))
+    with pytest.raises(SourceError, match=r"a.npy' is shorter than when rows of it were sent here; open it anew"):
+        pickle.loads(sent)
+    path.unlink()
+    with pytest.raises(SourceError, match=r"a.npy', rows of which were sent here, cannot be read: No such file"):
+        pickle.loads(sent)
+
+
 # one of several arrays
 
 

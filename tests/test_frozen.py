@@ -1,5 +1,7 @@
 """Frozen parameters and alternating heads: the trajectory of a loop written by hand in PyTorch."""
 
+import copy
+import pickle
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +26,7 @@ from rnnkit.model import (
     with_head,
     with_head_rule_state,
 )
+from rnnkit.model.frozen import lag_after, stretches
 from rnnkit.schedule.batch import Block
 from rnnkit.train.block import block_trainer, train_block
 
@@ -288,6 +291,32 @@ def test_what_cannot_be_frozen_or_lag_is_named(name, own):
         trained(rk.backend(name), frozenset({"0.weight_hi"}), own=own)
     with pytest.raises(ModelError, match=r"expects the lag of '1\.bias' between 0 and its 9 steps, got 10"):
         trained(rk.backend(name), frozenset(), {"1.bias": 10}, own=own)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("own", [True, False])
+def test_a_lag_of_numpy_is_a_lag_in_every_backend(name, own):
+    engine = rk.backend(name)
+    found, expected = (trained(engine, SOME, {"1.bias": two}, own)[1] for two in (np.int64(2), 2))
+    assert found.rule_state.lag == expected.rule_state.lag
+    for key, p in engine.to_numpy(expected.params).items():
+        np.testing.assert_array_equal(engine.to_numpy(found.params)[key], p)
+
+
+@pytest.mark.parametrize("again", [lambda state: pickle.loads(pickle.dumps(state)), copy.deepcopy, copy.copy])
+def test_a_rule_state_can_be_saved_and_copied(again):
+    bare = again(RuleState(3, {"m": {"a": np.ones(2)}}))
+    assert (type(bare), bare.step, bare.lag) == (RuleState, 3, {})
+    assert bare.slots["m"]["a"].tolist() == [1, 1]
+    assert again(RuleState(3, {}, {"a": 2})).lag == {"a": 2}
+
+
+def test_a_lag_may_be_a_number_of_numpy():
+    found = stretches({"a": (2,)}, RuleState(9, {}, {"a": np.int64(2)}))  # pyright: ignore[reportArgumentType]
+    assert found == [(0, 2, 2, False)]
+    after = lag_after(RuleState(9, {}, {"a": np.int64(2)}), ["a"], 3)  # pyright: ignore[reportArgumentType]
+    assert after == {"a": 5}
+    assert type(found[0].lag) is type(after["a"]) is int
 
 
 @pytest.mark.parametrize("name", BACKENDS)

@@ -384,6 +384,34 @@ def test_another_number_of_lanes_is_an_error_that_speaks_of_the_axis() -> None:
         next(lanes.walk(batches[0]))
 
 
+@pytest.mark.parametrize("lookback", [0, 2])
+def test_a_drawn_length_may_differ_from_that_at_the_end_of_the_epoch_before(lookback: int) -> None:
+    edges = [(0, 9), (9, 18), (19, 31), (32, 40), (40, 51), (51, 62), (63, 66), (66, 67)]
+    rng = np.random.default_rng(2)
+    series = rk.Sequence(rng.standard_normal((67, F)), rng.standard_normal((67, O)), segments=edges)
+    params, longer, shorter = start(SMALL), 0, 0
+    for seed in range(12):
+        splitter = rk.Continuation(rk.Uniform(2, 9), lanes=3, lookback=lookback)
+        schedule = rk.Schedule(series, splitter, rk.Carry(reset_probability=0.3, across_epochs=True), seed=seed)
+        lanes, losses, last = rk.LaneState(np.zeros((2, 3, H)), axis=1), [], None
+        for epoch in range(3):
+            for nth, batch in enumerate(schedule.batches(epoch, "float64")):
+                if last is not None and not nth:
+                    longer, shorter = longer + (last > len(batch.x)), shorter + (last < len(batch.x))
+                outputs = []
+                for rows, state in lanes.walk(batch):
+                    outputs.append(numpy_lstm(params, batch.x[rows], state))
+                    lanes.put(state)
+                errors = ((np.concatenate(outputs) - batch.y) ** 2).mean(2)
+                losses.append((errors * batch.weight).sum() / max(batch.weight.sum(), 1))
+                last = len(batch.x)
+        run = by_rnnkit(SMALL, schedule, epochs=3, rate=1e-300)
+        np.testing.assert_allclose(losses, run.history.steps["loss"], rtol=1e-9)
+        np.testing.assert_allclose(lanes.state, np.stack(run.state[0]), rtol=1e-9)
+    assert longer > 3
+    assert shorter > 3
+
+
 def test_batches_that_do_not_follow_one_another_are_refused() -> None:
     follows = "expects the batch that follows the one walked before, got one whose lane 0 starts at row"
     lanes, batches = counted()

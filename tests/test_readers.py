@@ -211,12 +211,12 @@ def test_csv_times_with_a_zone_are_compared_in_utc(write):
         (
             "t,b\n0,1\n1,1\n9,1\n",
             {"time": "t", "gap": 1},
-            r"data.csv': segment 1 \(row 2\) has 1 row, but horizon=1 needs at least 2; leave out .*short='drop'",
+            r"data.csv': segment 1 \(line 4\) has 1 row, but horizon=1 needs at least 2; leave out .*short='drop'",
         ),
         (
             "t,b\n0,1\n1,1\n2,1\n8,1\n9,1\n",
             {"time": "t", "gap": 1, "horizon": 2},
-            r"segment 1 \(rows 3 to 4\) has 2 rows, .*; use horizon <= 1, or leave out",
+            r"segment 1 \(lines 5 to 6\) has 2 rows, .*; use horizon <= 1, or leave out",
         ),
         ("a\n1\n", {}, "the longest run has 1 row, and horizon=1 needs 2"),
         (

@@ -266,9 +266,43 @@ def test_options_that_cannot_be_used_are_refused(write, options, message):
 def test_messages_name_the_series_of_a_segment(write):
     columns = {"server": ["b", "b", "b", "a", "b"], "v": np.arange(5.0)}
     path = write(columns)
-    with pytest.raises(DataError, match=r"segment 1 of series 'a' \(row 4\) has 1 row, but horizon=1 needs at least 2"):
+    place = "line 5" if path.suffix == ".csv" else "row 3"  # where it stands in the file
+    with pytest.raises(
+        DataError, match=rf"segment 1 of series 'a' \({place}\) has 1 row, but horizon=1 needs at least"
+    ):
         Sequence.open(path, series_id="server", target="v")
     assert Sequence.open(path, series_id="server", target="v", short="drop").series_ids == ("b",)
+
+
+def test_messages_about_scattered_rows_name_those_of_the_file(write, tmp_path):
+    columns = {"server": ["b", "a", "b", "b", "a", "b"], "v": np.arange(6.0)}
+    path = write(columns)
+    place = "lines 3 ... 6" if path.suffix == ".csv" else "rows 1 ... 4"
+    with pytest.raises(DataError, match=rf"segment 1 of series 'a' \({place}\) has 2 rows, but horizon=3"):
+        Sequence.open(path, series_id="server", target="v", horizon=3)
+    times = np.array(["2020-01-01"] * 4 + ["NaT", "2020-01-02"], "datetime64[us]")
+    pq.write_table(pa.table({**columns, "t": times}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="expects a time for each row, got none at row 4"):
+        Sequence.open(tmp_path / "t.parquet", series_id="server", target="v", time="t")
+
+
+@pytest.mark.parametrize("form", ["csv", "h5"])
+@pytest.mark.parametrize(
+    ("only", "kept"),
+    [
+        (np.array([2, 0]), (0, 2)),
+        (np.int64(1), (1,)),
+        (1.0, (1,)),
+        (np.float64(2), (2,)),
+        (range(2), (0, 1)),
+        ([0.0], (0,)),
+    ],
+    ids=repr,
+)
+def test_only_takes_what_numbers_come_as(tmp_path, form, only, kept):
+    NUMBERS[form](tmp_path / f"data.{form}", table())
+    names = {"series_id": "server", "target": "load"} if form == "csv" else {"series_id": 1, "target": 2}
+    assert Sequence.open(tmp_path / f"data.{form}", **names, only=only).series_ids == tuple(map(str, kept))
 
 
 def test_rows_without_an_id_are_refused(tmp_path):

@@ -533,6 +533,18 @@ def test_settings_that_cannot_be(settings: dict[str, Any], error: type[Exception
         rk.trace(settings.pop("model"), settings.pop("series"), settings.pop("rows"), **settings)
 
 
+def test_the_gradient_may_be_cut_at_a_number_of_numpy() -> None:
+    seen = rk.trace(SINGLE, series(), (0, 9), params=parameters(SINGLE), truncate=np.int64(3))  # type: ignore[arg-type]
+    assert np.flatnonzero(seen.cut).tolist() == [3, 6]
+    assert type(seen.truncate) is int
+
+
+def test_a_model_of_which_no_head_was_chosen_is_refused() -> None:
+    model = rk.Chain(rk.LSTM(2, 3), rk.Heads(a=rk.Dense(3, 1), b=rk.Dense(3, 1)))
+    with pytest.raises(rk.ModelError, match=r"^trace expects a chain with one output, got one with the heads a, b; "):
+        rk.trace(model, series(), (0, 9), params=parameters(model))
+
+
 def test_questions_that_a_trace_cannot_answer() -> None:
     seen = rk.trace(SINGLE, series(), (40, 46), params=parameters(SINGLE))
     with pytest.raises(

@@ -115,13 +115,29 @@ def test_the_gradient_is_shown_by_its_size_its_sign_and_what_rows_add() -> None:
     sizes, cells, added = figure.axes[:3]
     numbers: Any = seen.layers[1]
     for line, name in zip(sizes.lines, ("d_h", "d_c", "d_y"), strict=False):
-        np.testing.assert_allclose(line.get_ydata(), np.linalg.norm(getattr(numbers, name), axis=1), rtol=1e-12)
+        y = np.asarray(line.get_ydata(), float)
+        assert np.isnan(y[14])  # no line goes from one segment to the next
+        np.testing.assert_allclose(np.delete(y, 14), np.linalg.norm(getattr(numbers, name), axis=1), rtol=1e-12)
     np.testing.assert_array_equal(mesh(cells), numbers.d_c[:, unit_order(numbers)].T)
     shown = {str(line.get_label()): line.get_ydata() for line in added.lines}
     for label, key in (("1.weight_hh", "1.weight_hh"), ("both biases", "1.bias_hh")):
         norm = seen.contribution_norm(key)
-        np.testing.assert_array_equal(shown[label], np.where(norm > 0, norm, np.nan))
+        np.testing.assert_array_equal(shown[label], np.insert(np.where(norm > 0, norm, np.nan), 14, np.nan))
     assert (sizes.get_yscale(), added.get_yscale()) == ("log", "log")
+
+
+def test_a_value_that_stands_alone_is_a_dot() -> None:
+    x = np.sin(np.arange(30.0))
+    samples = rk.Sequence(x, x, segments=[(0, 10), (10, 20), (20, 30)], score="last")
+    seen = rk.trace(DEEP, samples, (0, 30), params=rk.setup(DEEP)[0])
+    hidden, _, scored = plot_gradient(seen, 1).axes[0].lines[:3]
+    known = np.flatnonzero(np.isfinite(np.asarray(scored.get_ydata(), float)))
+    assert np.asarray(scored.get_xdata())[known].tolist() == [9, 19, 29]
+    assert scored.get_marker() == "o"
+    assert scored.get_markevery() == known.tolist()
+    assert hidden.get_marker() == "None"
+    for figure in (plot_rows(traced((30, 31))), plot_gradient(traced((30, 31)))):
+        assert figure.axes[0].lines[0].get_markevery() == [0]
 
 
 def test_the_reach_is_shown_with_the_cut() -> None:

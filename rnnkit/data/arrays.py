@@ -1,7 +1,7 @@
 """Files that hold arrays: NumPy's, HDF5 and Zarr.
 
-One array `(N, F)` or `(N,)` has columns that are whole numbers from 0. A group of arrays `(N,)` of one length is a
-table, whose columns are the arrays' names, in alphabetical order.
+One array `(N, F)`, or `(N,)` that is asked for by its own path, has columns that are whole numbers from 0. A group of
+arrays `(N,)` of one length, or of one alone, is a table, whose columns are the arrays' names, in alphabetical order.
 """
 
 from __future__ import annotations
@@ -171,7 +171,9 @@ def find_arrays(who: str, found: dict[str, Any], array: str | None) -> Any:
             f"{did_you_mean(path, found)}"
         )
     if len(inside) == 1:
-        return _checked(who, *next(iter(inside.items())))
+        ((name, node),) = inside.items()
+        only = _checked(who, name, node)
+        return {name.rpartition("/")[2]: only} if len(only.shape) == 1 else only
     where = f"group {path!r} of {who}" if path else who
     one = f"name one: array={prefix + next(iter(inside))!r}"
     if any("/" in name or len(node.shape) > 1 for name, node in inside.items()):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnnkit.data.mapped import packed, unpacked
 from rnnkit.data.series import Ids
 from rnnkit.data.source import Rows, Source
 from rnnkit.errors import DataError, did_you_mean
@@ -135,6 +136,9 @@ class PickedColumns:
     array: np.ndarray
     columns: list[int]
 
+    def __reduce__(self) -> Any:
+        return _picked_columns, (packed(self.array), self.columns)
+
     @property
     def shape(self) -> tuple[int, int]:
         """`(N, F)`."""
@@ -142,6 +146,10 @@ class PickedColumns:
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         return np.asarray(self.array[rows])[:, self.columns]
+
+
+def _picked_columns(sent: Any, columns: list[int]) -> PickedColumns:
+    return PickedColumns(unpacked(sent), columns)
 
 
 def pick(array: np.ndarray, columns: list[int]) -> Any:

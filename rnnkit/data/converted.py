@@ -7,11 +7,13 @@ features and then targets that are no features; `lines.npy`; `times.npy` and `id
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,6 +30,9 @@ from rnnkit.errors import SourceError
 
 ABOUT = "about.json"
 VERSION = 1
+
+ABANDONED = 24 * 3600
+"""Seconds after which a conversion that nothing was written to has been killed."""
 
 
 def say(line: str) -> None:
@@ -63,9 +68,11 @@ def read_converted(path: Path, wanted: Wanted, folder: Path, said: Callable[[str
             return _opened(made, repr(str(path)), choice, wanted)
 
         return scan_csv(path, wanted, use)
-    except (SourceError, FileNotFoundError):
+    except SourceError:
         raise
     except OSError as error:
+        if not path.exists():
+            raise
         raise SourceError(
             f"Sequence.open cannot convert {str(path)!r} to memmap={str(folder)!r}: {error.strerror or error}"
         ) from error
@@ -112,6 +119,18 @@ def _convert(
         _rename(part, made, origin)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+    _clear(made)
+
+
+def _clear(made: Path) -> None:
+    """Remove what conversions of the same kind left behind that were killed, but none that may still be under way."""
+    for left in made.parent.glob(f"{glob.escape(made.name)}.part-*"):
+        try:
+            last = max(path.stat().st_mtime for path in (left, *left.iterdir()))
+        except OSError:  # another process removes it, or it is none of ours
+            continue
+        if time.time() - last > ABANDONED:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _rename(part: Path, made: Path, origin: dict[str, Any]) -> None:

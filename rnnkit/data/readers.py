@@ -110,9 +110,9 @@ def _reading(who: str, path: Path, read: Callable[[Path], T]) -> T:
         return read(path)
     except SourceError:
         raise
-    except FileNotFoundError:
-        raise SourceError(f"{who} found no file {str(path)!r}; check the path") from None
     except OSError as error:
+        if not path.exists():
+            raise SourceError(f"{who} found no file {str(path)!r}; check the path") from None
         raise SourceError(f"{who} cannot read {str(path)!r}: {error.strerror or error}") from error
 
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnkit.data.source import SLICE, SeriesRows, Source, check_values
+from rnnkit.data.source import SLICE, Source, check_values
+from rnnkit.data.times import read_dates
 from rnnkit.errors import DataError
 
 Gap = float | str | datetime.timedelta | np.timedelta64
@@ -51,11 +52,11 @@ def find_runs(
     if segments is not None:
         runs = runs_given(segments, rows, who)
     elif time is not None:
-        runs = runs_by_time(time, rows, gap, who)
+        runs = runs_by_time(time, gap, source)
     if source.series is not None:
         runs = cut_between(runs, source.series.edges)
     runs = cut_at(runs, check_values(source, runs, missing))
-    runs = keep_targeted(runs, int(horizon), short, who, source.series)
+    runs = keep_targeted(runs, int(horizon), short, source)
     return np.column_stack((runs[:, 0], runs))
 
 
@@ -88,14 +89,13 @@ def runs_given(segments: Any, rows: int, who: str) -> np.ndarray:
     return runs
 
 
-def runs_by_time(time: Any, rows: int, gap: Gap | None, who: str) -> np.ndarray:
+def runs_by_time(time: Any, gap: Gap | None, source: Source) -> np.ndarray:
     """Cut where time jumps: at every step back, and at every step larger than `gap`.
 
     Args:
         time: `(N,)` numbers or dates (datetime64, ISO 8601 text, datetime objects); read in slices.
-        rows: N.
         gap: the largest step within a run; None allows any step forward. Equal times are no cut.
-        who: how messages begin.
+        source: the N rows, for messages.
 
     Returns:
         `(R, 2)` int64.
@@ -105,11 +105,12 @@ def runs_by_time(time: Any, rows: int, gap: Gap | None, who: str) -> np.ndarray:
     """
     if not hasattr(time, "shape"):
         time = np.asarray(time)
+    who, rows = source.who, source.x.shape[0]
     if tuple(time.shape) != (rows,):
         raise DataError(f"{who} expects one time for each of {rows} rows, got shape {tuple(time.shape)}")
     cuts = [np.empty(0, np.int64)]
     for start in range(0, max(rows - 1, 1), SLICE):
-        block = _as_times(time[start : start + SLICE + 1], start, who)
+        block = _as_times(time[start : start + SLICE + 1], start, source)
         step = np.diff(block)
         cut = step < np.zeros(1, step.dtype)
         if gap is not None:
@@ -139,13 +140,13 @@ def cut_at(runs: np.ndarray, missing: np.ndarray) -> np.ndarray:
     return pieces[starts < stops]
 
 
-def keep_targeted(runs: np.ndarray, horizon: int, short: str, who: str, series: SeriesRows | None = None) -> np.ndarray:
+def keep_targeted(runs: np.ndarray, horizon: int, short: str, source: Source) -> np.ndarray:
     """The runs `(R, 2)` that have a row with a target: more than `horizon` rows.
 
     Raises:
         DataError: a run that has none, under `short="refuse"`; no run at all that has one.
     """
-    lengths = runs[:, 1] - runs[:, 0]
+    who, lengths = source.who, runs[:, 1] - runs[:, 0]
     kept = lengths > horizon
     if not kept.any():
         longest = f"the longest run has {_rows(lengths.max())}" if len(runs) else "every row has a missing value"
@@ -157,8 +158,8 @@ def keep_targeted(runs: np.ndarray, horizon: int, short: str, who: str, series: 
         start, stop = runs[index].tolist()
         length = stop - start
         smaller = f"use horizon <= {length - 1}, or " if length > 1 else ""
-        place = f"rows {start} to {stop - 1}" if length > 1 else f"row {start}"
-        named = "" if series is None else f" of series {series.named(np.array([start]))[0]!r}"
+        place = source.rows_named(start, stop)
+        named = "" if source.series is None else f" of series {source.series.named(np.array([start]))[0]!r}"
         raise DataError(
             f"{who}: segment {index}{named} ({place}) has {_rows(length)}, but horizon={horizon} needs at least "
             f"{horizon + 1}; {smaller}leave out segments as short as this with short='drop'"
@@ -223,18 +224,22 @@ def _rows(number: int) -> str:
 def as_known_times(time: Any) -> np.ndarray:
     """Times that `runs_by_time` has accepted, `(N,)`: as they are, or dates from text and objects."""
     times = np.asarray(time)
-    return times.astype("datetime64[us]") if times.dtype.kind in "OUS" else times
+    return read_dates(times, lambda row: DataError(f"no time at row {row}")) if times.dtype.kind in "OUST" else times
 
 
-def _as_times(values: Any, start: int, who: str) -> np.ndarray:
-    times = np.asarray(values)
-    if times.dtype.kind in "OUS":
-        try:
-            times = times.astype("datetime64[us]")
-        except (ValueError, TypeError):
-            raise DataError(
-                f"{who} expects time as numbers or dates, got text such as {str(times.flat[0])!r}"
-            ) from None
+def _as_times(values: Any, start: int, source: Source) -> np.ndarray:
+    who, times = source.who, np.asarray(values)
+    if times.dtype.kind in "OUST":
+        written = times
+
+        def no_time(row: int) -> DataError:
+            value = written.tolist()[row]
+            return DataError(
+                f"{who} expects time as numbers or dates, got {value!r} at {source.rows_named(start + row)}; "
+                f"write it as 2014-07-01 00:30:00"
+            )
+
+        times = read_dates(times, no_time)
     if times.dtype.kind == "M":
         if np.datetime_data(times.dtype)[0] in ("Y", "M"):  # of no fixed length
             times = times.astype("datetime64[D]")
@@ -244,7 +249,8 @@ def _as_times(values: Any, start: int, who: str) -> np.ndarray:
         raise DataError(f"{who} expects time as numbers or dates, got dtype {times.dtype}")
     missing = np.isnat(times) if times.dtype.kind == "M" else ~np.isfinite(times)
     if missing.any():
-        raise DataError(f"{who} expects a time for each row, got none at row {start + int(missing.argmax())}")
+        place = source.rows_named(start + int(missing.argmax()))
+        raise DataError(f"{who} expects a time for each row, got none at {place}")
     return times
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from rnnkit.data.columns import Column, Columns, Wanted
+from rnnkit.data.mapped import packed, unpacked
 from rnnkit.data.panel import panel_rows
 from rnnkit.data.readers import open_source
 from rnnkit.data.scaling import Standard
@@ -213,6 +214,12 @@ class Sequence:
         series = object.__new__(cls)
         series._set(file.stem if name is None else name, horizon, runs, times, source, score)
         return series
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "times": packed(self.times)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, times=unpacked(state["times"]))
 
     def __repr__(self) -> str:
         targets = "label" if self.labels else "target"

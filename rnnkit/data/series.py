@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnnkit.data.mapped import is_mapped
 from rnnkit.data.source import ArrayRows, GatheredRows, Rows, SeriesRows, Source
 from rnnkit.errors import DataError, did_you_mean
 
@@ -145,18 +146,18 @@ def _gathered(rows: Rows, index: np.ndarray) -> Rows:
     return GatheredRows(rows, index)
 
 
-def is_mapped(array: np.ndarray | None) -> bool:
-    """Whether an array is a view of a memmap."""
-    while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
-        array = array.base  # pyright: ignore[reportAssignmentType]
-    return isinstance(array, np.memmap)
+def _id(name: Any) -> str:
+    """An id as series are named: a whole number without its point."""
+    whole = isinstance(name, float | np.floating) and float(name).is_integer()
+    return str(int(name) if whole else name)
 
 
 def _kept(who: str, names: tuple[str, ...], only: Any) -> list[int]:
     """The places in `names` of the series to keep, ascending."""
     if only is None:
         return list(range(len(names)))
-    asked = [str(name) for name in (only if isinstance(only, list | tuple) else [only])]
+    given = only.tolist() if isinstance(only, np.ndarray | np.generic) else only
+    asked = [_id(name) for name in (given if isinstance(given, list | tuple | range) else [given])]
     if not asked:
         raise DataError(f"{who} expects only= to name at least one series, got none; leave it out to keep all")
     places = {name: place for place, name in enumerate(names)}

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from rnnkit.data.mapped import packed, unpacked
 from rnnkit.errors import DataError
 
 SLICE = 65_536
@@ -46,6 +47,9 @@ class ArrayRows:
 
     array: np.ndarray
 
+    def __reduce__(self) -> Any:
+        return _array_rows, (packed(self.array),)
+
     @property
     def shape(self) -> tuple[int, int]:
         """`(N, F)`."""
@@ -66,6 +70,10 @@ class ArrayRows:
         if flags.c_contiguous and flags.aligned:
             return self.array.take(rows, axis=0)
         return self.array[rows]  # `take` would first copy the whole of a strided array
+
+
+def _array_rows(sent: Any) -> ArrayRows:
+    return ArrayRows(unpacked(sent))
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +184,12 @@ class Source:
     target_names: tuple[str, ...] | None = None
     series: SeriesRows | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "lines": packed(self.lines)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, lines=unpacked(state["lines"]))
+
     @property
     def outputs(self) -> int:
         """Columns of the targets, O."""
@@ -201,10 +215,20 @@ class Source:
 
     def place(self, row: int, column: str) -> str:
         """Where a value stands, for messages."""
-        if self.lines is not None:
-            return f"{self.who}, line {self.lines[row]}, {column}"
-        moved = None if self.series is None else self.series.file_rows
-        return f"{self.who}, row {row if moved is None else moved[row]}, {column}"
+        return f"{self.who}, {self.rows_named(row)}, {column}"
+
+    def rows_named(self, start: int, stop: int | None = None) -> str:
+        """One row or several, as a message calls them: by their lines, or as they stand in the file."""
+        numbers = self.lines
+        if numbers is None and self.series is not None:
+            numbers = self.series.file_rows
+        noun = "row" if self.lines is None else "line"
+        last = start if stop is None else stop - 1
+        first_number, last_number = (row if numbers is None else int(numbers[row]) for row in (start, last))
+        if first_number == last_number:
+            return f"{noun} {first_number}"
+        apart = last_number - first_number > last - start  # those of other series stand between them
+        return f"{noun}s {first_number} {'...' if apart else 'to'} {last_number}"
 
     def _columns(self, block: np.ndarray) -> np.ndarray:
         columns = self.target_columns

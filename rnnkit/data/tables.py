@@ -12,6 +12,7 @@ import numpy as np
 from rnnkit.data.columns import Opened, Wanted, check_columns, choose, file_source
 from rnnkit.data.series import Coder, Ids
 from rnnkit.data.source import SLICE, Rows
+from rnnkit.data.text import read_text_times
 from rnnkit.errors import DataError, RnnkitError, SourceError
 
 KEPT = 1 << 26
@@ -76,6 +77,8 @@ class ChunkedRows:
         """Rows `(...)` as a new array `(..., F)`; each chunk that they lie in is read once at most."""
         flat = rows.reshape(-1)
         block = np.empty((flat.size, self.shape[1]), self.dtype)
+        if not flat.size:
+            return block.reshape(*rows.shape, self.shape[1])
         order = np.argsort(flat, kind="stable")  # chunk by chunk
         ordered, edges = flat[order], self._table.edges
         chunks = np.searchsorted(edges, ordered, side="right") - 1
@@ -126,10 +129,7 @@ def table_source(table: Table, wanted: Wanted) -> Opened:
     x, y = (table.numbers(columns) if columns else None for columns in (choice.features, choice.targets))
     assert x is not None  # `choose` finds one feature at least
     labels = wanted.horizon == 0 and all(table.kind(column)[0] in "iu" for column in choice.targets)
-    times = None
-    if wanted.time is not None:
-        parts = list(_parts(table, wanted.time))
-        times = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    times = None if wanted.time is None else _times(table, wanted.time)
     ids = None if wanted.series_id is None else table_ids(table, wanted.series_id)
     return Opened(file_source(who, choice, x, y, labels), times, ids)
 
@@ -146,6 +146,21 @@ def table_ids(table: Table, column: Any) -> Ids:
     for part in _parts(table, column):
         codes += [coder.codes(part[start : start + SLICE]) for start in range(0, len(part), SLICE)]
     return Ids(coder.names, np.concatenate(codes))
+
+
+def _times(table: Table, column: Any) -> np.ndarray:
+    """A column of times, `(N,)`: numbers or dates, text as that of a CSV file."""
+    parts: list[np.ndarray] = []
+    kind, first = None, 0
+    for part in _parts(table, column):
+        if part.dtype.kind in "OUST" and len(part):
+            cells = np.char.decode(part, "utf-8") if part.dtype.kind == "S" else part
+            text = [str(cell) for cell in cells.tolist()]
+            part = read_text_times(text, lambda n, first=first: f"row {first + n}", table.who, column, kind)
+            kind = part.dtype
+        parts.append(part)
+        first += len(part)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _parts(table: Table, column: Any) -> Iterator[np.ndarray]:

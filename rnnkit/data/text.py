@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import warnings
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -15,6 +13,7 @@ import numpy as np
 from rnnkit.data.columns import Choice, Column, Opened, Wanted, check_columns, choose, file_source, names
 from rnnkit.data.series import Coder, Ids
 from rnnkit.data.source import as_rows
+from rnnkit.data.times import as_instant, as_number, read_times
 from rnnkit.errors import DataError, SourceError
 
 CELLS = 262_144
@@ -165,11 +164,7 @@ def _blocks(
             raise _no_number(who, name, at, cells[name], choice, blocks)
         times = ids = None
         if wanted.time is not None:
-            times = _times(cells[str(wanted.time)], at, who, str(wanted.time))
-            if kind is not None and kind != times.dtype:
-                raise DataError(
-                    f"{who}, column {wanted.time!r} holds both numbers and dates; write all its times alike"
-                )
+            times = read_text_times(cells[str(wanted.time)], lambda n, at=at: f"line {at[n]}", who, wanted.time, kind)
             kind = times.dtype
         if wanted.series_id is not None:
             ids = [cell.strip() for cell in cells[str(wanted.series_id)]]
@@ -223,57 +218,41 @@ def _targets(choice: Choice) -> list[str]:
     return choice.targets or [choice.features[column] for column in choice.target_columns or ()]
 
 
-def _times(cells: Iterable[str], lines: list[int], who: str, name: str) -> np.ndarray:
-    """Cells as float64 where the first is a number, else as datetime64[us]; times with a zone in UTC."""
+def read_text_times(
+    cells: Iterable[str], place: Callable[[int], str], who: str, name: Column, kind: np.dtype | None
+) -> np.ndarray:
+    """Text as float64 where the first is a number, else as datetime64[us]; times with a zone in UTC.
+
+    Args:
+        cells: the text.
+        place: where the nth stands, for messages.
+        who: how messages begin.
+        name: the column.
+        kind: the type of the times before these, or None.
+
+    Raises:
+        DataError: no time, or one of another kind than those before.
+    """
     cells = [cell.strip() for cell in cells]
-    number = _is_number(cells[0])
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # NumPy deprecates times with a zone: `_instant` reads them
-            times = np.array(cells, np.float64 if number else "datetime64[us]")
-    except (ValueError, UserWarning, DeprecationWarning):
-        read = _number if number else _instant
-        found = [read(cell) for cell in cells]
-        if None in found:
-            at = found.index(None)
-            raise _no_time(who, lines[at], name, cells[at]) from None
-        times = np.array(found, np.float64 if number else "datetime64[us]")
-    missing = np.isnan(times) if number else np.isnat(times)
-    if missing.any():
-        at = int(missing.argmax())
-        raise _no_time(who, lines[at], name, cells[at])
+
+    def no_time(at: int) -> DataError:
+        return DataError(
+            f"{who}, {place(at)}, column {name!r} expects a time, got {cells[at]!r}; "
+            f"write it as 2014-07-01 00:30:00, or all of them as numbers"
+        )
+
+    times = read_times(cells, no_time)
+    if kind is not None and kind != times.dtype:
+        raise DataError(f"{who}, column {name!r} holds both numbers and dates; write all its times alike")
     return times
 
 
-def _no_time(who: str, line: int, name: str, cell: str) -> DataError:
-    return DataError(
-        f"{who}, line {line}, column {name!r} expects a time, got {cell!r}; "
-        f"write it as 2014-07-01 00:30:00, or all of them as numbers"
-    )
-
-
 def _is_date(cell: str) -> bool:
-    return not _is_number(cell) and _instant(cell.strip()) is not None
+    return not _is_number(cell) and as_instant(cell) is not None
 
 
 def _is_number(cell: str) -> bool:
-    return _number(cell) is not None
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
-
-
-def _instant(cell: str) -> datetime | None:
-    """ISO 8601 text as a time without zone, in UTC where it has one."""
-    try:
-        time = datetime.fromisoformat(cell)
-    except ValueError:
-        return None
-    return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
+    return as_number(cell) is not None
 
 
 def may_be_labels(y: np.ndarray) -> bool:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
+import numpy as np
+
 from rnnkit.errors import ModelError, did_you_mean
 from rnnkit.model.rules import RuleState
 
@@ -57,16 +59,16 @@ def lag_of(rule_state: RuleState, keys: Collection[str]) -> dict[str, int]:
             raise ModelError(
                 f"a rule state expects no lag of {key!r}, got {missed!r}; the parameters are {_list(keys)}"
             )
-        if not isinstance(missed, int) or not 0 <= missed <= rule_state.step:
+        if not isinstance(missed, int | np.integer) or not 0 <= missed <= rule_state.step:
             raise ModelError(
                 f"a rule state expects the lag of {key!r} between 0 and its {rule_state.step} steps, got {missed!r}"
             )
-    return {key: rule_state.lag.get(key, 0) for key in keys}
+    return {key: int(rule_state.lag.get(key, 0)) for key in keys}
 
 
 def lag_after(rule_state: RuleState, frozen: Iterable[str], updates: int) -> dict[str, int]:
     """The lags after so many updates that the frozen parameters have missed."""
-    before = rule_state.lag
+    before = {key: int(missed) for key, missed in rule_state.lag.items()}
     return {**before, **{key: before.get(key, 0) + updates for key in frozen if updates}}
 
 

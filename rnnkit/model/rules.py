@@ -100,6 +100,9 @@ class RuleState(NamedTuple):
     slots: dict[str, dict[str, Any]]
     lag: Mapping[str, int] = MappingProxyType({})
 
+    def __reduce__(self) -> Any:  # a MappingProxyType cannot be sent
+        return type(self), (self.step, self.slots, dict(self.lag))
+
 
 @singledispatch
 def slot_names(rule: object) -> tuple[str, ...]:

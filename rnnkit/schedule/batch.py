@@ -31,12 +31,13 @@ class Batch(NamedTuple):
         valid: `(T, B)` bool; false is padding: the state is held, nothing is scored.
         weight: `(T, B)`; how much the row counts in the loss, 0 at padding and where it only advances the state.
         origin: `(B,)`; -1: the lane starts from the initial state; k >= 0: from the state that the same lane of the
-            previous batch had after its row k - 1; -2: from a recorded state, see `slots`.
+            previous batch had after its row k - 1, in the first batch of an epoch, whatever k is, after the last row of
+            the epoch before; -2: from a recorded state, see `slots`.
         rows: `(T, B)`; which row of the sequence stands here, -1 at padding.
         segment: `(B,)`; the segment of the lane's first row, -1 for a lane of padding.
         row: `(B,)`; the lane's first row, counted in the whole sequence, -1 for a lane of padding.
         hand_on: `(B,)`; `origin` of the batch after this one: k >= 0: the lane hands on its state after row k - 1,
-            below 0: nothing. T where there is no such batch.
+            below 0: nothing. T where there is no such batch, as at the end of an epoch.
         detached: rows at the head that are outside the gradient: the state after them is a value.
         reweight: `(T,)` or None for ones; what the gradient is multiplied by that crosses from row t to row t - 1.
         scale: what the step's mean loss is multiplied by before its gradient is taken; None: 1.

@@ -18,6 +18,7 @@ from rnnkit.model import (
     State,
     as_loss,
     initial_state,
+    layers_to_run,
     row_gradient,
     row_loss,
     window_loss,
@@ -79,7 +80,9 @@ def trace(
     Source: Werbos, "Backpropagation through time: what it does and how to do it" (1990).
     """
     model, series, kept, objective = _what_is_traced(model, series, params, loss)
-    if truncate is not None and (isinstance(truncate, bool) or not isinstance(truncate, int) or truncate < 1):
+    if truncate is not None and (
+        isinstance(truncate, bool) or not isinstance(truncate, int | np.integer) or truncate < 1
+    ):
         raise ScheduleError(f"trace expects truncate to be a whole number of rows >= 1, or None, got {truncate!r}")
     chosen = choose_rows(series, rows, warm)
     state = state_before(find_backend("numpy"), model, kept, series, chosen)
@@ -107,7 +110,7 @@ def trace(
         times=None if series.times is None else series.times[chosen.rows],
         reset=chosen.reset,
         cut=cut,
-        truncate=truncate,
+        truncate=None if truncate is None else int(truncate),
         warmed=chosen.warmed,
         state=state,
         x=x,
@@ -178,7 +181,7 @@ def _what_is_traced(
         series, params, loss, model = seen_by(model, series, ahead=True), model.params, model.loss, model.model
     elif params is None:
         raise ModelError("trace expects params with a Chain, got none; make them with rk.setup(model), or give a Run")
-    if not any(isinstance(layer, LSTM) for layer in model.layers):
+    if not any(isinstance(layer, LSTM) for layer in layers_to_run(model, "trace")):
         raise ModelError(f"trace expects a model with a recurrent layer, got {model!r}: no gradient goes back in time")
     if not isinstance(params, Mapping):
         raise ModelError(f"trace expects params as a dict of arrays, got {type(params).__name__}; see rk.setup(model)")

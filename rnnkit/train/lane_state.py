@@ -33,9 +33,10 @@ class LaneState:
 
     Args:
         initial: the state that fresh lanes start from, `(B, ...)` each: an array of NumPy, PyTorch or JAX (Keras'
-            tensors are one of these), or a tuple, list or dict of arrays, nested as you like; such as
-            `torch.nn.LSTM` takes it. Kept as it is, so that its gradient can be taken; a part computed from
-            parameters, such as `h0.expand(...)`, is set anew for each batch: `lanes.initial = ...`.
+            tensors are one of these on its backends `torch` and `jax`; TensorFlow's are refused), or a tuple, list or
+            dict of arrays, nested as you like; such as `torch.nn.LSTM` takes it. Kept as it is, so that its gradient
+            can be taken; a part computed from parameters, such as `h0.expand(...)`, is set anew for each batch:
+            `lanes.initial = ...`.
         axis: the lane axis of every array; 1 for the `(layers, B, H)` of `torch.nn.LSTM`.
 
     Raises:
@@ -62,6 +63,7 @@ class LaneState:
         self._initial, self._lanes = initial, _lanes(initial, axis)
         self._handed_on = value(initial)
         self._from = np.full(self._lanes, -1)  # hand_on of the batch before: which of its states stand there
+        self._window = 0  # rows of that batch
         self._seen = np.full(self._lanes, -1)  # the row that they have seen last
         self._store = zeros(initial, 0, axis)
         self._recorded = np.zeros(0, bool)
@@ -121,7 +123,8 @@ class LaneState:
             if batch.slots is not None:
                 lane, nth = np.nonzero((batch.slots.write >= 0) & (batch.slots.at == stop))
                 recordings.append((batch.slots.write[lane, nth], value(take(state, lane, axis))))
-        self._handed_on, self._put, self._from = value(handed_on), None, hand_on
+        self._handed_on, self._put = value(handed_on), None
+        self._from, self._window = hand_on, len(batch.x)
         last = batch.rows[np.maximum(hand_on, 1) - 1, np.arange(self._lanes)]
         self._seen = np.where(hand_on > 0, last, -1)
         for slots, states in recordings:
@@ -177,8 +180,9 @@ class LaneState:
         carried, from_slot = batch.origin >= 0, batch.origin == -2
         # a lane may go back to its start, as it does across epochs, but not forward past rows that it has not seen
         passed = (batch.origin > 0) & (self._seen >= 0) & (batch.row > self._seen + 1)
-        # the batch before may be the last of a block with shorter windows
-        other = carried & (self._from != batch.origin) & ((self._from < 0) | (self._from > batch.origin))
+        # the batch before may be the last of a block with shorter windows, or with longer ones the last of an epoch
+        after_epoch = (self._from == self._window) & (batch.origin >= len(batch.x))
+        other = carried & (self._from != batch.origin) & ((self._from < 0) | (self._from > batch.origin)) & ~after_epoch
         if batch.slots is not None and from_slot.any():
             slot = batch.slots.read
             known = (slot < len(self._recorded)) & (slot >= 0)

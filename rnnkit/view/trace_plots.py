@@ -52,8 +52,8 @@ def plot_rows(trace: Trace, layer: int | None = None) -> Figure:
     ahead = "" if not trace.horizon else f", {_rows(trace.horizon)} later"
     pieces = _unbroken(trace, shown)
     for column, axes in enumerate(panels[:-1]):
-        axes.plot(*pieces(observed[:, column]), color=TRUTH, linewidth=1.2, label=f"what comes{ahead}")
-        axes.plot(*pieces(predicted[:, column]), color=MODEL, linewidth=1.2, label="predicted")
+        _line(axes, *pieces(observed[:, column]), color=TRUTH, linewidth=1.2, label=f"what comes{ahead}")
+        _line(axes, *pieces(predicted[:, column]), color=MODEL, linewidth=1.2, label="predicted")
         if observed.shape[1] > 1:
             axes.set_ylabel(f"target {column}")
     loss = np.where(shown.arrays["weight"] > 0, shown.arrays["loss"], np.nan)
@@ -120,13 +120,14 @@ def plot_gradient(trace: Trace, layer: int | None = None) -> Figure:
     shown = trace.thinned(ROWS, UNITS)
     figure, (sizes, cells, added) = new_figure(11, 9, 3)
     seen: Any = trace.layers[index]
+    pieces = _unbroken(trace, shown)
     for name, label, colour in (
         ("d_h", "‖d_h‖, hidden state", MODEL),
         ("d_c", "‖d_c‖, cell", CELL),
         ("d_y", "‖d_y‖, through the row's own output", OWN),
     ):
         norm = np.sqrt((getattr(seen, name) ** 2).sum(-1))[shown.places]
-        sizes.plot(shown.places, _positive(norm), color=colour, linewidth=1.3, label=label)
+        _line(sizes, *pieces(_positive(norm)), color=colour, linewidth=1.3, label=label)
     sizes.set_title("Its size", loc="left", fontsize=9)
     units = _ordered(trace, shown, index, "similar")
     _heat(figure, cells, shown, shown.arrays[f"{index}.d_c"][:, units], None, signed=True)
@@ -136,7 +137,7 @@ def plot_gradient(trace: Trace, layer: int | None = None) -> Figure:
     names = {key: "both biases" if key.endswith("bias_ih") else key for key in keys if not key.endswith("bias_hh")}
     for colour, (key, name) in zip(LINES, names.items(), strict=False):
         norm = _positive(shown.arrays[f"contribution.{key}"])
-        added.plot(shown.places, norm, color=colour, linewidth=1.2, label=name)
+        _line(added, *pieces(norm), color=colour, linewidth=1.2, label=name)
     added.set_title("What each row adds to the gradient of each parameter (norm)", loc="left", fontsize=9)
     for axes in (sizes, added):
         _logarithmic(axes)
@@ -299,6 +300,14 @@ def _unbroken(trace: Trace, shown: Thinned) -> Callable[[np.ndarray], tuple[np.n
     """Places and values of a line that stops where a segment does."""
     broken = [int(np.searchsorted(shown.places, place)) for place in np.flatnonzero(trace.reset) if place]
     return lambda values: (np.insert(shown.places.astype(float), broken, np.nan), np.insert(values, broken, np.nan))
+
+
+def _line(axes: Axes, places: np.ndarray, values: np.ndarray, **style: Any) -> None:
+    """A line, and a dot where a value stands alone, of which no line would be seen."""
+    known = np.pad(np.isfinite(values), 1)
+    alone = np.flatnonzero(known[1:-1] & ~known[:-2] & ~known[2:]).tolist()
+    dots = {"marker": "o", "markersize": 3.5, "markevery": alone} if alone else {}
+    axes.plot(places, values, **dots, **style)
 
 
 def _edges(places: np.ndarray) -> np.ndarray:
