@@ -106,6 +106,10 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(LATE[name]), name)
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 __all__ = [
     "LSTM",
     "MAE",

@@ -719,7 +719,7 @@ def generator():
                 {n: rk.DataSet(s, learning_rate=1 + (n == "b")) for n, s in sequences().items()},
                 interleave=rk.SideBySide(),
             ),
-            r"to share the learning_rate, too, but 'b' has its own",
+            r"to share the learning_rate, too, but 'a' has 1 and 'b' 2",
         ),
         (lambda: rk.DataSet(rk.Sequence([1.0, 2.0]), passes=0), r"passes to be a whole number from 1, got 0"),
         (
@@ -758,7 +758,7 @@ def generator():
         ),
         (
             lambda: rk.fit(MODEL, curriculum(phases=[rk.Phase(epochs=2)]), epochs=3),
-            r"the 2 epochs that the curriculum's",
+            r"epochs=2, what the curriculum's phases have together, got epochs=3",
         ),
         (lambda: rk.fit(MODEL, curriculum(), frozen="*"), r"some parameters to train, but frozen='\*' leaves none"),
         (

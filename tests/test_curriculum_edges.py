@@ -284,3 +284,39 @@ def test_planning_cuts_each_data_set_a_few_times_alone():
     curriculum = course(sets, splitter=Counted(length=8), interleave=rk.Sampling(3.0))
     assert len(curriculum.turns(5)) == 1
     assert len(cut) <= 3 * 60
+
+
+def test_globs_patterns_and_parts_for_all(tmp_path):
+    for seed, name in enumerate(("web-1", "web-2", "db")):
+        csv(tmp_path, name, wave(60, seed))
+    sets = [rk.DataSet(tmp_path / "web-*.csv", learning_rate=0.5), rk.DataSet(tmp_path / "db.csv", split=(0.5, 0.5))]
+    curriculum = course(sets, split=(0.6, 0.2), phases=[rk.Phase(["web-*"]), rk.Phase(["db"])])
+    assert list(curriculum.facts) == ["web-1", "web-2", "db"]
+    assert [curriculum[name].learning_rate for name in curriculum.facts] == [0.5, 0.5, 1.0]
+    assert [len(facts.parts) for facts in curriculum.facts.values()] == [3, 3, 2]
+    assert [[turn.names for turn in curriculum.turns(epoch)] for epoch in (0, 1)] == [
+        [("web-1",), ("web-2",)],
+        [("db",)],
+    ]
+    assert list(course([rk.DataSet(tmp_path / "web-*.csv", "servers")]).facts) == ["servers/web-1", "servers/web-2"]
+    with pytest.raises(rk.ScheduleError, match=r"a phase to name data sets among web-1, web-2, db, got 'mail-\*'"):
+        course(sets, phases=[rk.Phase(["mail-*"])])
+    with pytest.raises(rk.DataError, match=r"takes the options of Sequence.open, .*, got 'tme'; did you mean 'time'"):
+        course(sets, options={"tme": "t"})
+
+
+def test_steps_of_a_picture_stand_in_their_epochs():
+    sets = {name: rk.Sequence(wave(rows)) for name, rows in (("a", 200), ("b", 30))}
+    run = fit(course(sets, phases=[rk.Phase(["a"]), rk.Phase(["b"], 2)]), epochs=None)
+    assert run.history.epochs["steps"] == [25, 4, 4]
+    from rnnkit.view.plots import plot_history
+
+    line = plot_history(run.history).axes[0].lines[0].get_xdata()
+    np.testing.assert_allclose(line, [*np.arange(25) / 25, *(1 + np.arange(4) / 4), *(2 + np.arange(4) / 4)])
+
+
+def test_labels_without_their_loss_are_told_which():
+    with pytest.raises(
+        rk.ModelError, match=r"gives 2 outputs, but 'a' has 1 targets a row; .*or say loss='cross_entropy'"
+    ):
+        fit(course({"a": panel(2)}), model=rk.Chain(rk.LSTM(1, 5), rk.Dense(5, 2)))

@@ -138,7 +138,7 @@ def test_train_does_what_fit_does_and_keeps_everything_in_the_run_folder(home, c
     assert [row["stage"] for row in rows] == ["start", "epoch 1", "epoch 2"]
     assert [row["trained"] for row in rows] == ["", "small + large", "small + large"]
     assert [float(row["large"]) for row in rows] == pytest.approx(run.transfer.errors[:, 1].tolist(), rel=1e-9)
-    assert said.index("loss of large") < said.index("loss of small") < said.index("epoch 1/2")
+    assert said.index("loss of large") < said.index("loss of small") < said.index("epoch 1/2   loss")
     assert "turn 2/2" in said
     assert "m: 2 data sets, 166 rows to train on" in said
 

@@ -66,7 +66,7 @@ def _is_place(path: tuple[str | int, ...]) -> bool:
     return len(path) > 1 and isinstance(path[1], int)
 
 
-def _of_one(draft: Draft) -> Draft:
+def of_one(draft: Draft) -> Draft:
     """A draft of one data set as it is.
 
     Raises:
@@ -101,10 +101,10 @@ def write_predictions(draft: Draft, out: Path | None, part: Part, overwrite: boo
 
     `row` is the row that is predicted, `horizon` rows after the last one that the model has read.
     """
-    file = draft.file.parent / f"predicted_{_label(_of_one(draft))}{part}.csv" if out is None else out
+    file = draft.file.parent / f"predicted_{_label(of_one(draft))}{part}.csv" if out is None else out
     check_new(file, "--out", overwrite)
     series = open_part(draft, part)
-    predicted = predicted_values(_load(draft), series, draft.config.data.warm)
+    predicted = predicted_values(load_run(draft), series, draft.config.data.warm)
     rows = np.concatenate([np.arange(s.start, s.stop) for s in series.segments])
     observed = series.with_scaler(None).take(rows, np.dtype("float64"))[1].reshape(len(rows), -1)
     columns = {"row": rows + series.horizon}
@@ -120,12 +120,12 @@ def write_forecast(
     draft: Draft, steps: int, out: Path | None, picture: Path | None, overwrite: bool, console: Console
 ) -> int:
     """Write the rows after the last one, predictions fed back in."""
-    file = draft.file.parent / f"forecast_{_label(_of_one(draft))}{steps}.csv" if out is None else out
+    file = draft.file.parent / f"forecast_{_label(of_one(draft))}{steps}.csv" if out is None else out
     check_new(file, "--out", overwrite)
     if picture is not None:
         check_picture(picture, overwrite)
     series = open_series(draft)
-    ahead = forecast(_load(draft), series, steps, warm=draft.config.data.warm)
+    ahead = forecast(load_run(draft), series, steps, warm=draft.config.data.warm)
     last = int(series.runs[-1, 2])
     write_csv(file, {"row": np.arange(last, last + steps)} | _columns("predicted", series, ahead))
     say(console, f"{steps:,} rows after row {last - 1:,} are in {file}")
@@ -159,7 +159,7 @@ def _evaluated(run: Run, draft: Draft, part: Part | None) -> dict[str, Evaluatio
     return evaluations(run, parts, draft.config.data.period, draft.config.data.warm)
 
 
-def _load(draft: Draft) -> Run:
+def load_run(draft: Draft) -> Run:
     return _seen_as(draft, load(draft.file.parent, load_backend(draft.config)))
 
 

@@ -256,6 +256,7 @@ def inspect(
     /,
     *overrides: Overrides,
     rows: str | None = None,
+    data_set: DataSet = None,
     out: Path | None = None,
     overwrite: Overwrite = False,
 ) -> int:
@@ -267,6 +268,7 @@ def inspect(
     Args:
         run: a run folder; any value of its config can follow as an option: `--data.path new.csv` reads other data,
             or the same ones where they are now.
+        data_set: of a run on many, whose scaler and head are used, and whose data unless others are named.
         rows: which rows of the data, such as `2000:2128`; left out, the last 128 of the training part.
         out: a file; left out, `inspect_START_STOP.html` in the run folder.
         overwrite: replace the file that is there.
@@ -275,7 +277,7 @@ def inspect(
     from rnnkit.cli.inspect import inspect
     from rnnkit.cli.report import new_console
 
-    return inspect(read_run(run, None, overrides), rows, out, overwrite, new_console())
+    return inspect(read_run(run, None, overrides, data_set), rows, out, overwrite, new_console())
 
 
 @app.command

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rnnkit.cli.after import of_one
 from rnnkit.cli.build import build
 from rnnkit.cli.files import check_new, writing
 from rnnkit.cli.read import Draft
@@ -40,8 +41,10 @@ def inspect(draft: Draft, rows: str | None, out: Path | None, overwrite: bool, c
     if out is not None:
         check_new(out, "--out", overwrite)
     plotly_text()  # before any work
-    experiment = build(draft)
+    experiment = build(of_one(draft))
     run = load(draft.file.parent, "numpy")
+    if run.sets and draft.data_set is not None:
+        run = run.on(draft.data_set)
     start, stop = _last(experiment.parts["train"]) if chosen is None else chosen
     seen = trace(run, experiment.series, slice(start, stop), warm=draft.config.data.warm)
     first, last = int(seen.rows[0]), int(seen.rows[-1])

@@ -106,7 +106,8 @@ def turn_line(end: TurnEnd) -> str:
     """A turn that is over, in a line."""
     losses = ", ".join(f"{name} {loss:.6g}" for name, loss in end.losses.items())
     width = len(str(end.turns))
-    return f"  turn {end.turn + 1:>{width}}/{end.turns}   loss of {losses}   {end.seconds:.2f} s"
+    place = f"epoch {end.epoch + 1:>{len(str(end.epochs))}}/{end.epochs}, turn {end.turn + 1:>{width}}/{end.turns}"
+    return f"  {place}   loss of {losses}   {end.seconds:.2f} s"
 
 
 def errors_by_set(found: Mapping[str, Mapping[str, Evaluation]], labels: bool) -> Table:

@@ -6,6 +6,7 @@ import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 from rnnkit.data.readers import series_ids
 from rnnkit.data.scaling import Standard
 from rnnkit.data.sequence import Sequence
-from rnnkit.errors import DataError, RnnkitError, SourceError
+from rnnkit.errors import DataError, RnnkitError, SourceError, did_you_mean
 
 if TYPE_CHECKING:
     from rnnkit.schedule.policies import StatePolicy
@@ -30,7 +31,8 @@ class DataSet:
     """One of many data sets: where its rows come from, and how it is trained on.
 
     Args:
-        source: a path, a function without arguments that opens a `Sequence`, or a `Sequence`.
+        source: a path, a glob (in a curriculum: a data set for each file), a function without arguments that opens a
+            `Sequence`, or a `Sequence`.
         name: for messages and measures; left out, the file's name without its suffix, or that of sequence or function.
         learning_rate: factor on the learning rate while this data set is trained on.
         passes: how often an epoch goes through it.
@@ -86,6 +88,12 @@ class DataSet:
         who = f"data set {self.name!r}"
         if self.options and not isinstance(self.source, str | os.PathLike):
             raise DataError(f"{who} takes options with a path alone, got {', '.join(self.options)}; leave them out")
+        known = set(signature(Sequence.open).parameters) - {"path"}
+        for unknown in sorted(set(self.options) - known):
+            raise DataError(
+                f"{who} takes the options of Sequence.open, {', '.join(sorted(known))}, got {unknown!r}"
+                f"{did_you_mean(unknown, known)}"
+            )
         for what in ("learning_rate", "weight"):
             value = getattr(self, what)
             number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
@@ -240,9 +248,14 @@ def data_sets(given: Any, options: Mapping[str, Any]) -> tuple[DataSet, ...]:
 def _expanded(name: str, source: Any, options: Mapping[str, Any]) -> Iterator[DataSet]:
     if isinstance(source, DataSet):
         path = isinstance(source.source, str | os.PathLike)
-        chosen = name or source.name
-        yield replace(source, name=chosen, options={**options, **source.options} if path else {})
-    elif isinstance(source, str | os.PathLike) and glob.has_magic(str(source)) and not os.path.exists(source):
+        settings = {"options": {**options, **source.options} if path else {}}
+        if isinstance(source.source, str | os.PathLike) and _is_glob(source.source):
+            prefix = name or ("" if source.name == Path(source.source).stem else source.name)
+            for each in _expanded(prefix, source.source, {}):
+                yield replace(source, source=each.source, name=each.name, **settings)
+        else:
+            yield replace(source, name=name or source.name, **settings)
+    elif isinstance(source, str | os.PathLike) and _is_glob(source):
         files = sorted(glob.glob(str(source), recursive=True))
         if not files:
             raise SourceError(f"Curriculum expects files that match {str(source)!r}, found none")
@@ -251,3 +264,7 @@ def _expanded(name: str, source: Any, options: Mapping[str, Any]) -> Iterator[Da
     else:
         path = isinstance(source, str | os.PathLike)
         yield DataSet(source, name, options=options if path else {})
+
+
+def _is_glob(path: str | os.PathLike[str]) -> bool:
+    return glob.has_magic(str(path)) and not os.path.exists(path)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -38,7 +39,7 @@ class Phase:
     """Some epochs in which some of the data sets are trained on.
 
     Args:
-        names: of the data sets; left out, all.
+        names: of the data sets, or patterns such as `"web-*"`; left out, all.
         epochs: how many.
         learning_rate: factor on the learning rate.
         frozen: patterns of parameters that are left as they are, such as `"0.*"` for those of the first layer.
@@ -87,6 +88,7 @@ class Curriculum:
             the lanes of one batch. Where `open_at_once` is given, so many are open together, in their order.
         phases: epochs over some of the data sets each, one phase after the other; left out, each epoch is over all.
         options: what `Sequence.open` takes, for all paths: `{"time": "timestamp", "target": "value"}`.
+        split: the training and validation part of each data set that does not say so itself, as `DataSet` takes it.
         on_error: `"stop"` at a data set that cannot be opened, or `"skip"` it, which `skipped` and `Run.skipped` tell.
         seed: from which orders, shuffled windows, lengths and resets are drawn, anew each epoch.
 
@@ -110,11 +112,15 @@ class Curriculum:
     interleave: Interleaving = OneByOne()  # noqa: RUF009 - frozen
     phases: tuple[Phase, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    split: tuple[float, float] | None = None
     on_error: OnError = "stop"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "datasets", data_sets(self.datasets, self.options))
+        found = data_sets(self.datasets, self.options)
+        if self.split is not None:
+            found = tuple(each if each.split is not None else replace(each, split=self.split) for each in found)
+        object.__setattr__(self, "datasets", found)
         if not isinstance(self.phases, list | tuple):
             raise ScheduleError(f"Curriculum expects phases as a list, got {self.phases!r}; write [{self.phases!r}]")
         object.__setattr__(self, "phases", tuple(self.phases))
@@ -165,7 +171,9 @@ class Curriculum:
     def names(self, epoch: int = 0) -> tuple[str, ...]:
         """The data sets of an epoch in their order."""
         wanted = self.phase(epoch)[1].names
-        names = [name for name in self.facts if wanted is None or name in wanted]
+        names = [
+            name for name in self.facts if wanted is None or any(fnmatch.fnmatchcase(name, each) for each in wanted)
+        ]
         if callable(self.order):
             key = self.order
             return tuple(sorted(names, key=lambda name: key(self.facts[name])))
@@ -398,7 +406,7 @@ def _check(curriculum: Curriculum) -> None:
         if not isinstance(phase, Phase):
             raise ScheduleError(f"Curriculum expects phases to be Phase values, got {phase!r}")
         if phase.names is not None:
-            _check_names("a phase", phase.names, names)
+            _check_names("a phase", [each for each in phase.names if not fnmatch.filter(names, each)], names)
     for each in curriculum.datasets:
         policy = each.policy or curriculum.policy
         if getattr(policy, "across_epochs", False):
@@ -414,9 +422,14 @@ def _check(curriculum: Curriculum) -> None:
         first = curriculum.datasets[0]
         own += [what for what in ("head", "learning_rate") if getattr(each, what) != getattr(first, what)]
         if own:
+            whose = (
+                f"{each.name!r} has its own"
+                if own[0] in ("splitter", "policy")
+                else (f"{first.name!r} has {getattr(first, own[0])!r} and {each.name!r} {getattr(each, own[0])!r}")
+            )
             raise ScheduleError(
-                f"SideBySide expects data sets that share batches to share the {own[0]}, too, but {each.name!r} has "
-                f"its own; leave it out, weigh data sets with weight=, or use RoundRobin()"
+                f"SideBySide expects data sets that share batches to share the {own[0]}, too, but {whose}; "
+                f"leave it out, weigh data sets with weight=, or use RoundRobin()"
             )
 
 

@@ -166,7 +166,7 @@ def _epochs(schedule: Schedule | Curriculum, epochs: int | None) -> int:
     phases = schedule.epochs if isinstance(schedule, Curriculum) else None
     if phases is not None and epochs not in (None, phases):
         raise ModelError(
-            f"fit expects the {phases} epochs that the curriculum's phases have together, got epochs={epochs!r}; "
+            f"fit expects epochs={phases}, what the curriculum's phases have together, got epochs={epochs!r}; "
             f"leave epochs out, or change the phases'"
         )
     return epochs if epochs is not None else phases or EPOCHS

@@ -15,7 +15,8 @@ class History:
         steps: `"loss"` (before the step's update), `"weight"` (sum of the row weights it is a mean over), `"norm"`
             (global 2-norm of the gradient before clipping), `"learning_rate"`: a list each, one entry a step.
         epochs: `"loss"` (mean over all scored rows of the epoch), `"seconds"` (training alone), `"rows"` (rows
-            consumed), and `"validation_loss"` where there is a validation part: a list each, one entry an epoch.
+            consumed), `"steps"`, and `"validation_loss"` where there is a validation part; for a curriculum
+            `"<data set>/loss"` and `"<data set>/validation_loss"`, too: a list each, one entry an epoch.
     """
 
     steps: dict[str, list[float]] = field(

@@ -176,7 +176,7 @@ def seen_by(run: Run, series: Sequence, ahead: bool = False) -> Sequence:
             f"expected a Run and a Sequence, got {type(run).__name__} and {type(series).__name__}; "
             f"train one with rk.fit(...), and wrap values: rk.Sequence(values)"
         )
-    run.check_one(repr(series.name))
+    run.check_one(series.name)
     for what, trained, given in (
         ("features", run.features, series.feature_names),
         ("targets", run.targets, series.target_names),

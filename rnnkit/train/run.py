@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,9 @@ from rnnkit.train.transfer import Transfer
 
 DESCRIPTION, PARAMETERS, STATE = "run.json", "params.safetensors", "state.safetensors"
 """The files of a run folder: JSON, the parameters by their keys, and the state of lanes and optimizer."""
+
+NAMES = 8
+"""Names that a message lists at most."""
 
 
 class Seen(NamedTuple):
@@ -118,19 +121,20 @@ class Run:
             store=None,
         )
 
-    def check_one(self, like: str) -> None:
+    def check_one(self, like: str = "") -> None:
         """That there is one way in which data are seen, one scaler and one head.
 
         Args:
-            like: what the data are called.
+            like: what the data are called, if they have a name.
 
         Raises:
             ModelError: the data sets that it was trained on have their own; `on` chooses one.
         """
         if self.model.heads or len({seen.scaler for seen in self.sets.values()}) > 1:
             raise ModelError(
-                f"the run was trained on the data sets {', '.join(self.sets)}, which have scalers or heads of their "
-                f"own; say which one {like} is like: run.on({next(iter(self.sets))!r})"
+                f"the run was trained on the data sets {_listed(self.sets)}, which have scalers or heads of their "
+                f"own; say which one {like or 'what it reads'} is like: "
+                f"run.on({like if like in self.sets else next(iter(self.sets))!r})"
             )
 
     @property
@@ -144,7 +148,7 @@ class Run:
 
     def in_units(self, y: np.ndarray) -> np.ndarray:
         """Outputs of the model `(..., O)` in the data's own units, float64; the entropies' logits as they are."""
-        self.check_one("the data")
+        self.check_one()
         numbers = np.asarray(y, np.float64)
         return numbers if self.scaler is None else self.scaler.unscale_y(numbers)
 
@@ -264,6 +268,14 @@ def load(folder: str | Path, backend: str | Backend | None = None) -> Run:
         skipped=plain.get("skipped", {}),
         transfer=None if plain.get("transfer") is None else Transfer.from_plain(plain["transfer"]),
     )
+
+
+def _listed(names: Mapping[str, Any]) -> str:
+    """Names with commas between them, the middle of a long list left out."""
+    known = list(names)
+    if len(known) <= NAMES:
+        return ", ".join(known)
+    return f"{', '.join(known[: NAMES - 2])}, ... {known[-1]} ({len(known)} in all)"
 
 
 def _plain_seen(seen: Seen) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Stream:
     def __init__(self, run: Run, lanes: int = 1) -> None:
         if lanes < 1:
             raise ModelError(f"Stream expects at least one lane, got lanes={lanes}")
-        run.check_one("what it reads")
+        run.check_one()
         self.run, self.lanes = run, lanes
         self._shape, self._dtype = (lanes, run.model.inputs), np.dtype(run.dtype)
         self._zeros = np.zeros(lanes * run.model.inputs)

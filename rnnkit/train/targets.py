@@ -48,6 +48,7 @@ def check_fit(model: Chain, series: Sequence | Facts, loss: Loss) -> None:
         raise ModelError(
             f"the model gives {model.outputs} outputs, but {series.name!r} has {series.outputs} targets a row; "
             f"let its last layer have outputs={series.outputs}"
+            f"{', or say loss=' + repr('cross_entropy') + ' for these labels' if series.labels else ''}"
         )
 
 

@@ -190,7 +190,7 @@ class Training:
     def _account(self, epoch: int, tally: Tally, seconds: float) -> None:
         """What is measured after an epoch, and whether it is the best."""
         sets = {f"{name}/loss": tally.sets[name].mean if name in tally.sets else np.nan for name in self.course.names}
-        self.history.add_epoch(loss=tally.all.mean, seconds=seconds, rows=tally.rows, **sets)
+        self.history.add_epoch(loss=tally.all.mean, seconds=seconds, rows=tally.rows, steps=tally.step, **sets)
         if self.course.is_validated:
             sums, found = Sums(), dict.fromkeys(self.course.names, np.nan)
             for name, _, part in self.course.held_out(self.skipped, "validation"):

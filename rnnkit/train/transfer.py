@@ -69,14 +69,21 @@ class Transfer:
     def __str__(self) -> str:
         wide = max(map(len, (*self.stages, "trained up to"))) + 2
         widths = [max(len(name), 8) + 2 for name in self.names]
-        lines = [f"{'trained up to':<{wide}}" + "".join(f"{n:>{w}}" for n, w in zip(self.names, widths, strict=True))]
+        parts = " or ".join(dict.fromkeys(self.parts))
+        lines = [f"mean loss on the {parts} part, in scaled units"]
+        lines += [f"{'trained up to':<{wide}}" + "".join(f"{n:>{w}}" for n, w in zip(self.names, widths, strict=True))]
         for stage, marks, row in zip(self.stages, self.trained, self.errors, strict=True):
             cells = (f"{'*' if mark else ''}{error:.4g}" for mark, error in zip(marks, row, strict=True))
             lines.append(f"{stage:<{wide}}" + "".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True)))
-        told = {"average error at the end": self.average, "forgotten (backward transfer)": self.backward}
-        told["before the first turn, against the start (forward transfer)"] = self.forward
         lines += ["* trained on since the line before", ""]
-        lines += [f"{label}: {value:.4g}" for label, value in told.items() if not np.isnan(value)]
+        told = {
+            "average error at the end": f"{self.average:.4g}",
+            "forgotten (backward transfer), from the last turn on a data set to the end": f"{self.backward:+.4g}",
+            "forward transfer, from the start to before the first turn on a data set": f"{self.forward:+.4g}",
+        }
+        lines += [f"{label}: {value}" for label, value in told.items() if "nan" not in value]
+        if not np.isnan([self.backward, self.forward]).all():
+            lines.append("below 0: training on the others helped")
         return "\n".join(lines)
 
     def to_plain(self) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def plot_history(history: History) -> Figure:
     losses = np.array(history.steps["loss"])
     scored = np.array(history.steps["weight"]) > 0
     epochs = len(history.epochs["loss"])
-    place = np.arange(len(losses)) / (len(losses) / epochs if epochs else 1)
+    place = _in_epochs(history, len(losses))
     axes.plot(place[scored], losses[scored], color=MODEL, alpha=0.25, linewidth=0.7, label="training, each step")
     ends = np.arange(1, epochs + 1)
     axes.plot(
@@ -126,6 +126,15 @@ def plot_history(history: History) -> Figure:
     tidy(axes)
     legend(axes)
     return figure
+
+
+def _in_epochs(history: History, steps: int) -> np.ndarray:
+    """Where each step stands, counted in epochs, which may have different numbers of steps; without one, in steps."""
+    counts = np.array(history.epochs.get("steps", []), int)
+    if not len(counts):
+        return np.arange(steps)
+    counts = np.append(counts, max(steps - int(counts.sum()), 0))  # those of an epoch that was cut short
+    return np.concatenate([k + np.arange(count) / max(count, 1) for k, count in enumerate(counts)])[:steps]
 
 
 def plot_forecast(series: Sequence, predicted: np.ndarray, rows: int = POINTS) -> Figure:

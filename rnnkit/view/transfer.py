@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,14 +41,16 @@ def plot_transfer(transfer: Transfer) -> Figure:
     axes.set_yticks(range(stages), transfer.stages)
     axes.set_xlabel("error on")
     axes.set_ylabel("trained up to")
-    axes.set_title("Error on every data set (loss, scaled units)", loc="left", fontsize=10)
+    parts = " or ".join(dict.fromkeys(transfer.parts))
+    axes.set_title(f"Loss on the {parts} part of every data set", loc="left", fontsize=10)
     told = [f"mean at the end {transfer.average:.3g}"]
     if not np.isnan(transfer.backward):
         told.append(f"forgotten {transfer.backward:+.3g}")
     if not np.isnan(transfer.forward):
-        told.append(f"given beforehand {transfer.forward:+.3g}")
+        told.append(f"forward transfer {transfer.forward:+.3g}")
     note = "; ".join(told) + ". Framed: trained on in that stage. Dark: the data set's own lowest error."
-    figure.supxlabel(note, fontsize=8, x=0.01, ha="left")
+    wrapped = textwrap.fill(note, int(figure.get_figwidth() * 16))
+    figure.supxlabel(wrapped, fontsize=8, x=0.01, ha="left")
     for side in axes.spines.values():
         side.set_visible(False)
     axes.tick_params(length=0)
