@@ -2,10 +2,11 @@
 
 from rnnkit.schedule.batch import Batch, Block, Slots
 from rnnkit.schedule.coverage import Coverage, Reach
-from rnnkit.schedule.curriculum import Curriculum, Phase
+from rnnkit.schedule.curriculum import Curriculum
 from rnnkit.schedule.grid import Grid, Pieces
 from rnnkit.schedule.interleave import OneByOne, RoundRobin, Sampling, SideBySide
 from rnnkit.schedule.lengths import Geometric, Uniform
+from rnnkit.schedule.phase import Phase
 from rnnkit.schedule.policies import BurnIn, Carry, Reset, StatePolicy, Stored
 from rnnkit.schedule.schedule import Schedule
 from rnnkit.schedule.splitters import Chunked, Continuation, Sliding, Splitter

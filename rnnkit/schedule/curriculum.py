@@ -18,10 +18,11 @@ from rnnkit.data.joined import Joined
 from rnnkit.data.survey import Facts, OnError, Survey, survey
 from rnnkit.errors import RnnkitError, ScheduleError, SourceError, did_you_mean
 from rnnkit.schedule.batch import Batch
-from rnnkit.schedule.checks import check_whole
+from rnnkit.schedule.coherence import check_settings
 from rnnkit.schedule.grid import Grid
 from rnnkit.schedule.interleave import Interleaving, Member, OneByOne, Sampling, SideBySide, Span, interleaved
-from rnnkit.schedule.policies import Carry, StatePolicy, Stored
+from rnnkit.schedule.phase import Phase
+from rnnkit.schedule.policies import Carry, StatePolicy
 from rnnkit.schedule.schedule import Schedule
 from rnnkit.schedule.splitters import Splitter
 from rnnkit.schedule.turn import Feed, See, Turn
@@ -29,46 +30,7 @@ from rnnkit.schedule.turn import Feed, See, Turn
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ORDERS = ("listed", "shuffled", "name", "rows")
-
 Order = Literal["listed", "shuffled", "name", "rows"] | Sequence[str] | Callable[[Facts], Any]
-
-
-@dataclass(frozen=True)
-class Phase:
-    """Some epochs in which some of the data sets are trained on.
-
-    Args:
-        names: of the data sets, or patterns such as `"web-*"`; left out, all.
-        epochs: how many.
-        learning_rate: factor on the learning rate.
-        frozen: patterns of parameters that are left as they are, such as `"0.*"` for those of the first layer.
-        name: for messages.
-
-    Raises:
-        ScheduleError: fewer than one epoch, a learning rate that is not above 0.
-    """
-
-    names: tuple[str, ...] | None = None
-    epochs: int = 1
-    learning_rate: float = 1.0
-    frozen: str | tuple[str, ...] = ()
-    name: str = ""
-
-    def __post_init__(self) -> None:
-        if isinstance(self.names, str):
-            raise ScheduleError(f"Phase expects a list of names, got {self.names!r}; write [{self.names!r}]")
-        if self.names is not None:
-            object.__setattr__(self, "names", tuple(self.names))
-            if not self.names:
-                raise ScheduleError("Phase expects at least one name, got none; leave names out for all data sets")
-        if not isinstance(self.frozen, str):
-            object.__setattr__(self, "frozen", tuple(self.frozen))
-        if isinstance(self.epochs, bool) or not isinstance(self.epochs, int | np.integer) or self.epochs < 1:
-            raise ScheduleError(f"Phase expects epochs to be a whole number >= 1, got {self.epochs!r}")
-        number = isinstance(self.learning_rate, int | float | np.number) and not isinstance(self.learning_rate, bool)
-        if not number or not 0 < self.learning_rate < np.inf:
-            raise ScheduleError(f"Phase expects learning_rate to be a number above 0, got {self.learning_rate!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +86,7 @@ class Curriculum:
         if not isinstance(self.phases, list | tuple):
             raise ScheduleError(f"Curriculum expects phases as a list, got {self.phases!r}; write [{self.phases!r}]")
         object.__setattr__(self, "phases", tuple(self.phases))
-        _check(self)
+        check_settings(self)
 
     def __repr__(self) -> str:
         names = ", ".join(each.name for each in self.datasets)
@@ -362,81 +324,3 @@ def _spans_from(place: int, count: int, steps: int) -> tuple[Span, ...]:
         spans.append(Span(number, first, stop))
         place, count = place + stop - first, count - (stop - first)
     return tuple(spans)
-
-
-def _check(curriculum: Curriculum) -> None:
-    """Settings that do not fit the data sets, before any is opened."""
-    names = [each.name for each in curriculum.datasets]
-    order, way = curriculum.order, curriculum.interleave
-    if not isinstance(way, Interleaving):
-        raise ScheduleError(
-            f"Curriculum expects interleave to be OneByOne(), RoundRobin(), Sampling() or SideBySide(), got {way!r}"
-        )
-    if curriculum.on_error not in ("stop", "skip"):
-        raise ScheduleError(f"Curriculum expects on_error to be 'stop' or 'skip', got {curriculum.on_error!r}")
-    check_whole(curriculum, "seed", curriculum.seed, 0)
-    for each in (curriculum, *curriculum.datasets):
-        for what, has in (("splitter", "grid"), ("policy", "origins")):
-            value = getattr(each, what)
-            if (value is None and each is not curriculum) or (hasattr(value, has) and not isinstance(value, type)):
-                continue
-            example = "rk.Continuation(length=64)" if what == "splitter" else "rk.Carry() or rk.Reset()"
-            raise ScheduleError(f"{type(each).__name__} expects a {what}, got {value!r}; write {example}")
-    if not isinstance(order, str | list | tuple) and not callable(order):
-        raise ScheduleError(
-            f"Curriculum expects order to be one of {', '.join(ORDERS)}, a list of names or a function, got {order!r}"
-        )
-    if isinstance(order, str):
-        if order not in ORDERS:
-            raise ScheduleError(
-                f"Curriculum expects order to be one of {', '.join(ORDERS)}, a list of names or a function, got "
-                f"{order!r}{did_you_mean(order, ORDERS)}"
-            )
-    elif not callable(order):
-        _check_names("order", order, names)
-        left_out = [name for name in names if name not in order]
-        if left_out or len(set(order)) < len(order):
-            what = f"leaves out {left_out[0]!r}" if left_out else "names a data set twice"
-            raise ScheduleError(
-                f"Curriculum expects an order of all its data sets, but this one {what}; leave a data set out of the "
-                f"curriculum or of a phase, and say DataSet(..., passes=2) for more of one"
-            )
-    evened = isinstance(way, Sampling) and way.temperature != 1
-    for phase in curriculum.phases:
-        if not isinstance(phase, Phase):
-            raise ScheduleError(f"Curriculum expects phases to be Phase values, got {phase!r}")
-        if phase.names is not None:
-            _check_names("a phase", [each for each in phase.names if not fnmatch.filter(names, each)], names)
-    for each in curriculum.datasets:
-        policy = each.policy or curriculum.policy
-        if getattr(policy, "across_epochs", False):
-            raise ScheduleError(
-                f"Curriculum expects policies that begin each data set from the initial state, got {policy!r} for "
-                f"{each.name!r}; leave across_epochs out"
-            )
-        if isinstance(policy, Stored) and evened:
-            raise ScheduleError(f"{way!r} expects a policy other than {policy!r}, for {each.name!r}: use Carry()")
-        if not isinstance(way, SideBySide):
-            continue
-        own = [what for what in ("splitter", "policy") if getattr(each, what) is not None]
-        first = curriculum.datasets[0]
-        own += [what for what in ("head", "learning_rate") if getattr(each, what) != getattr(first, what)]
-        if own:
-            whose = (
-                f"{each.name!r} has its own"
-                if own[0] in ("splitter", "policy")
-                else (f"{first.name!r} has {getattr(first, own[0])!r} and {each.name!r} {getattr(each, own[0])!r}")
-            )
-            raise ScheduleError(
-                f"SideBySide expects data sets that share batches to share the {own[0]}, too, but {whose}; "
-                f"leave it out, weigh data sets with weight=, or use RoundRobin()"
-            )
-
-
-def _check_names(what: str, names: Sequence[str], known: list[str]) -> None:
-    for name in names:
-        if name not in known:
-            raise ScheduleError(
-                f"Curriculum expects {what} to name data sets among {', '.join(known)}, got {name!r}"
-                f"{did_you_mean(str(name), known)}"
-            )
