@@ -90,6 +90,7 @@ from rnnkit.train import (
 )
 
 if TYPE_CHECKING:
+    from rnnkit import plots
     from rnnkit.study import Comparison, Equal, GradientBias, compare, gradient_bias
     from rnnkit.tracing import Trace, trace
 
@@ -101,6 +102,8 @@ LATE = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plots":
+        return import_module("rnnkit.plots")
     if name not in LATE:
         raise AttributeError(f"module 'rnnkit' has no attribute {name!r}")
     return getattr(import_module(LATE[name]), name)
@@ -196,6 +199,7 @@ __all__ = [
     "initial_rule_state",
     "installed_backends",
     "load",
+    "plots",
     "predict",
     "recorded_distance",
     "setup",

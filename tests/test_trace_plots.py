@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -209,3 +210,15 @@ seen.plot("gates")
 assert "matplotlib.pyplot" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_picture_is_among_the_plots():
+    for name in rk.plots.__all__:
+        assert callable(getattr(rk.plots, name))
+    found = {
+        name
+        for module in ("plots", "trace_plots", "transfer", "bias", "curriculum")
+        for name in dir(import_module(f"rnnkit.view.{module}"))
+        if name.startswith("plot_")
+    }
+    assert found - set(rk.plots.__all__) == {"plot_forecasts"}
