@@ -391,3 +391,17 @@ def test_a_run_goes_on_where_another_ended(backend):
 def test_early_stopping_needs_patience():
     with pytest.raises(rk.ModelError, match="patience >= 1, got 0"):
         rk.EarlyStopping(0)
+
+
+def test_steps_are_told_as_a_list_would_in_eight_bytes_each():
+    schedule = rk.Schedule(rk.Sequence(wave(100)), rk.Continuation(length=16), rk.Carry())
+    run = rk.fit(MODEL, schedule, backend="numpy", epochs=2)
+    losses = run.history.steps["loss"]
+    plain = list(losses)
+    assert len(losses) == len(plain) == 14
+    assert losses == plain
+    assert losses != plain[1:]
+    assert (losses[-1], losses[2:4], repr(losses)) == (plain[-1], plain[2:4], repr(plain))
+    assert np.array_equal(np.asarray(losses), plain)
+    assert np.asarray(losses).dtype == np.float64
+    assert losses._numbers.itemsize == 8

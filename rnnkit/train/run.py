@@ -22,7 +22,7 @@ from rnnkit.model.losses import LOSSES, Loss
 from rnnkit.model.plain import chain_from_plain, chain_to_plain, from_plain, to_plain
 from rnnkit.model.rules import RuleState
 from rnnkit.model.state import State
-from rnnkit.train.history import History
+from rnnkit.train.history import History, Numbers
 from rnnkit.train.transfer import Transfer
 
 DESCRIPTION, PARAMETERS, STATE = "run.json", "params.safetensors", "state.safetensors"
@@ -195,7 +195,10 @@ class Run:
             "sets": {name: _plain_seen(seen) for name, seen in self.sets.items()},
             "skipped": self.skipped,
             "transfer": None if self.transfer is None else self.transfer.to_plain(),
-            "history": {"steps": self.history.steps, "epochs": self.history.epochs},
+            "history": {
+                "steps": {name: numbers.tolist() for name, numbers in self.history.steps.items()},
+                "epochs": self.history.epochs,
+            },
         }
         _write_tensors(folder / PARAMETERS, self.params)
         _write_tensors(folder / STATE, states | slots)
@@ -249,7 +252,8 @@ def load(folder: str | Path, backend: str | Backend | None = None) -> Run:
         if name.startswith("rule."):
             _, slot, key = name.split(".", 2)
             slots.setdefault(slot, {})[key] = array
-    history = History(**plain["history"])
+    steps = {name: Numbers(numbers) for name, numbers in plain["history"]["steps"].items()}
+    history = History(steps, plain["history"]["epochs"])
     return Run(
         model=model,
         params=params,
