@@ -170,9 +170,10 @@ def _():
     mo.md(r"""
     The graph of window 0 is there now. But lesson 2 says what going back needs: the **weights** with which the way
     forward was gone, as in $\mathrm{d}h^- = W_{hh}^{\top}\,\mathrm{d}a$. And between the two windows
-    `optimizer.step()` has changed them, in place. The tensor `[32, 1]` is `weight_ih` ($4H = 32$ gate rows): it was
-    read at version 1, and it is at version 2 now. PyTorch refuses, and rightly: with the new weights the gradient of
-    the old pass would be wrong.
+    `optimizer.step()` has changed them, in place. PyTorch's LSTM keeps all of its weights for the way back, and names
+    the first that has changed since (which one, depends on the build; $4H = 32$ gate rows tell that it is a weight):
+    it was read at one version, and is at the next one now. PyTorch refuses, and rightly: with the new weights the
+    gradient of the old pass would be wrong.
 
     ## And if the weights did not change?
 
@@ -369,8 +370,9 @@ def mended_solution(engine, model, params, tape_first, tape_second, d_y_first, d
 @app.cell(hide_code=True)
 def _(d_last, engine, first, model, params, second, tape_first, tape_second, tape_whole):
     def mended_check(mended):
-        wanted = engine.backward(model, params, tape_whole, d_last).params
-        got = mended(engine, model, params, tape_first, tape_second, d_last[first], d_last[second])
+        d_y = np.random.default_rng(0).standard_normal(d_last.shape)  # every row counts, those of the first window too
+        wanted = engine.backward(model, params, tape_whole, d_y).params
+        got = mended(engine, model, params, tape_first, tape_second, d_y[first], d_y[second])
         for key in wanted:
             wrong = differs(got[key], wanted[key], f"the gradient of {key}")
             if wrong:

@@ -117,7 +117,7 @@ def strip_row_solution(step, lane, length, lanes, rows):
 @app.function(hide_code=True)
 def first_rows_check(splitter, first_row):
     """Compare with the schedule's own first rows, for some lengths and lanes."""
-    for length, lanes, rows in ((4, 3, 24), (5, 2, 60), (3, 4, 48)):
+    for length, lanes, rows in ((4, 3, 24), (5, 2, 60), (3, 4, 48), (5, 3, 24)):  # the last ones are no whole windows
         series = rk.Sequence(np.zeros(rows), np.zeros(rows), horizon=0)
         schedule = rk.Schedule(series, splitter(length=length, lanes=lanes), rk.Reset())
         for step, batch in enumerate(schedule.batches()):
@@ -188,6 +188,12 @@ def proof_check(proof):
         rows = np.stack([batch.rows for batch in rk.Schedule(series, splitter, rk.Reset()).batches()])
         if bool(proof(rows)) != wanted:
             return f"for {splitter!r} the answer is {wanted}."
+    strips = np.arange(36).reshape(3, 3, 4).transpose(1, 2, 0)  # three steps of four rows, three lanes
+    for step, lane, row, where in ((1, 1, 0, "in lane 1"), (2, 0, 0, "in the last step"), (1, 2, 2, "inside a window")):
+        broken = strips.copy()
+        broken[step, row:, lane] += 100
+        if proof(broken):
+            return f"of rows that jump {where} the answer is False."
     return ""
 
 
@@ -430,7 +436,13 @@ def schedule_check(schedule):
     wrong = differs(coverage.lanes, 8, "the number of lanes") or differs(
         coverage.scored_once, coverage.rows, "the number of rows that count once"
     )
-    return wrong or differs(coverage.resets, 8, "the number of starts from the initial state")
+    if wrong:
+        return wrong
+    found = schedule(series)
+    carried = len(found) < 2 or all((batch.origin >= 0).all() for batch in list(found.batches())[1:])
+    if not carried or coverage.resets != 8:
+        return "each lane should start once from the initial state, and be carried from window to window then."
+    return ""
 
 
 @app.cell(hide_code=True)

@@ -224,10 +224,10 @@ def _(adding, model, rows):
 @app.cell(hide_code=True)
 def _():
     mo.md(r"""
-    Untrained nets. The dotted lines are $f^k$ with $f = \sigma(b)$, the way along the cell alone. The solid ones lie
-    above them, because some units have a larger forget gate than others, and because of the way along $h$; with the
-    larger biases that even wins. With bias 0, a ten-thousandth of the gradient and less arrives where the first
-    number stands, 20 rows and more before the end. Is that enough?
+    Untrained nets. The dotted lines are $f^k$ with $f = \sigma(b)$, the way along the cell alone. For the biases −2
+    and 0 the solid ones lie above them, because some units have a larger forget gate than others, and because of the
+    way along $h$; for +2 and +4 less arrives at first than along an undisturbed cell. With bias 0, a ten-thousandth of
+    the gradient and less arrives where the first number stands, 20 rows and more before the end. Is that enough?
 
     ## Does it matter for learning?
 
@@ -494,6 +494,7 @@ def window_check(window):
     for norms, share, wanted, what in (
         (0.9**lags, 0.01, 44, "0.9 to the power of the lag"),  # 0.9 ** 44 = 0.0097
         (np.where(lags == 60, 1.0, 0.5**lags), 0.01, 61, "norms that die away, with an echo at lag 60"),
+        (5 * 0.9**lags, 0.01, 44, "5 times 0.9 to the power of the lag"),  # a share is one of the norm at lag 0
     ):
         wrong = differs(window(norms, share), wanted, f"the window for {what}")
         if wrong:

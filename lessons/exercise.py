@@ -78,6 +78,8 @@ def differs(got: Any, wanted: Any, what: str = "the result", tolerance: float = 
         return ""
     if got.size > 8:
         return f"{what} has the right shape, but is off by up to {np.abs(got - wanted).max():.3g}."
+    if np.array_equal(np.round(got, 6), np.round(wanted, 6)):
+        return f"{what} is off by {np.abs(got - wanted).max():.3g}, more than rounding makes."
     return f"{what} should be {np.round(wanted, 6).tolist()}, and is {np.round(got, 6).tolist()}."
 
 
