@@ -30,7 +30,8 @@ def walk(rows: int = 60, **settings: Any) -> rk.Sequence:
 
 def traced(rows: Any = (5, 45), model: rk.Chain = DEEP, data: rk.Sequence | None = None, **settings: Any) -> rk.Trace:
     params = {key: 2 * p + 0.1 for key, p in rk.setup(model, seed=2, dtype="float64")[0].items()}
-    return rk.trace(model, walk() if data is None else data, rows, params=params, **{"warm": 0} | settings)
+    settings = {"warm": 0} | settings
+    return rk.trace(model, walk() if data is None else data, rows, params=params, **settings)
 
 
 def numbers(text: str) -> dict[str, Any]:
@@ -144,6 +145,44 @@ def test_what_truncation_costs_is_that_of_traces_which_truncate() -> None:
     np.testing.assert_allclose(own["norms"][1]["h"], norm, rtol=1e-13)
     assert own["starts"] == [8, 16, 24, 32]
     assert own["first"].tolist() == [0] * 8 + [8] * 7 + [15] + [16] * 8 + [24] * 8 + [32] * 5
+
+
+def test_the_reach_is_that_of_losses_which_count_alone() -> None:
+    data = walk(segments=[(k, k + 6) for k in range(0, 60, 6)], score="last")
+    seen = traced((2, 45), data=data)
+    scored = np.flatnonzero(seen.weight)
+    assert scored.tolist() == [3, 9, 15, 21, 27, 33, 39]
+    for layer in numbers(write.page_text(seen))["layers"]:
+        reach = layer["reach"]
+        assert (reach["at"], reach["rows"], reach["every"]) == (scored.tolist(), seen.rows[scored].tolist(), True)
+        whole = seen.reach(layer["index"]).h
+        np.testing.assert_allclose(reach["h"], whole[scored], rtol=1e-6)
+        lag_two = whole[scored, scored - 2].mean()  # every segment goes so far back
+        assert layer["profile"]["h"][2] == pytest.approx(lag_two, rel=1e-6)
+
+
+def test_lines_and_small_text_stand_out_from_what_is_behind_them(page: str) -> None:
+    def brightness(code: str) -> float:
+        parts = np.array([int(code[k : k + 2], 16) for k in (1, 3, 5)]) / 255
+        return float(
+            np.where(parts > 0.04045, ((parts + 0.055) / 1.055) ** 2.4, parts / 12.92) @ (0.2126, 0.7152, 0.0722)
+        )
+
+    def contrast(a: str, b: str) -> float:
+        low, high = sorted((brightness(a), brightness(b)))
+        return (high + 0.05) / (low + 0.05)
+
+    seen = Tags()
+    seen.feed(page)
+    themes = [dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6});", block)) for block in seen.style.split("}")[:2]]
+    digits = re.findall(r"#lanes \.rows { fill: (#[0-9a-f]{6});", seen.style)
+    assert len(themes) == len(digits) == 2
+    for theme, digit in zip(themes, digits, strict=True):
+        for box in ("initial", "carried", "recorded"):
+            assert contrast(digit, theme[box]) >= 4.5, box
+        for line in ("model", "cell", "own", "naive", "initial", "chosen", "cut", "edge"):
+            assert contrast(theme["paper"], theme[line]) >= 3, line
+        assert contrast(theme["panel"], theme["edge"]) >= 3
 
 
 def test_a_trace_that_was_cut_keeps_its_numbers_beside_the_whole_gradient() -> None:

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.browser
 
 MODEL = rk.Chain(rk.LSTM(1, 6), rk.LSTM(6, 4), rk.Dense(4, 1))
 SINGLE = rk.Chain(rk.LSTM(1, 5), rk.Dense(5, 1))
+LABELS = rk.Chain(rk.LSTM(2, 5), rk.Dense(5, 3))
 FIGURES = ("series", "gates", "norms", "reach", "profile", "bias")
 FLAGS = (
     "--headless",
@@ -42,6 +43,18 @@ def traced(model: rk.Chain = MODEL) -> rk.Trace:
     return rk.trace(model, wave(), (50, 101), params=params, loss="mse")  # row 69 has no target: place 19 is a reset
 
 
+def gestures() -> rk.Sequence:
+    """Segments of six rows with a class each, of which the last row alone is scored."""
+    x = np.random.default_rng(4).standard_normal((48, 2))
+    segments = [(k, k + 6) for k in range(0, 48, 6)]
+    return rk.Sequence(x, np.arange(48) // 6 % 3, segments=segments, score="last", name="gestures")
+
+
+def labelled(rows: tuple[int, int], warm: int) -> rk.Trace:
+    params = {key: 2 * p for key, p in rk.setup(LABELS, seed=4, dtype="float64")[0].items()}
+    return rk.trace(LABELS, gestures(), rows, params=params, loss="cross_entropy", warm=warm)
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from selenium.webdriver import Chrome, ChromeOptions
@@ -65,7 +78,11 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     schedule = rk.Schedule(wave(), rk.Continuation(8, lanes=2), rk.Carry())
+    chunks = rk.Schedule(gestures(), rk.Chunked(4), rk.Reset())
     return {
+        "labelled": labelled((2, 45), 0).write_page(folder / "labelled.html", [chunks]),
+        "warmed": labelled((20, 28), 2).write_page(folder / "warmed.html", [chunks]),
+        "inside": labelled((20, 24), 2).write_page(folder / "inside.html", [chunks]),
         "deep": traced().write_page(folder / "deep.html", [schedule]),
         "single": traced(SINGLE).write_page(folder / "single.html", [schedule]),
     }
@@ -204,6 +221,9 @@ def test_arrow_keys_and_buttons_go_from_row_to_row(page: Any) -> None:
     choose(page, "row", 0)
     keys(page, Keys.ARROW_LEFT)
     assert chosen(page)[0] == 0
+    page.execute_script("document.getElementById('lanes').focus()")  # there they scroll
+    keys(page, Keys.ARROW_RIGHT)
+    assert chosen(page)[0] == 0
 
 
 def test_the_chosen_row_is_marked_in_every_figure_over_rows(page: Any) -> None:
@@ -252,6 +272,66 @@ def test_another_variant_redraws_the_gradient_and_the_schedule(page: Any) -> Non
     for shown_norm, length in ((before[0], 8), (after[0], 4)):
         cut: Any = rk.trace(MODEL, wave(), (50, 101), params=params, truncate=length).layers[0]
         np.testing.assert_allclose(shown_norm, np.linalg.norm(cut.d_h, axis=1), rtol=1e-12)
+
+
+def test_rows_that_are_not_scored_are_said_to_be_so(browser: Any, files: dict[str, Path]) -> None:
+    page, seen = opened(browser, files["labelled"]), labelled((2, 45), 0)
+    scored = np.flatnonzero(seen.weight)
+    best = int(scored[np.argmax(seen.loss[scored])])
+    assert seen.loss[0] > seen.loss[best]  # row 2 would be chosen, if it counted
+    assert chosen(page)[0] == best
+    told = "return document.getElementById('step-said').textContent"
+    own = "const own = document.getElementById('profile').data[2]; return [own.y.filter(v => v !== null), own.name]"
+    classes = f"predicted class {seen.y[best].argmax()}, target class {seen.rows[best] // 6 % 3}"
+    assert page.execute_script(told).endswith(f": {classes}, loss {written(seen.loss[best])}.")
+    values, name = page.execute_script(own)
+    assert name == "loss of the chosen row"
+    np.testing.assert_allclose(values, seen.reach(0).h[best, best - len(values) + 1 : best + 1][::-1], rtol=1e-6)
+    choose(page, "row", 0)
+    assert page.execute_script(told).endswith(", not scored.")
+    page.execute_async_script("requestAnimationFrame(() => setTimeout(arguments[0], 50))")
+    assert page.execute_script(own) == [[], "chosen row: not scored"]
+    lines = page.execute_script(
+        "return document.getElementById('reach').data[0].z.flatMap((z, t) => z.some(v => v !== null) ? [t] : [])"
+    )
+    assert lines == scored.tolist()
+    names = page.execute_script("return document.getElementById('series').data.map(d => d.name)")
+    assert names[:2] == ["target class", "predicted class"]
+
+
+def test_windows_are_said_to_begin_anew_where_a_border_between_segments_is_crossed(
+    browser: Any, files: dict[str, Path]
+) -> None:
+    for name, crossed in (("labelled", True), ("warmed", True), ("inside", False)):
+        said = opened(browser, files[name]).find_element("id", "variant-said").text
+        assert said.startswith("Chunked(length=4) with Reset(): ")
+        assert said.endswith("and anew from each reset." if crossed else "from the first row."), name
+
+
+def test_what_to_look_for_and_what_is_said_follow_a_lookback(page: Any) -> None:
+    look = page.find_element("id", "norms-look").text
+    assert look.startswith("Look just left of each dashed border")
+    choose(page, "variant", 3)
+    assert "lookback=8" in page.find_element("id", "variant-said").text
+    assert "8 new rows and 8 read again" in page.find_element("id", "variant-said").text
+    assert "windows of 8 new rows and 8 read again" in page.find_element("id", "lanes-said").text
+    assert page.find_element("id", "norms-look").text.startswith(
+        "Look further left of each dashed border than the 8 rows"
+    )
+    choose(page, "variant", 0)
+    assert page.find_element("id", "norms-look").text == look
+
+
+def test_what_a_row_hands_back_is_what_the_row_before_takes_as_later(page: Any) -> None:
+    layer: Any = traced().layers[0]
+    choose(page, "row", 12)
+    equations = page.execute_script("return [...document.querySelectorAll('#step code')].map(code => code.textContent)")
+    for part in "hc":
+        assert f"d_{part}(later) of row t−1 = d_{part}⁻, or 0 after a reset" in equations
+    unit = chosen(page)[2]
+    told = float(shown(page)["to_h"].replace("−", "-"))
+    assert told == pytest.approx(layer.d_h[11, unit] - layer.d_y[11, unit], rel=1e-4)
+    assert "of the whole gradient, whatever windows are chosen above" in page.find_element("id", "step-note").text
 
 
 def test_dark_and_light_by_the_system_and_by_the_button(page: Any, files: dict[str, Path]) -> None:

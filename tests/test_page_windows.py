@@ -24,7 +24,8 @@ def walk(rows: int = 60, **settings: Any) -> rk.Sequence:
 
 def traced(rows: Any = (5, 45), model: rk.Chain = DEEP, data: rk.Sequence | None = None, **settings: Any) -> rk.Trace:
     params = {key: 2 * p + 0.1 for key, p in rk.setup(model, seed=2, dtype="float64")[0].items()}
-    return rk.trace(model, walk() if data is None else data, rows, params=params, **{"warm": 0} | settings)
+    settings = {"warm": 0} | settings
+    return rk.trace(model, walk() if data is None else data, rows, params=params, **settings)
 
 
 @pytest.mark.parametrize("length", [1, 8, 50])
@@ -102,6 +103,7 @@ def test_lanes_are_those_of_the_schedule_s_batches(splitter: Any, policy: Any) -
     held, rows = lanes_of(schedule, np.arange(30, 34)), np.arange(30, 34)
     batches = list(schedule.batches())
     assert (held["all_steps"], held["all_lanes"]) == (len(batches), schedule.lanes)
+    assert held["lead"] == max(cell["unscored"] for cell in held["cells"])
     assert held["steps"][:2] == list(range(min(2, len(batches))))
     scoring = [step for step, batch in enumerate(batches) if np.isin(batch.rows[batch.weight > 0], rows).any()]
     assert set(scoring[:6]) <= set(held["steps"])

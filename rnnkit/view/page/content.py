@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from rnnkit.model import GATES, LSTM
+from rnnkit.model import GATES, LSTM, CrossEntropy
 from rnnkit.study.agreement import WHOLE, Agreement, agreement, vector
 from rnnkit.tracing import LSTMTrace, Reach, Thinned, Trace, unit_order
 from rnnkit.tracing.layers import Arrays
@@ -51,7 +51,7 @@ class Findings:
         whole: its gradient with nothing cut but at resets.
         variants: by choice.
         cut: the gradient in the windows of each variant.
-        reach: of each recurrent layer.
+        reach: of each recurrent layer, from losses of scored rows alone.
         bias: `lengths`, `cosine` and `norm_ratio`, `(n,)` each: gradient of windows beside the whole one.
     """
 
@@ -73,7 +73,8 @@ def find(trace: Trace, variants: list[Variant]) -> Findings:
     keys = dict.fromkeys([*plain, *(variant.key for variant in variants)])
     known = {key: _cut(in_windows(whole, *key), reference) for key in keys}
     cosine, ratio = np.array([known[key].agreed for key in plain]).T
-    at = np.unique(np.linspace(0, rows - 1, min(rows, LOSSES)).round().astype(int))
+    scored = np.flatnonzero(trace.weight > 0)
+    at = scored[np.unique(np.linspace(0, len(scored) - 1, min(len(scored), LOSSES)).round().astype(int))]
     return Findings(
         trace,
         known[plain[-1]],
@@ -107,6 +108,7 @@ def content(found: Findings, rows: int, units: int, dtype: str) -> dict[str, Any
         "name": trace.name,
         "model": repr(trace.model),
         "horizon": trace.horizon,
+        "classes": isinstance(trace.loss_function, CrossEntropy),
         "scaled": trace.scaler is not None,
         "all_rows": len(trace),
         "warmed": trace.warmed,
@@ -175,6 +177,8 @@ def _layer(found: Findings, shown: Thinned, index: int, spaced: np.ndarray, dtyp
         "norm": _norms(found.whole, index, shown.places),
         "reach": {
             "at": reach.at.tolist(),
+            "rows": trace.rows[reach.at].tolist(),
+            "every": len(trace) <= STATES and len(reach.at) == int(np.count_nonzero(trace.weight > 0)),
             "since": reach.since.tolist(),
             "states": spaced.tolist(),
             "h": packed(reach.h[:, spaced], "float32"),

@@ -100,8 +100,8 @@ const FIGURES = {
     const loss = list(PAGE.loss).map((v, k) => (WEIGHT[k] > 0 ? v : null));
     const ahead = PAGE.horizon === 1 ? ", a row later" : PAGE.horizon ? `, ${PAGE.horizon} rows later` : "";
     const data = [
-      broken(column(OBSERVED, chosen.target), "truth", `what comes${ahead}`),
-      broken(column(PREDICTED, chosen.target), "naive", "predicted", { line: { width: 2.5 } }),
+      broken(column(OBSERVED, chosen.target), "truth", `${SAID_TARGET}${ahead}`),
+      broken(column(PREDICTED, chosen.target), "naive", SAID_PREDICTED, { line: { width: 2.5 } }),
       { type: "bar", x: PLACES, y: loss, yaxis: "y2", name: "loss of the row", customdata: ROWS, marker: { color: colour("cell") },
         hovertemplate: "row %{customdata}: %{y:.5g}<extra>loss</extra>" },
     ];
@@ -158,6 +158,9 @@ const FIGURES = {
       const row = Array.from(matrix.values.subarray(t * matrix.columns, (t + 1) * matrix.columns));
       z.push(row.map((v) => (v > 0 ? Math.log10(v) : null)));
     }
+    // Lines of the rows that are not scored stay empty, where each of the others has one.
+    const all = held.every ? Array.from({ length: PAGE.all_rows }, (_, t) => t) : held.at;
+    const lines = held.every ? all.map((t) => z[held.at.indexOf(t)] ?? held.states.map(() => null)) : z;
     document.getElementById("reach-low").textContent = show(DEPTH * top, 2);
     document.getElementById("reach-high").textContent = show(top, 2);
     const first = list(variant().first), stairs = { x: [], y: [] };
@@ -167,7 +170,7 @@ const FIGURES = {
     });
     const ticks = rowAxis();
     return { data: [
-      { type: "heatmap", x: held.states, y: held.at, z, zmin: Math.log10(DEPTH * top), zmax: Math.log10(top), colorscale: CIVIDIS,
+      { type: "heatmap", x: held.states, y: all, z: lines, zmin: Math.log10(DEPTH * top), zmax: Math.log10(top), colorscale: CIVIDIS,
         showscale: false, hovertemplate: "loss %{y}, state %{x}: 10^%{z:.2f}<extra></extra>" },
       edge("paper", 5, "", { showlegend: false }), edge("initial", 2.5, "how far the windows reach"),
     ], layout: layout({
@@ -179,7 +182,7 @@ const FIGURES = {
 
   profile() {
     const layer = LAYERS[chosen.layer], whole = positive(list(layer.profile.h));
-    const kept = positive(list(variant().profiles[chosen.layer])), own = positive(ownReach(layer));
+    const kept = positive(list(variant().profiles[chosen.layer])), own = ownReach(layer);
     const far = (values) => values.reduce((last, v, k) => (v > DEPTH * (whole[0] || 1) ? k : last), 1);
     const { length, lookback } = variant(), lags = whole.map((_, k) => k);
     const lag = (values, name, said, more) => line(lags, values, name, said, { ...more, trace: {
@@ -188,7 +191,7 @@ const FIGURES = {
     return { data: [
       lag(whole, "model", "whole, mean over t", { line: { dash: "dot", width: 2 } }),
       lag(kept, "model", "kept by the windows", { line: { width: 2.5 } }),
-      { ...lag(own, "chosen", "loss of the chosen row", { line: { width: 1.5 } }), connectgaps: true },
+      { ...lag(own.values, "chosen", own.said, { line: { width: 1.5 } }), connectgaps: true },
     ], layout: layout({
       height: 440, xaxis: axis({ range: [0, end], title: { text: "lag t − s (rows)" } }), yaxis: logAxis([whole, kept]),
       shapes: [upright(length + lookback - 0.5, "cut", { dash: "dash" })],
@@ -223,6 +226,8 @@ const FIGURES = {
 };
 
 const OBSERVED = unpack(PAGE.observed), PREDICTED = unpack(PAGE.predicted), WEIGHT = list(PAGE.weight);
+const SAID_PREDICTED = PAGE.classes ? "predicted class" : "predicted";
+const SAID_TARGET = PAGE.classes ? "target class" : PAGE.horizon ? "what comes" : "target";
 const ROW_FIGURES = ["series", "gates", "norms", "reach"];
 
 /** The size that most of the cell stays within: the colours' end. */
@@ -234,12 +239,13 @@ function cellScale(layer) {
   return most;
 }
 
-/** The reach of the chosen row's own loss by lag: of the nearest row that the matrix has. */
+/** The reach of the chosen row's own loss by lag: of the nearest row that the matrix has, none where it is not scored. */
 function ownReach(layer) {
-  const { at, states, h, since } = layer.reach, matrix = unpack(h), place = here(), found = new Array(PAGE.all_rows).fill(null);
+  const { at, rows, states, h, since } = layer.reach, matrix = unpack(h), place = here(), found = new Array(PAGE.all_rows).fill(null);
+  if (!(WEIGHT[chosen.row] > 0)) return { values: found, said: "chosen row: not scored" };
   const t = at.reduce((best, a, k) => (Math.abs(a - place) < Math.abs(at[best] - place) ? k : best), 0);
   states.forEach((s, k) => { if (s <= at[t] && s >= since[t]) found[at[t] - s] = matrix.values[t * matrix.columns + k]; });
-  return found;
+  return { values: positive(found), said: at[t] === place ? "loss of the chosen row" : `loss of row ${rows[t]}, the nearest` };
 }
 
 function unitMarks(order) {
@@ -291,5 +297,7 @@ function placeMarks(name) {
 /** Move the marks of the chosen row, nothing else. */
 function markRow() {
   for (const name of ROW_FIGURES) if (DRAWN.has(name)) placeMarks(name);
-  if (DRAWN.has("profile")) Plotly.restyle("profile", { y: [positive(ownReach(LAYERS[chosen.layer]))] }, [2]);
+  if (!DRAWN.has("profile")) return;
+  const { values, said } = ownReach(LAYERS[chosen.layer]);
+  Plotly.restyle("profile", { y: [values], name: said, hovertemplate: `lag %{x}: %{y:.5g}<extra>${said}</extra>` }, [2]);
 }

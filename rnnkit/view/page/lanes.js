@@ -12,7 +12,7 @@ function shape(name, attributes, text) {
 const SAID = { initial: "from the initial state", carried: "carried from the window before", recorded: "from a recorded state" };
 
 function drawLanes() {
-  const { steps, cells, length, lanes, all_lanes, all_steps } = variant().lanes;
+  const { steps, cells, length, lead, lanes, all_lanes, all_steps } = variant().lanes;
   const left = 52, top = 22, wide = 950, tall = lanes > 8 ? 22 : 30, gap = 8;
   const width = (wide - left) / steps.length - gap, scale = width / length;
   const begins = (step) => left + steps.indexOf(step) * (width + gap);
@@ -51,8 +51,9 @@ function drawLanes() {
   }
   const count = (number, thing) => `${number} ${thing}${number === 1 ? "" : "s"}`;
   const more = all_lanes > lanes ? `, of which ${lanes} are drawn` : "";
+  const size = lead ? `${count(length - lead, "new row")} and ${lead} read again` : count(length, "row");
   const of = `${count(all_steps, "step")} in ${count(all_lanes, "lane")}${more}`;
-  document.getElementById("lanes-said").textContent = `${variant().label}: windows of ${count(length, "row")}, ${of}`;
+  document.getElementById("lanes-said").textContent = `${variant().label}: windows of ${size}, ${of}`;
   markLanes();
 }
 

@@ -31,8 +31,8 @@ def lanes_of(schedule: Schedule, rows: np.ndarray) -> dict[str, Any]:
     Returns:
         `steps`, the numbers of those that are drawn; `cells`, a dict for each stretch of rows: `step`, `lane`; `at`,
         its place in the window; `rows`, how many; `first`, the first row; `unscored`, how many of them at the head are
-        read again; and `source`: initial, carried or recorded. `length`, rows of a window; `lanes` that are drawn;
-        `all_lanes` and `all_steps`, drawn or not.
+        read again; and `source`: initial, carried or recorded. `length`, rows of a window, of which
+        the first `lead` are read again; `lanes` that are drawn; `all_lanes` and `all_steps`, drawn or not.
     """
     grid = schedule.grid()
     chosen = sorted({*range(min(HEAD, grid.steps)), *_steps_with(schedule, grid, rows)})
@@ -47,6 +47,7 @@ def lanes_of(schedule: Schedule, rows: np.ndarray) -> dict[str, Any]:
         "steps": chosen,
         "cells": cells,
         "length": grid.length,
+        "lead": grid.lead,
         "lanes": min(grid.lanes, LANES),
         "all_lanes": grid.lanes,
         "all_steps": grid.steps,

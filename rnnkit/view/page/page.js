@@ -33,10 +33,15 @@ function chooseRow(row) {
 
 function sayVariant() {
   const { label, note, fresh, anew, length, lookback, starts } = variant();
-  const reach = lookback ? `the gradient reaches ${lookback} rows further back than a window of ${length}` : `cut every ${length} rows`;
+  const reach = lookback ? `windows of ${length} new rows and ${lookback} read again, all of which the gradient goes back through` : `cut every ${length} rows`;
   const many = starts.length > MARKS ? "too many borders to draw" : "";
   const told = [reach, fresh ? "every window starts from the initial state, so that losses differ, too (the reach below is that of a carried state)" : "", note, many];
-  at("variant-said").textContent = `${label}: ${told.filter(Boolean).join("; ")}. Windows are counted from the first row${anew && PAGE.reset.length > 1 ? ", and anew from each reset" : ""}.`;
+  at("variant-said").textContent = `${label}: ${told.filter(Boolean).join("; ")}. Windows are counted from the first row${anew && PAGE.reset.some((r) => r > 0) ? ", and anew from each reset" : ""}.`;
+  at("norms-look").textContent = lookback
+    ? `Look further left of each dashed border than the ${lookback} rows that are read again: only there does the gradient of the `
+      + "windows (solid) know nothing of the losses right of the border, and part from the whole one (dotted)."
+    : "Look just left of each dashed border: there the gradient of the windows (solid) knows nothing of the losses right of it, "
+      + "and parts from the whole one (dotted).";
 }
 
 function chooseVariant(number) {
@@ -59,6 +64,7 @@ function listen() {
   document.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!step || event.altKey || event.ctrlKey || event.metaKey || event.target instanceof HTMLSelectElement) return;
+    if (event.target === at("lanes")) return; // there the keys scroll
     event.preventDefault();
     chooseRow(chosen.row + step);
   });
@@ -123,7 +129,8 @@ function start() {
   const single = PAGE.precision === "float64" ? "" : "numbers are kept to seven digits";
   at("left-out").textContent = `To keep the page small: ${[PAGE.left_out && `it shows ${PAGE.left_out}`, single].filter(Boolean).join("; ")}.`;
   at("row").max = String(ROWS.length - 1);
-  chosen.row = LOSS.reduce((best, v, k) => (WEIGHT[k] > 0 && !(v <= LOSS[best]) ? k : best), 0);
+  const scored = ROWS.map((_, k) => k).filter((k) => WEIGHT[k] > 0);
+  chosen.row = scored.reduce((best, k) => (LOSS[k] > LOSS[best] ? k : best), scored[0] ?? 0);
   fillSelect("layer", LAYERS.map((layer, k) => [k, String(layer.index)]), 0);
   at("layer").parentElement.hidden = LAYERS.length < 2;
   fillSelect("variant", PAGE.variants.map((v, k) => [k, v.label]), 0);
@@ -132,8 +139,9 @@ function start() {
   const { d_h } = LAYERS[0].arrays, said = Array.from(d_h.values.subarray(chosen.row * d_h.columns, (chosen.row + 1) * d_h.columns), Math.abs);
   chosen.unit = said.indexOf(Math.max(...said));
   fillUnits();
-  at("step-note").textContent = "a is a gate before its activation; d_v is the derivative of the mean loss of all rows with respect to v. "
-    + `Where a sum runs over all units, its result alone is shown; x is the layer's first input${PAGE.scaled ? ", scaled" : ""}.`;
+  const cuts = PAGE.truncate === null ? "of the whole gradient" : `of the gradient cut every ${PAGE.truncate} rows`;
+  at("step-note").textContent = "a is a gate before its activation; d_v is the derivative of the mean loss of all rows with respect to v, "
+    + `${cuts}, whatever windows are chosen above. Where a sum runs over all units, its result alone is shown; x is the layer's first input${PAGE.scaled ? ", scaled" : ""}.`;
   buildStep();
   sayVariant();
   drawLanes();

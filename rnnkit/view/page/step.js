@@ -6,8 +6,8 @@ const STEP = [
     ["h⁻ = h(t−1), or h₀ after a reset", (v) => ["h_before", v.reset ? "h₀" : "from the row before", v.h_before]],
     ["c⁻ = c(t−1), or c₀ after a reset", (v) => ["c_before", v.reset ? "c₀" : "from the row before", v.c_before]],
   ], [
-    ["d_h(t−1) = d_h⁻, or 0 after a reset", (v) => ["to_h", v.ends || "d_h⁻", v.ends ? 0 : v.d_h_before]],
-    ["d_c(t−1) = d_c⁻, or 0 after a reset", (v) => ["to_c", v.ends || "d_c⁻", v.ends ? 0 : v.d_c_before]],
+    ["d_h(later) of row t−1 = d_h⁻, or 0 after a reset", (v) => ["to_h", v.ends || "d_h⁻", v.ends ? 0 : v.d_h_before]],
+    ["d_c(later) of row t−1 = d_c⁻, or 0 after a reset", (v) => ["to_c", v.ends || "d_c⁻", v.ends ? 0 : v.d_c_before]],
   ]],
   ["2", LETTERS.map((k) => [`a_${k} = w_x x + w_h h⁻ + b`, (v) => [`${k}_pre`,
     `${inside(v[`${k}_from_x`])} + ${inside(v[`${k}_from_h`])} + ${inside(v[`${k}_bias`])}`, v[`${k}_pre`]]]), [
@@ -99,10 +99,14 @@ function fillStep() {
     place.replaceChildren(`= ${numbers} = `, result);
   }
   const when = PAGE.times ? `, ${PAGE.times[chosen.row]}` : "";
-  const target = `predicted ${show(PREDICTED.values[chosen.row * PREDICTED.columns + chosen.target])}, what comes `
-    + show(OBSERVED.values[chosen.row * OBSERVED.columns + chosen.target]);
+  const named = (what, { values, columns }) => {
+    const value = values[chosen.row * columns + chosen.target];
+    return `${what} ${PAGE.classes && Number.isInteger(value) ? value : show(value)}`;
+  };
+  const target = `${named(SAID_PREDICTED, PREDICTED)}, ${named(SAID_TARGET, OBSERVED)}`;
+  const loss = WEIGHT[chosen.row] > 0 ? `loss ${show(LOSS[chosen.row])}` : "not scored";
   document.getElementById("step-said").textContent =
-    `Row ${ROWS[chosen.row]}${when}; layer ${layer.index}, unit ${layer.units[chosen.unit]}: ${target}, loss ${show(LOSS[chosen.row])}.`;
+    `Row ${ROWS[chosen.row]}${when}; layer ${layer.index}, unit ${layer.units[chosen.unit]}: ${target}, ${loss}.`;
 }
 
 const LOSS = list(PAGE.loss);
