@@ -299,6 +299,8 @@ def test_globs_patterns_and_parts_for_all(tmp_path):
         [("db",)],
     ]
     assert list(course([rk.DataSet(tmp_path / "web-*.csv", "servers")]).facts) == ["servers/web-1", "servers/web-2"]
+    bracketed = course({"a[1]": rk.Sequence(wave(40)), "a1": rk.Sequence(wave(40))}, phases=[rk.Phase(["a[1]"])])
+    assert bracketed.names() == ("a[1]", "a1")  # the name itself, and what it fits as a pattern
     with pytest.raises(rk.ScheduleError, match=r"a phase to name data sets among web-1, web-2, db, got 'mail-\*'"):
         course(sets, phases=[rk.Phase(["mail-*"])])
     with pytest.raises(rk.DataError, match=r"takes the options of Sequence.open, .*, got 'tme'; did you mean 'time'"):

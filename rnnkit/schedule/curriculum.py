@@ -133,9 +133,11 @@ class Curriculum:
     def names(self, epoch: int = 0) -> tuple[str, ...]:
         """The data sets of an epoch in their order."""
         wanted = self.phase(epoch)[1].names
-        names = [
-            name for name in self.facts if wanted is None or any(fnmatch.fnmatchcase(name, each) for each in wanted)
-        ]
+        names = list(self.facts)
+        if wanted is not None:
+            names = [
+                name for name in names if name in wanted or any(fnmatch.fnmatchcase(name, each) for each in wanted)
+            ]
         if callable(self.order):
             key = self.order
             return tuple(sorted(names, key=lambda name: key(self.facts[name])))
