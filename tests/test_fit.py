@@ -401,6 +401,8 @@ def test_steps_are_told_as_a_list_would_in_eight_bytes_each():
     assert len(losses) == len(plain) == 14
     assert losses == plain
     assert losses != plain[1:]
+    assert losses == pytest.approx(plain)
+    assert losses != 3
     assert (losses[-1], losses[2:4], repr(losses)) == (plain[-1], plain[2:4], repr(plain))
     assert np.array_equal(np.asarray(losses), plain)
     assert np.asarray(losses).dtype == np.float64

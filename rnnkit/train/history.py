@@ -37,7 +37,7 @@ class Numbers(Sequence[float]):
         return len(self._numbers)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Numbers | list) and list(self) == list(other)
+        return list(self) == list(other) if isinstance(other, Numbers | list) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
 
