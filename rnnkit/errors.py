@@ -60,6 +60,14 @@ class Interrupted(KeyboardInterrupt):
     run: Any = None
 
 
+def listed(names: Iterable[str], most: int, what: str) -> str:
+    """Names with commas between them, the middle of a list of more than `most` left out and their number said."""
+    known = list(names)
+    if len(known) <= most:
+        return ", ".join(known)
+    return f"{', '.join(known[: most - 2])}, ... {known[-1]} ({len(known)} {what})"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`"; did you mean 'x'?"` for the nearest known word, or nothing."""
     from difflib import get_close_matches

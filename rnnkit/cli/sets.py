@@ -16,6 +16,7 @@ from rnnkit.cli.problems import Problem
 from rnnkit.cli.read import Draft, read, understood
 from rnnkit.data import DataSet, series_ids
 from rnnkit.errors import ConfigError, RnnkitError, did_you_mean
+from rnnkit.errors import listed as names_listed
 
 OPENED = (
     *("time", "features", "target", "array", "series_id", "only"),
@@ -124,9 +125,7 @@ def known_names(draft: Draft) -> list[str]:
 
 def listed(names: list[str] | tuple[str, ...]) -> str:
     """Names with commas between them, the middle of a long list left out."""
-    if len(names) <= NAMES:
-        return ", ".join(names)
-    return f"{', '.join(names[: NAMES - 2])}, ... {names[-1]} ({len(names)} data sets)"
+    return names_listed(names, NAMES, "data sets")
 
 
 def alone(draft: Draft, name: str, tokens: Sequence[str] = ()) -> Draft:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -309,7 +309,7 @@ class Curriculum:
             source = self._pass(name, series[name], span.number)
         else:
             members = tuple(
-                Member(partial(self._pass, name, series[name]), spans[name], self[name].head) for name in names
+                Member(cache(partial(self._pass, name, series[name])), spans[name], self[name].head) for name in names
             )
             rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch, 4)))
             source = interleaved(members, self.interleave, rng)

@@ -165,11 +165,6 @@ class Interleaved:
     members: tuple[Member, ...]
     picks: np.ndarray
 
-    @property
-    def steps(self) -> int:
-        """Windows."""
-        return len(self.picks)
-
     @cached_property
     def schedules(self) -> tuple[Schedule, ...]:
         """The schedule of each member's first pass."""

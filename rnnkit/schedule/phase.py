@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnkit.errors import ScheduleError
+from rnnkit.schedule.checks import check_whole
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,7 @@ class Phase:
                 raise ScheduleError("Phase expects at least one name, got none; leave names out for all data sets")
         if not isinstance(self.frozen, str):
             object.__setattr__(self, "frozen", tuple(self.frozen))
-        if isinstance(self.epochs, bool) or not isinstance(self.epochs, int | np.integer) or self.epochs < 1:
-            raise ScheduleError(f"Phase expects epochs to be a whole number >= 1, got {self.epochs!r}")
+        check_whole(self, "epochs", self.epochs)
         number = isinstance(self.learning_rate, int | float | np.number) and not isinstance(self.learning_rate, bool)
         if not number or not 0 < self.learning_rate < np.inf:
             raise ScheduleError(f"Phase expects learning_rate to be a number above 0, got {self.learning_rate!r}")

@@ -132,7 +132,6 @@ def fit(
     training = Training(
         course=what,
         fold=fold,
-        rule=rule,
         learning_rate=learning_rate,
         epochs=epochs,
         seed=seed,

@@ -83,9 +83,7 @@ class Fold:
     def enter(self, values: Values, feed: Feed, lanes: int) -> Values:
         """The same with every lane at the initial state, and nothing recorded: a feed begins."""
         chain, slots = self.chain(feed.heads[0]), feed.slots
-        params = self.engine.to_numpy(values.params)
-        own = params if feed.heads[0] is None else head_parameters(self.model, params, feed.heads[0])
-        state = initial_state(chain, own, lanes)
+        state = initial_state(chain, self.engine.to_numpy(self.parameters(values, feed.heads[0])), lanes)
         store = None if slots is None else zero_state(chain, slots, np.dtype(self.dtype))
         return values._replace(state=self.engine.from_numpy(state), store=self.engine.from_numpy(store))
 

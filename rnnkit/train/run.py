@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ import numpy as np
 from rnnkit.backend import Backend
 from rnnkit.backend import backend as find_backend
 from rnnkit.data import Standard
-from rnnkit.errors import ModelError, SourceError, did_you_mean
+from rnnkit.errors import ModelError, SourceError, did_you_mean, listed
 from rnnkit.model.heads import head_parameters, head_rule_state, state_of
 from rnnkit.model.initialisers import zero_state
 from rnnkit.model.layers import Chain
@@ -131,9 +131,10 @@ class Run:
             ModelError: the data sets that it was trained on have their own; `on` chooses one.
         """
         if self.model.heads or len({seen.scaler for seen in self.sets.values()}) > 1:
+            names = listed(self.sets, NAMES, "in all")
             raise ModelError(
-                f"the run was trained on the data sets {_listed(self.sets)}, which have scalers or heads of their "
-                f"own; say which one {like or 'what it reads'} is like: "
+                f"the run was trained on the data sets {names}, which have scalers or heads of their own; say"
+                f" which one {like or 'what it reads'} is like: "
                 f"run.on({like if like in self.sets else next(iter(self.sets))!r})"
             )
 
@@ -272,14 +273,6 @@ def load(folder: str | Path, backend: str | Backend | None = None) -> Run:
         skipped=plain.get("skipped", {}),
         transfer=None if plain.get("transfer") is None else Transfer.from_plain(plain["transfer"]),
     )
-
-
-def _listed(names: Mapping[str, Any]) -> str:
-    """Names with commas between them, the middle of a long list left out."""
-    known = list(names)
-    if len(known) <= NAMES:
-        return ", ".join(known)
-    return f"{', '.join(known[: NAMES - 2])}, ... {known[-1]} ({len(known)} in all)"
 
 
 def _plain_seen(seen: Seen) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import numpy as np
 from rnnkit.data.sequence import Sequence
 from rnnkit.errors import DataError, ScheduleError
 from rnnkit.model.patterns import match_parameters
-from rnnkit.model.rules import Rule
 from rnnkit.schedule.turn import Turn
 from rnnkit.train.course import Course
 from rnnkit.train.fold import Fold, Values, copied
@@ -41,7 +40,7 @@ class Training:
 
     Attributes:
         course, fold: what is trained on, and how.
-        rule, learning_rate, epochs, seed, frozen, warm, block_rows, early_stopping: as for `fit`.
+        learning_rate, epochs, seed, frozen, warm, block_rows, early_stopping: as for `fit`.
         told: the callbacks.
         values: what stands now.
         stages: the transfer matrix so far, or None.
@@ -49,7 +48,6 @@ class Training:
 
     course: Course
     fold: Fold
-    rule: Rule
     learning_rate: LearningRate
     epochs: int
     seed: int
@@ -113,7 +111,7 @@ class Training:
         turns = self.course.turns(epoch)
         steps = sum(turn.steps for turn in turns)
         factors = self.learning_rate.factors(epoch, self.epochs, steps, self.history.monitored)
-        rates = self.rule.learning_rate * factors
+        rates = self.fold.rule.learning_rate * factors
         draws = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch,)))
         opened = False
         for number, turn in enumerate(turns):
