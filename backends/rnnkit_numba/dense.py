@@ -23,7 +23,7 @@ def forward(x_RN, inputs, weights, y_RO, activation):
     one, y = lanes(y_RO), pointer(y_RO, 0, y_RO.size)
     bias = pointer(weights, inputs * width, width)
     x, weight = pointer(x_RN, 0, rows * x_RN.shape[1]), pointer(weights, 0, inputs * width)
-    product(x, x_RN.shape[1], weight, bias, 0, y, width, rows, width, inputs, one)  # (1)
+    product(x, x_RN.shape[1], weight, inputs, bias, 0, y, width, rows, width, inputs, one)  # (1)
     if activation == TANH:
         for j in range(0, y_RO.size, one):
             store_at(tanh(load_at(y, j)), y, j)  # (2)
@@ -59,10 +59,10 @@ def backward(d_y_RO, x_RN, inputs, outputs, weights, zeros, y_RO, d_weights, d_x
     x, x_row = pointer(x_RN, 0, rows * x_RN.shape[1]), x_RN.shape[1]
     d_weight, d_bias = pointer(d_weights, 0, inputs * width), pointer(d_weights, inputs * width, width)
     scratch = pointer(panel, 0, panel.size)
-    add_transposed_product(x, x_row, d_a, width, d_weight, width, rows, inputs, width, one, scratch)  # (1')
+    add_transposed_product(x, x_row, d_a, width, d_weight, rows, inputs, width, one, scratch)  # (1')
     add_rows(d_a, d_bias, rows, width, one)  # (1')
     if wants_d_x:
         columns = d_x_RI.shape[1]
         weight = pointer(weights, 0, outputs * columns)
         d_x = pointer(d_x_RI, 0, d_x_RI.size)
-        product(d_a, width, weight, pointer(zeros, 0, columns), 0, d_x, columns, rows, columns, outputs, one)  # (1')
+        product(d_a, width, weight, outputs, pointer(zeros, 0, columns), 0, d_x, columns, rows, columns, outputs, one)  # (1')

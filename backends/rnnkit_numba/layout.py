@@ -5,14 +5,11 @@ Every row of the table is one layer; its columns say what the layer is and where
     KIND, INPUTS, OUTPUTS, ACTIVATION    what it computes; OUTPUTS are the hidden units of an LSTM
     READ, WIDTH                          numbers of a row of its inputs and of its outputs on the tape
     PARAMETERS                           its first parameter in the flat buffers
-    PACKED, BACK, GRADIENT               its weights in panels for the forward and the backward pass (`products.py`),
-                                         and their gradients
+    LEARNED                              numbers of its learned initial state, which stands behind its biases
+    PACKED, DERIVED                      its parameters in panels, and what is derived from them (`packing.py`)
     STATE                                its first number in a lane's row of the state `(B, S)`
     GATES, CELLS, HIDDEN, OUTPUT         its arrays on the tape, in numbers a lane
     INITIAL                              h₀ and c₀ of each lane, what a reset goes to, on the tape, too
-
-The parameters of a learned initial state follow those of their layer, in the order in which they stand in a lane's
-row of the state.
 
 Rows of every layer's outputs are padded to a whole number of vectors, so that no loop has a remainder: hidden
 units that have no weights and stay zero. A tape holds one block of lanes after the other. Within a block of B lanes
@@ -21,6 +18,7 @@ every array is `(rows, B, width)`, so that an array which starts at n numbers a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, singledispatch
@@ -45,9 +43,10 @@ from rnnkit.model import (
     slot_names,
 )
 from rnnkit_numba.products import summing_scratch
+from rnnkit_numba.single_lane import GROUP
 from rnnkit_numba.vectors import lanes_of
 
-KIND, INPUTS, OUTPUTS, ACTIVATION, READ, WIDTH, PARAMETERS, PACKED, BACK, GRADIENT, STATE = range(11)
+KIND, INPUTS, OUTPUTS, ACTIVATION, READ, WIDTH, PARAMETERS, LEARNED, PACKED, DERIVED, STATE = range(11)
 GATES, CELLS, HIDDEN, OUTPUT, INITIAL = range(11, 16)
 COLUMNS = 16
 
@@ -64,8 +63,8 @@ class Layout:
     Attributes:
         table: `(layers, COLUMNS)` int64, read-only.
         parameters: numbers of all parameters, P.
-        packed: numbers of the weights in panels, all of which begin as zeros.
-        gradients: numbers of their gradients.
+        packed: numbers of the parameters in panels and of what is derived from them, all of which begin as zeros.
+        panels: numbers of each parameter in its panels; all parameters stand one after the other, at the start of those.
         state: numbers of one lane's state, S.
         tape: numbers of one lane's tape.
         work: numbers of one lane's scratch space.
@@ -75,11 +74,16 @@ class Layout:
     table: np.ndarray
     parameters: int
     packed: int
-    gradients: int
+    panels: dict[str, int]
     state: int
     tape: int
     work: int
     flops: int
+
+    @property
+    def gradients(self) -> int:
+        """Numbers of all parameters in panels, and so of their gradients."""
+        return sum(self.panels.values())
 
     def scratch(self, lanes: int, dtype: Any) -> int:
         """Numbers of scratch space for a block of so many lanes: rows of them, and that of the products."""
@@ -88,12 +92,12 @@ class Layout:
 
 @dataclass(frozen=True)
 class Extent:
-    """What one layer takes: lengths, and where its arrays on the tape start, counted from its own start."""
+    """What one layer takes: lengths, those of each parameter in its panels, and where its arrays on the tape start, counted from its own start."""
 
     kind: int
     activation: int
-    forward: int
-    back: int
+    panels: tuple[int, ...]
+    derived: int
     state: int
     tape: int
     arrays: dict[int, int]
@@ -113,13 +117,14 @@ def extent(layer: Any, steps: int, vector: int) -> Extent:
 @extent.register
 def _(layer: LSTM, steps: int, vector: int) -> Extent:
     width = padded(layer.hidden, vector)
-    cells = 4 * width * steps
+    gates = 4 * width
+    cells = gates * steps
     hidden = cells + width * (steps + 1)
     return Extent(
         kind=KIND_LSTM,
         activation=0,
-        forward=4 * width * (layer.inputs + layer.hidden + 1),
-        back=4 * width * (width + padded(layer.inputs, vector)),
+        panels=(gates * layer.inputs, gates * padded(layer.hidden, min(GROUP, vector)), gates, gates),
+        derived=gates * (1 + width + padded(layer.inputs, vector)),
         state=2 * layer.hidden,
         tape=hidden + width * (steps + 1) + 2 * width,
         arrays={GATES: 0, CELLS: cells, HIDDEN: hidden, OUTPUT: hidden + width, INITIAL: hidden + width * (steps + 1)},
@@ -132,8 +137,8 @@ def _(layer: Dense, steps: int, vector: int) -> Extent:
     return Extent(
         kind=KIND_DENSE,
         activation=ACTIVATIONS.index(layer.activation),
-        forward=width * (layer.inputs + 1),
-        back=layer.outputs * padded(layer.inputs, vector),
+        panels=(width * layer.inputs, width),
+        derived=layer.outputs * padded(layer.inputs, vector),
         state=0,
         tape=width * steps,
         arrays={GATES: 0, CELLS: 0, HIDDEN: 0, OUTPUT: 0, INITIAL: 0},
@@ -150,29 +155,35 @@ def layout(model: Chain, steps: int, dtype: Any) -> Layout:
     layers = layers_to_run(model, "backend 'numba'")
     vector = lanes_of(dtype)
     table = np.zeros((len(layers), COLUMNS), np.int64)
-    parameters = packed = gradients = state = flops = 0
+    parameters = derived = state = flops = 0
+    panels: dict[str, int] = {}
     read = model.inputs
     tape = padded(steps * read, vector)  # the inputs stand first; every array begins with a whole vector
-    for row, layer in zip(table, layers, strict=True):
+    shapes = parameter_shapes(model)
+    for index, (row, layer) in enumerate(zip(table, layers, strict=True)):
         taken = extent(layer, steps, vector)
         width = padded(layer.outputs, vector)
+        learned = taken.state if isinstance(model.initial, Learned) else 0
         row[[KIND, INPUTS, OUTPUTS, ACTIVATION]] = taken.kind, layer.inputs, layer.outputs, taken.activation
-        row[[READ, WIDTH, PARAMETERS]] = read, width, parameters
-        row[[PACKED, BACK, GRADIENT, STATE]] = packed, packed + taken.forward, gradients, state
+        row[[READ, WIDTH, PARAMETERS, LEARNED]] = read, width, parameters, learned
+        row[[PACKED, DERIVED, STATE]] = sum(panels.values()), derived, state
         for column, offset in taken.arrays.items():
             row[column] = tape + offset
-        size = sum(int(np.prod(shape)) for shape in parameter_shapes(layer).values())
-        parameters += size + (taken.state if isinstance(model.initial, Learned) else 0)
-        packed += taken.forward + taken.back
-        gradients += taken.forward
+        lengths = (*taken.panels, layer.outputs, padded(learned, vector) - layer.outputs)
+        names = [key for key in shapes if key.startswith(f"{index}.")]
+        panels |= dict(zip(names, lengths, strict=False))
+        size = sum(math.prod(shape) for shape in parameter_shapes(layer).values())
+        parameters += size + learned
+        derived += taken.derived
         state += taken.state
         tape += taken.tape
         flops += 2 * size * steps
         read = width
+    table[:, DERIVED] += sum(panels.values())
     table.flags.writeable = False
     widest = padded(int(table[:, [INPUTS, OUTPUTS]].max()), vector)
     work = (2 * steps + 3) * widest  # two gradients of a layer's rows; d_h, d_c or h⁻
-    return Layout(table, parameters, packed + widest, gradients, state, tape, work, flops)
+    return Layout(table, parameters, sum(panels.values()) + derived + widest, panels, state, tape, work, flops)
 
 
 Shapes = dict[str, tuple[int, ...]]

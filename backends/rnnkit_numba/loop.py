@@ -11,11 +11,12 @@ from __future__ import annotations
 import numpy as np
 
 from rnnkit_numba.compiled import entry, kernel
-from rnnkit_numba.layout import INPUTS, KIND, KIND_LSTM, OUTPUT, OUTPUTS, PARAMETERS, STATE, WIDTH
+from rnnkit_numba.layout import INPUTS, LEARNED, OUTPUT, OUTPUTS, PACKED, STATE, WIDTH
 from rnnkit_numba.losses import add_loss
-from rnnkit_numba.packing import pack, share, unpack
+from rnnkit_numba.packing import add_blocks, derive, move, share
 from rnnkit_numba.pointers import pointer
 from rnnkit_numba.rules import add_squares, global_norm, update_stretches
+from rnnkit_numba.single_lane import recurrent_rows
 from rnnkit_numba.threads import meet
 from rnnkit_numba.vectors import lanes as lanes_of_a_vector
 from rnnkit_numba.views import copy, fill, vector
@@ -23,7 +24,7 @@ from rnnkit_numba.window import backward as window_backward
 from rnnkit_numba.window import forward as window_forward
 from rnnkit_numba.window import read_state, start
 
-SAME, LEARNED, DRAWN = range(3)
+SAME, TRAINED, DRAWN = range(3)
 """Whether the initial state is the same throughout, stands among the parameters, or is drawn for each window."""
 
 
@@ -58,31 +59,30 @@ def any_valid(valid_TB, b):
 
 
 @kernel
-def learned_at(table, index):
-    """The first parameter of a layer's learned initial state: behind two weights and two biases."""
-    return table[index, PARAMETERS] + 4 * table[index, OUTPUTS] * (table[index, INPUTS] + table[index, OUTPUTS] + 2)
+def learned_at(table, index, one):
+    """Where a layer's learned initial state stands among the parameters in panels: behind two weights and two biases."""
+    inputs, outputs, columns = table[index, INPUTS], table[index, OUTPUTS], 4 * table[index, WIDTH]
+    return table[index, PACKED] + columns * (inputs + recurrent_rows(outputs, one) + 2)
 
 
 @kernel
-def read_initial(table, params, initial_S):
-    """A learned initial state from the parameters."""
+def read_initial(table, packed, initial_S):
+    """A learned initial state from the parameters in panels."""
     for index in range(table.shape[0]):
-        if table[index, KIND] == KIND_LSTM:
-            p, s = learned_at(table, index), table[index, STATE]
-            for j in range(2 * table[index, OUTPUTS]):
-                initial_S[s + j] = params[p + j]
+        p, s = learned_at(table, index, lanes_of_a_vector(packed)), table[index, STATE]
+        for j in range(table[index, LEARNED]):
+            initial_S[s + j] = packed[p + j]
 
 
 @kernel
-def write_initial(table, d_initial_BS, grad):
-    """The gradient of a learned initial state, summed over lanes, among those of the parameters."""
+def write_initial(table, d_initial_BS, d_packed):
+    """The gradient of a learned initial state, summed over lanes, among those of the parameters in panels."""
     for index in range(table.shape[0]):
-        if table[index, KIND] == KIND_LSTM:
-            p, s = learned_at(table, index), table[index, STATE]
-            for j in range(2 * table[index, OUTPUTS]):
-                grad[p + j] = 0
-                for b in range(d_initial_BS.shape[0]):
-                    grad[p + j] += d_initial_BS[b, s + j]
+        p, s = learned_at(table, index, lanes_of_a_vector(d_packed)), table[index, STATE]
+        for j in range(table[index, LEARNED]):
+            d_packed[p + j] = 0
+            for b in range(d_initial_BS.shape[0]):
+                d_packed[p + j] += d_initial_BS[b, s + j]
 
 
 @kernel
@@ -211,9 +211,9 @@ def run_block(
     barrier,
     table,
     params,
-    grad,
-    slots,
+    moments,
     packed,
+    slots,
     d_packs,
     block_losses,
     squares,
@@ -253,14 +253,16 @@ def run_block(
     norms,
     block_lanes,
 ):
-    """Train; `params`, `slots`, `carried`, `store`, `losses` and `norms` change in place.
+    """Train; `params`, `moments`, `carried`, `store`, `losses` and `norms` change in place.
 
     Every thread calls this with its own number. It takes whole blocks of lanes through a window, then its share of
     the parameters through the update; the threads meet in between.
 
     Args:
+        packed, slots: zeros; the parameters, what is derived from them, and the moments in panels.
+        d_packs: scratch for each block's gradients, in panels.
         states_6BS: scratch but for its last entry, which holds the initial state of each lane.
-        stretches: `(S, 3)`, which parameters are trained and how many of the `count` updates they have missed; see
+        stretches: `(S, 3)`, which parameters in panels are trained and how many of the `count` updates they have missed; see
             `rules.py`.
 
     Returns:
@@ -273,18 +275,25 @@ def run_block(
     d_state_BS, d_initial_BS, initial_BS = states_6BS[3], states_6BS[4], states_6BS[5]
     first_block, last_block = share(blocks, thread, threads)
     first_lane, last_lane = first_block * block_lanes, min(last_block * block_lanes, lanes)
-    first_parameter, last_parameter = share(params.size, thread, threads)
-    changed = True
+    one = lanes_of_a_vector(packed)
+    trained, grad = vector(packed, 0, d_packs.shape[1]), d_packs[0]
+    first_vector, last_vector = share(trained.size // one, thread, threads)
+    move(table, params, packed, True, thread, threads)
+    for slot in range(moments.shape[0]):
+        move(table, moments[slot], slots[slot], True, thread, threads)
+    if not meet(barrier, threads):
+        return 0, count
+    done, changed = windows, True
     for k in range(windows):
         total, scored = weigh(weight_KTB[k])
         if changed:
-            pack(table, params, packed, thread, threads)
+            derive(table, packed, lanes > 1, False, thread, threads)
             changed = False
         if not meet(barrier, threads):  # what the window before has recorded is there, and the parameters in panels
             return k, count
         for b in range(first_lane, last_lane):
-            if initial_kind == LEARNED:
-                read_initial(table, params, initial_BS[b])
+            if initial_kind == TRAINED:
+                read_initial(table, packed, initial_BS[b])
             elif initial_kind == DRAWN:
                 copy(noise_KBS[k, b], initial_BS[b])
             if origin_KB[k, b] >= 0:
@@ -326,19 +335,19 @@ def run_block(
                 total / scale_K[k],
                 scored,
             )
-        if scored:
-            if initial_kind == LEARNED:
-                for b in range(first_lane, last_lane):
+            if scored and initial_kind == TRAINED:
+                for b in range(first, last):
                     if origin_KB[k, b] == -1 and not any_valid(valid_KTB[k, :detached], b):
                         for j in range(d_state_BS.shape[1]):
                             d_initial_BS[b, j] += d_state_BS[b, j]
+                write_initial(table, d_initial_BS[first:last], d_packs[block])
+        if scored:
             if not meet(barrier, threads):
                 return k, count
-            unpack(table, d_packs, grad, thread, threads)
-            if initial_kind == LEARNED and thread == 0:
-                write_initial(table, d_initial_BS, grad)
-            if not meet(barrier, threads):
-                return k, count
+            if blocks > 1:
+                add_blocks(d_packs, thread, threads)
+                if not meet(barrier, threads):
+                    return k, count
             add_squares(stretches, grad, squares, thread, threads)
             if not meet(barrier, threads):
                 return k, count
@@ -349,7 +358,8 @@ def run_block(
             if thread == 0:
                 losses[k], norms[k] = value, norm
             if not (np.isfinite(value) and np.isfinite(norm)):
-                return k, count
+                done = k
+                break
             count += 1
             update_stretches(
                 stretches,
@@ -360,11 +370,11 @@ def run_block(
                 clip,
                 clip_limit,
                 norm,
-                params,
+                trained,
                 grad,
                 slots,
-                first_parameter,
-                last_parameter,
+                first_vector * one,
+                last_vector * one,
             )
             changed = True
         recording = write_KBW.shape[2] > 0  # before that, everyone must have started this window
@@ -375,4 +385,7 @@ def run_block(
             for w in range(write_KBW.shape[2]):
                 if write_KBW[k, b, w] >= 0:
                     copy(found_BWS[b, w], store_MS[write_KBW[k, b, w]])
-    return windows, count
+    move(table, params, packed, False, thread, threads)
+    for slot in range(moments.shape[0]):
+        move(table, moments[slot], slots[slot], False, thread, threads)
+    return done, count

@@ -21,11 +21,12 @@ Backward, from the last row to the first; the number tells which forward line is
     (1') d_h[t], d_c[t] = 0, 0 where reset[t], else r[t] d_h⁻, r[t] d_c⁻         r[t] = 1 but where cuts are drawn
          d_h₀ = Σ d_h⁻, d_c₀ = Σ d_c⁻ where reset[t]                            over t
 
-Tape: 6H numbers a row and lane: the gates i, f, g, o and the state h, c; tanh(c) is computed again.
+Tape: 6H numbers a row and lane: the gates i, f, g, o and the state h, c. tanh(c) = h / o needs no memory of its own.
 `backward` writes d_a over the gates and h⁻ over h, so that it needs no memory of its own that grows with T.
 
 H here is the number of hidden units padded to whole vectors. The units in excess have no weights: their gates
-are σ(0) or tanh(0), their states and all their gradients stay 0. The plain twin stands in `plain.py`.
+are σ(0) or tanh(0), their states and all their gradients stay 0. The 4H gates of a row stand vector by vector of units:
+i, f, g, o of the first units, then of the next. The plain twin stands in `plain.py`.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ from rnnkit_numba.activations import sigmoid, tanh
 from rnnkit_numba.compiled import inlined, kernel
 from rnnkit_numba.pointers import forward as further
 from rnnkit_numba.pointers import pointer
-from rnnkit_numba.products import add_rows, add_two_transposed_products, grouped_row_product, product, row_product
-from rnnkit_numba.vectors import fma, lanes, like, load_at, store_at
+from rnnkit_numba.products import add_rows, add_two_transposed_products, product
+from rnnkit_numba.single_lane import gate_sums, gate_sums_2, lane_sums, recurrent_rows
+from rnnkit_numba.vectors import fma, lanes, like, load_at, store_at, where_less
 from rnnkit_numba.views import clear_vectors, copy_vectors
 
 GATES_IN_CACHE = 2**18
@@ -43,49 +45,124 @@ GATES_IN_CACHE = 2**18
 
 
 @inlined
-def activate(gates, c_before, c, h, width, one):
-    """(3), (4) and (5) for one row and lane, all of them pointers; `gates` holds a and leaves as i, f, g, o."""
-    for j in range(0, width, one):
-        i = sigmoid(load_at(gates, j))
-        f = sigmoid(load_at(gates, width + j))
-        g = tanh(load_at(gates, 2 * width + j))
-        o = sigmoid(load_at(gates, 3 * width + j))
-        new = fma(f, load_at(c_before, j), i * g)
-        store_at(i, gates, j)
-        store_at(f, gates, width + j)
-        store_at(g, gates, 2 * width + j)
-        store_at(o, gates, 3 * width + j)
-        store_at(new, c, j)
-        store_at(o * tanh(new), h, j)
+def activate(a_i, a_f, a_g, a_o, gates, c_before, c, h):
+    """(3), (4) and (5) for one vector of units: i, f, g, o, c and h are written."""
+    one = lanes(a_i)
+    i, f, g, o = sigmoid(a_i), sigmoid(a_f), tanh(a_g), sigmoid(a_o)
+    new = fma(f, load_at(c_before, 0), i * g)
+    store_at(o * tanh(new), h, 0)
+    store_at(new, c, 0)
+    store_at(i, gates, 0)
+    store_at(f, gates, one)
+    store_at(g, gates, 2 * one)
+    store_at(o, gates, 3 * one)
 
 
 @inlined
-def deactivate(gates, d_y, c_before, c, d_h, d_c, width, one):
-    """(6'), (5'), (4') and (3') for one valid row and lane; `gates` leaves as d_a, `d_h` as zeros."""
-    for j in range(0, width, one):
-        i, f = load_at(gates, j), load_at(gates, width + j)
-        g, o = load_at(gates, 2 * width + j), load_at(gates, 3 * width + j)
-        tanh_c = tanh(load_at(c, j))
-        unit = like(i, 1.0)
-        before = load_at(c_before, j)
-        dh = load_at(d_y, j) + load_at(d_h, j)  # (6')
-        dc = fma(dh, o * (unit - tanh_c * tanh_c), load_at(d_c, j))  # (5')
-        # whatever waits neither for dh nor dc is multiplied first: rows wait for each other
-        store_at(dc * (g * (i * (unit - i))), gates, j)  # (4'), (3') d_a_i
-        store_at(dc * (before * (f * (unit - f))), gates, width + j)  # (4'), (3') d_a_f
-        store_at(dc * (i * (unit - g * g)), gates, 2 * width + j)  # (4'), (3') d_a_g
-        store_at(dh * (tanh_c * (o * (unit - o))), gates, 3 * width + j)  # (5'), (3') d_a_o
-        store_at(dc * f, d_c, j)  # (4')
-        store_at(unit - unit, d_h, j)
+def deactivate(gates, d_h, d_c, c_before, h):
+    """(5'), (4') and (3') for one vector of units of a valid row: d_a_i, d_a_f, d_a_g, d_a_o and d_c⁻."""
+    one = lanes(d_h)
+    i, f, g, o = load_at(gates, 0), load_at(gates, one), load_at(gates, 2 * one), load_at(gates, 3 * one)
+    unit, zero = like(i, 1.0), like(i, 0.0)
+    h_new = load_at(h, 0)  # o tanh(c)
+    tanh_c = where_less(zero, o, h_new / o, zero)
+    # whatever waits neither for d_h nor d_c is multiplied first: rows wait for each other
+    d_c = fma(d_h, (o - h_new) * (unit + tanh_c), d_c)  # (5') o (1 - tanh²(c))
+    d_a_i = d_c * (g * (i * (unit - i)))  # (4'), (3')
+    d_a_f = d_c * (load_at(c_before, 0) * (f * (unit - f)))
+    d_a_g = d_c * (i * (unit - g * g))
+    d_a_o = d_h * (h_new * (unit - o))
+    return d_a_i, d_a_f, d_a_g, d_a_o, d_c * f
 
 
 @kernel
-def forward(x_RN, inputs, weights, gates_TBG, h_TBH, c_TBH, initial_2BH, before_BH, hidden, reset_TB, valid_TB):
+def forward_alone(h_before, c_before, weight_hh, rows_hh, gates, c, h, rows, width, one):
+    """(2), but for the part of x, to (5) for some rows of a lane that runs alone, none reset but the first, all valid.
+
+    `gates`, `c` and `h` point to what the first of these rows writes.
+    """
+    for _ in range(rows):
+        j = 0
+        while width - j > one:
+            here, there = further(gates, 4 * j), further(gates, 4 * (j + one))
+            a = gate_sums_2(h_before, further(weight_hh, 4 * j * rows_hh), rows_hh, here)
+            activate(a[0], a[1], a[2], a[3], here, further(c_before, j), further(c, j), further(h, j))
+            j += one
+            activate(a[4], a[5], a[6], a[7], there, further(c_before, j), further(c, j), further(h, j))
+            j += one
+        if j < width:
+            here = further(gates, 4 * j)
+            a = gate_sums(h_before, further(weight_hh, 4 * j * rows_hh), rows_hh, here)
+            activate(a[0], a[1], a[2], a[3], here, further(c_before, j), further(c, j), further(h, j))
+        h_before, c_before = h, c
+        gates, c, h = further(gates, 4 * width), further(c, width), further(h, width)
+
+
+@inlined
+def back_through(gates, d_y, d_h, d_c, c_before, h, one):
+    """(6') to (3') for one vector of units: d_a is written over the gates; d_a_i, d_a_f, d_a_g, d_a_o and d_c⁻."""
+    d_a_i, d_a_f, d_a_g, d_a_o, d_c_before = deactivate(gates, load_at(d_y, 0) + d_h, d_c, c_before, h)
+    store_at(d_a_i, gates, 0)
+    store_at(d_a_f, gates, one)
+    store_at(d_a_g, gates, 2 * one)
+    store_at(d_a_o, gates, 3 * one)
+    return (d_a_i, d_a_f, d_a_g, d_a_o), d_c_before
+
+
+@kernel
+def backward_alone(gates, d_y, d_h, d_c, c, c_before, h, weight_hh, rows_hh, rows, width, one):
+    """(6') to (2') for some rows of a lane that runs alone, none reset but the first, all valid.
+
+    `gates`, `d_y`, `c` and `h` point to the first of these rows, `c` and `h` to the state before it; its c⁻ is
+    `c_before`. d_h and d_c are those after the last row and become those before the first.
+    """
+    last = width - one
+    if last == 0:  # all that one row hands to the next stays in registers
+        d_h_now, d_c_now = load_at(d_h, 0), load_at(d_c, 0)
+        for t in range(rows - 1, -1, -1):
+            before = further(c, t * one) if t > 0 else c_before
+            d_a, d_c_now = back_through(
+                further(gates, t * 4 * one), further(d_y, t * one), d_h_now, d_c_now, before, further(h, (t + 1) * one), one
+            )
+            d_h_now = lane_sums(d_a, gates, 0, weight_hh, rows_hh, 0)
+        store_at(d_h_now, d_h, 0)
+        store_at(d_c_now, d_c, 0)
+        return
+    for t in range(rows - 1, -1, -1):
+        before = further(c, t * width) if t > 0 else c_before
+        d_y_t, h_t, d_a_t = further(d_y, t * width), further(h, (t + 1) * width), further(gates, t * 4 * width)
+        for j in range(0, last, one):
+            _, d_c_j = back_through(
+                further(d_a_t, 4 * j), further(d_y_t, j), load_at(d_h, j), load_at(d_c, j), further(before, j), further(h_t, j), one
+            )
+            store_at(d_c_j, d_c, j)
+        d_a, d_c_j = back_through(
+            further(d_a_t, 4 * last), further(d_y_t, last), load_at(d_h, last), load_at(d_c, last), further(before, last), further(h_t, last), one
+        )
+        store_at(d_c_j, d_c, last)
+        for k in range(0, width, one):
+            store_at(lane_sums(d_a, d_a_t, last // one, weight_hh, rows_hh, k), d_h, k)
+
+
+@kernel
+def plain_rows(reset_TB, valid_TB, t, end):
+    """The end of the rows from t on, at most `end`, that are all valid in lane 0, and none of them reset but t."""
+    if not valid_TB[t, 0]:
+        return t
+    n = t + 1
+    while n < end and valid_TB[n, 0] and not reset_TB[n, 0]:
+        n += 1
+    return n
+
+
+@kernel
+def forward(x_RN, inputs, weights, biases, gates_TBG, h_TBH, c_TBH, initial_2BH, before_BH, hidden, reset_TB, valid_TB):
     """Fill `gates` and rows 1 to T of `h` and `c`; row 0 holds the state before.
 
     Args:
         x_RN: rows of the inputs, of which the first `inputs` numbers count.
-        weights: weight_ih and weight_hh in panels, then the sum of the biases, see `packing.py`.
+        weights: weight_ih and weight_hh in panels, see `packing.py`.
+        biases: their sum.
         initial_2BH: h₀ and c₀.
         before_BH: scratch for h⁻.
         hidden: hidden units without the padding.
@@ -94,20 +171,33 @@ def forward(x_RN, inputs, weights, gates_TBG, h_TBH, c_TBH, initial_2BH, before_
     width, row, one = gates // 4, lanes_B * gates, lanes(gates_TBG)
     state_row = lanes_B * width
     x_row = x_RN.shape[1]
+    rows_hh = recurrent_rows(hidden, one)
     weight_ih = pointer(weights, 0, inputs * gates)
-    weight_hh = pointer(weights, inputs * gates, hidden * gates)
-    bias = pointer(weights, (inputs + hidden) * gates, gates)
+    weight_hh = pointer(weights, inputs * gates, rows_hh * gates)
+    bias = pointer(biases, 0, gates)
     before = pointer(before_BH, 0, state_row)
     h_initial, c_initial = pointer(initial_2BH, 0, state_row), pointer(initial_2BH, state_row, state_row)
-    ahead, ready = max(1, GATES_IN_CACHE // row), 0
-    for t in range(steps):
+    ahead, ready, t = max(1, GATES_IN_CACHE // row), 0, 0
+    while t < steps:
         a = pointer(gates_TBG, t * row, row)
         if t == ready:
             ready = min(t + ahead, steps)
             rows = (ready - t) * lanes_B
             x = pointer(x_RN, t * lanes_B * x_row, rows * x_row)
-            product(x, x_row, weight_ih, bias, 0, a, gates, rows, gates, inputs, one)  # (2)
+            product(x, x_row, weight_ih, inputs, bias, 0, a, gates, rows, gates, inputs, one)  # (2)
         h, c = pointer(h_TBH, t * state_row, 2 * state_row), pointer(c_TBH, t * state_row, 2 * state_row)
+        if lanes_B == 1:
+            cold, end = reset_TB[t, 0], plain_rows(reset_TB, valid_TB, t, ready)
+            h_before, c_before = (h_initial, c_initial) if cold else (h, c)  # (1)
+            h, c = further(h, width), further(c, width)
+            if end > t:
+                forward_alone(h_before, c_before, weight_hh, rows_hh, a, c, h, end - t, width, one)
+                t = end
+            else:
+                copy_vectors(h_before, h, width, one)  # (6)
+                copy_vectors(c_before, c, width, one)  # (6)
+                t += 1
+            continue
         anyone_cold = False
         for b in range(lanes_B):
             anyone_cold = anyone_cold or reset_TB[t, b]
@@ -117,21 +207,21 @@ def forward(x_RN, inputs, weights, gates_TBG, h_TBH, c_TBH, initial_2BH, before_
                 h_b = further(h_initial, b * width) if reset_TB[t, b] else further(h, b * width)
                 copy_vectors(h_b, further(before, b * width), width, one)  # (1)
             h_before = before
-        if lanes_B == 1:
-            row_product(h_before, weight_hh, a, gates, hidden, one)  # (2)
-        else:
-            product(h_before, width, weight_hh, a, gates, a, gates, lanes_B, gates, hidden, one)  # (2)
+        product(h_before, width, weight_hh, rows_hh, a, gates, a, gates, lanes_B, gates, hidden, one)  # (2)
         for b in range(lanes_B):
-            now, new, cold = b * width, state_row + b * width, reset_TB[t, b]
-            c_now = further(c_initial, now) if cold else further(c, now)  # (1)
+            now, new = b * width, state_row + b * width
+            c_now = further(c_initial, now) if reset_TB[t, b] else further(c, now)  # (1)
             if valid_TB[t, b]:
-                activate(
-                    further(a, b * gates), c_now, further(c, new), further(h, new), width, one
-                )  # (3), (4), (5), (6)  # fmt: skip
+                for j in range(0, width, one):
+                    a_j = further(a, b * gates + 4 * j)
+                    activate(
+                        load_at(a_j, 0), load_at(a_j, one), load_at(a_j, 2 * one), load_at(a_j, 3 * one),
+                        a_j, further(c_now, j), further(c, new + j), further(h, new + j),
+                    )  # (3), (4), (5), (6)  # fmt: skip
             else:
-                h_now = further(h_initial, now) if cold else further(h, now)  # (1)
-                copy_vectors(h_now, further(h, new), width, one)  # (6)
+                copy_vectors(further(h_before, now), further(h, new), width, one)  # (6)
                 copy_vectors(c_now, further(c, new), width, one)  # (6)
+        t += 1
 
 
 @kernel
@@ -140,6 +230,7 @@ def backward(
     x_RN,
     inputs,
     weights,
+    weights_back,
     zeros,
     gates_TBG,
     h_TBH,
@@ -162,37 +253,47 @@ def backward(
 
     `d_h` and `d_c` hold the gradient of the state after the last row and leave with that of the state before
     row 0, weighed by r[0]. That of h₀ and c₀ is added to `d_initial`, from the column `first_state` on. `d_weights`,
-    which stand as the forward pass's weights but in one panel, are added to, `d_x` is written where it is wanted, and
+    both weights in panels and both biases, are added to, `d_x` is written where it is wanted, and
     `gates` and `h` are used up.
 
     Args:
-        weights: both weights as `(G, H)` and `(G, I)` in panels.
+        weights: as in `forward`.
+        weights_back: both weights as `(G, H)` and `(G, I)` in panels.
         zeros: as many as the widest row.
         panel: scratch, see `summing_scratch`.
     """
     steps, lanes_B, gates = gates_TBG.shape
     width, row, one = gates // 4, lanes_B * gates, lanes(gates_TBG)
     state_row = lanes_B * width
-    weight_hh = pointer(weights, 0, gates * width)
+    rows_hh = recurrent_rows(hidden, one)
+    weight_hh, back_hh = pointer(weights, inputs * gates, rows_hh * gates), pointer(weights_back, 0, gates * width)
     d_h, d_c = pointer(d_h_BH, 0, state_row), pointer(d_c_BH, 0, state_row)
     h_initial, c_initial = pointer(initial_2BH, 0, state_row), pointer(initial_2BH, state_row, state_row)
-    for t in range(steps - 1, -1, -1):
-        d_a, d_y = pointer(gates_TBG, t * row, row), pointer(d_y_TBH, t * state_row, state_row)
-        h, c = pointer(h_TBH, t * state_row, state_row), pointer(c_TBH, t * state_row, 2 * state_row)
+    t = steps
+    while t > 0:
+        end, t = t, t - 1
+        if lanes_B == 1:  # all of these rows at once, or a row of padding
+            while t > 0 and valid_TB[t, 0] and not reset_TB[t, 0] and valid_TB[t - 1, 0] and reweight_T[t] == 1:
+                t -= 1
+        d_a, d_y = pointer(gates_TBG, t * row, (end - t) * row), pointer(d_y_TBH, t * state_row, (end - t) * state_row)
+        h, c = pointer(h_TBH, t * state_row, (end - t + 1) * state_row), pointer(c_TBH, t * state_row, state_row)
         for b in range(lanes_B):
             now = b * width
-            if valid_TB[t, b]:
-                c_now = further(c_initial, now) if reset_TB[t, b] else further(c, now)  # (1)
-                deactivate(
-                    further(d_a, b * gates), further(d_y, now), c_now, further(c, state_row + now),
-                    further(d_h, now), further(d_c, now), width, one,
-                )  # (6'), (5'), (4'), (3')  # fmt: skip
+            d_a_b, c_b = further(d_a, b * gates), further(c_initial, now) if reset_TB[t, b] else further(c, now)  # (1)
+            if not valid_TB[t, b]:
+                clear_vectors(d_a_b, gates, one)  # (6') d_h and d_c pass unchanged
+            elif lanes_B == 1:
+                backward_alone(d_a, d_y, d_h, d_c, c, c_b, h, weight_hh, rows_hh, end - t, width, one)
             else:
-                clear_vectors(further(d_a, b * gates), gates, one)  # (6') d_h and d_c pass unchanged
-        if lanes_B == 1:
-            grouped_row_product(d_a, weight_hh, d_h, width, width, hidden, one)  # (2')
-        else:
-            product(d_a, gates, weight_hh, d_h, width, d_h, width, lanes_B, width, gates, one)  # (2')
+                for j in range(0, width, one):
+                    _, d_c_j = back_through(
+                        further(d_a_b, 4 * j), further(d_y, now + j), load_at(d_h, now + j), load_at(d_c, now + j),
+                        further(c_b, j), further(h, state_row + now + j), one,
+                    )  # fmt: skip
+                    store_at(d_c_j, d_c, now + j)
+                clear_vectors(further(d_h, now), width, one)
+        if lanes_B > 1:
+            product(d_a, gates, back_hh, gates, d_h, width, d_h, width, lanes_B, width, gates, one)  # (2')
         for b in range(lanes_B):
             if reset_TB[t, b]:
                 for j in range(hidden):
@@ -200,22 +301,29 @@ def backward(
                     d_initial_BS[b, first_state + hidden + j] += d_c[b * width + j]  # (1')
                 clear_vectors(further(d_h, b * width), width, one)  # (1')
                 clear_vectors(further(d_c, b * width), width, one)  # (1')
-                copy_vectors(further(h_initial, b * width), further(h, b * width), width, one)  # (1) h becomes h⁻
         if reweight_T[t] != 1:
             for j in range(state_row):
                 d_h[j] *= reweight_T[t]  # (1')
                 d_c[j] *= reweight_T[t]  # (1')
+    for t in range(steps):
+        for b in range(lanes_B):
+            if reset_TB[t, b]:
+                h = pointer(h_TBH, t * state_row + b * width, width)
+                copy_vectors(further(h_initial, b * width), h, width, one)  # (1) h, not needed any more, becomes h⁻
     rows = steps * lanes_B
     d_a, x = pointer(gates_TBG, 0, rows * gates), pointer(x_RN, 0, rows * x_RN.shape[1])
     scratch, h = pointer(panel, 0, panel.size), pointer(h_TBH, 0, rows * width)
-    d_weight = pointer(d_weights, 0, (inputs + hidden) * gates)
+    d_weight_ih, d_weight_hh = pointer(d_weights, 0, inputs * gates), pointer(d_weights, inputs * gates, rows_hh * gates)
     add_two_transposed_products(
-        x, x_RN.shape[1], inputs, h, width, hidden, d_a, gates, d_weight, gates, rows, gates, one, scratch
-    )  # (2')
-    add_rows(d_a, pointer(d_weights, (inputs + hidden) * gates, gates), rows, gates, one)  # (2')
+        x, x_RN.shape[1], inputs, d_weight_ih, inputs, h, width, hidden, d_weight_hh, rows_hh, d_a, gates, rows, gates,
+        one, scratch,
+    )  # (2')  # fmt: skip
+    d_biases = pointer(d_weights, (inputs + rows_hh) * gates, 2 * gates)
+    add_rows(d_a, d_biases, rows, gates, one)  # (2')
+    copy_vectors(d_biases, further(d_biases, gates), gates, one)  # (2')
     if wants_d_x:
         columns = d_x_RI.shape[1]
         product(
-            d_a, gates, pointer(weights, gates * width, gates * columns), pointer(zeros, 0, columns), 0,
+            d_a, gates, pointer(weights_back, gates * width, gates * columns), gates, pointer(zeros, 0, columns), 0,
             pointer(d_x_RI, 0, d_x_RI.size), columns, rows, columns, gates, one,
         )  # (2')  # fmt: skip

@@ -1,8 +1,13 @@
-"""Parameters in the panels in which the products read them, and gradients back in the order of the parameters.
+"""Parameters in the panels in which the products read them, and back in their own order.
 
-A weight `(G, K)` stands twice: as `(K, G)` in panels for the forward pass, as `(G, K)` in panels for the backward
-pass (`products.py` says what a panel is). Rows and columns that pad are zero before and stay zero. The rows of a
-weight consist of groups (the four gates of an LSTM; one group for a dense layer), each padded by itself.
+While a block is trained the parameters stand in panels, their moments and gradients in the same places, so that nothing
+has to be put into another order from window to window. A weight `(G, K)` is there as `(K, G)` in panels (`products.py`
+says what these are), the two biases of an LSTM one after the other, then its learned initial state. What pads them is
+zero and stays zero. The rows of a weight consist of groups (the four gates of an LSTM; one group for a dense layer),
+each padded by itself, and vectors of all groups stand in turn.
+
+Derived from them anew in every window, behind all parameters: the sum of an LSTM's biases; and, where a backward pass
+reads them, weights `(G, K)` in panels, for the products with their transposes.
 
 `part` of `parts` says which share of the work is done here, so that several threads can do it together.
 """
@@ -10,22 +15,13 @@ weight consist of groups (the four gates of an LSTM; one group for a dense layer
 from __future__ import annotations
 
 from rnnkit_numba.compiled import kernel
-from rnnkit_numba.layout import (
-    BACK,
-    GRADIENT,
-    INPUTS,
-    KIND,
-    KIND_LSTM,
-    OUTPUTS,
-    PACKED,
-    PARAMETERS,
-    WIDTH,
-)
+from rnnkit_numba.layout import DERIVED, INPUTS, KIND, KIND_LSTM, LEARNED, OUTPUTS, PACKED, PARAMETERS, WIDTH
 from rnnkit_numba.pointers import forward as further
 from rnnkit_numba.pointers import pointer
 from rnnkit_numba.products import panel_width
+from rnnkit_numba.single_lane import recurrent_rows
 from rnnkit_numba.transposition import transpose
-from rnnkit_numba.vectors import lanes, load_at, load_first, store_at
+from rnnkit_numba.vectors import lanes, load_at, store_at
 
 
 @kernel
@@ -35,103 +31,145 @@ def share(size, part, parts):
 
 
 @kernel
-def pack_weight(weight, rows, inner, groups, forward, back, one, part, parts):
-    """Write a weight `(rows, inner)` in panels: `forward` and `back` point to where they begin."""
+def rows_of_vector(vector, groups, units, one):
+    """How many rows of a weight stand in a vector of columns, and the first of them."""
+    unit = vector // groups * one
+    return min(one, units - unit), vector % groups * units + unit
+
+
+@kernel
+def panel_of(column, columns, one):
+    """Where the panel begins that has this column, and its width."""
+    panel, width = 0, panel_width(columns, one)
+    while column >= panel + width:
+        panel += width
+        width = panel_width(columns - panel, one)
+    return panel, width
+
+
+@kernel
+def move_weight(weight, rows, inner, groups, panels, panel_rows, into_panels, one, part, parts):
+    """Write a weight `(rows, inner)` to its panels of `panel_rows`, or from there back."""
     units = rows // groups
-    padded = -(-units // one) * one
-    columns, back_columns = groups * padded, -(-inner // one) * one
+    columns = groups * (-(-units // one) * one)
+    first, last = share(columns // one, part, parts)
+    for vector in range(first, last):
+        panel, width = panel_of(vector * one, columns, one)
+        here, r = rows_of_vector(vector, groups, units, one)
+        ours, theirs = further(panels, panel * panel_rows + vector * one - panel), further(weight, r * inner)
+        if into_panels:
+            transpose(theirs, inner, ours, width, here, inner, one)
+        else:
+            transpose(ours, width, theirs, inner, inner, here, one)
+
+
+@kernel
+def move_bias(bias, rows, groups, padded, into_panels, one):
+    """Write a bias `(rows,)` to where it is padded, or from there back."""
+    units = rows // groups
+    for vector in range(groups * (-(-units // one))):
+        here, r = rows_of_vector(vector, groups, units, one)
+        for j in range(here):
+            if into_panels:
+                padded[vector * one + j] = bias[r + j]
+            else:
+                bias[r + j] = padded[vector * one + j]
+
+
+@kernel
+def move(table, params, packed, into_panels, part, parts):
+    """Write all parameters, or anything shaped like them, to their panels, or from there back."""
+    one = lanes(packed)
+    for index in range(table.shape[0]):
+        inputs, outputs, width = table[index, INPUTS], table[index, OUTPUTS], table[index, WIDTH]
+        p, q = table[index, PARAMETERS], table[index, PACKED]
+        groups = 4 if table[index, KIND] == KIND_LSTM else 1
+        rows, columns = groups * outputs, groups * width
+        weight, panels = pointer(params, p, rows * inputs), pointer(packed, q, columns * inputs)
+        move_weight(weight, rows, inputs, groups, panels, inputs, into_panels, one, part, parts)
+        p, q = p + rows * inputs, q + columns * inputs
+        if groups == 4:
+            rows_hh = recurrent_rows(outputs, one)
+            weight, panels = pointer(params, p, rows * outputs), pointer(packed, q, columns * rows_hh)
+            move_weight(weight, rows, outputs, groups, panels, rows_hh, into_panels, one, part, parts)
+            p, q = p + rows * outputs, q + columns * rows_hh
+        if part == 0:
+            for _ in range(2 if groups == 4 else 1):
+                move_bias(pointer(params, p, rows), rows, groups, pointer(packed, q, columns), into_panels, one)
+                p, q = p + rows, q + columns
+            for j in range(table[index, LEARNED]):
+                if into_panels:
+                    packed[q + j] = params[p + j]
+                else:
+                    params[p + j] = packed[q + j]
+
+
+@kernel
+def turn_weight(panels, panel_rows, rows, inner, groups, back, one, part, parts):
+    """Write a weight `(rows, inner)` from its panels as `(rows, inner)` in panels."""
+    units = rows // groups
+    columns, back_columns = groups * (-(-units // one) * one), -(-inner // one) * one
     back_rows = columns if groups > 1 else units  # an LSTM's d_a has its padding, a dense layer's is left out
     first, last = share(columns // one, part, parts)
-    panel, width = 0, panel_width(columns, one)
-    for column in range(first * one, last * one, one):
-        while column >= panel + width:
-            panel += width
-            width = panel_width(columns - panel, one)
-        unit = column % padded
-        here, r = min(one, units - unit), column // padded * units + unit
-        start = further(forward, panel * inner + column - panel)
-        transpose(further(weight, r * inner), inner, start, width, here, inner, one)
+    for vector in range(first, last):
+        column = vector * one
+        panel, width = panel_of(column, columns, one)
+        here, _ = rows_of_vector(vector, groups, units, one)
         n = 0
         while n < inner:
             back_width = panel_width(back_columns - n, one)
-            for row in range(here):
-                start = n * back_rows + (column + row) * back_width
-                for j in range(0, back_width, one):
-                    store_at(load_first(weight, (r + row) * inner + n + j, inner - n - j), back, start + j)
+            source = further(panels, panel * panel_rows + n * width + column - panel)
+            target = further(back, n * back_rows + column * back_width)
+            transpose(source, width, target, back_width, min(back_width, inner - n), here, one)
             n += back_width
 
 
 @kernel
-def pack(table, params, packed, part, parts):
-    """Write the parameters as the passes read them."""
+def derive(table, packed, recurrent, onward, part, parts):
+    """Write what is derived from the parameters in panels.
+
+    Args:
+        recurrent: whether any lanes go through a window together, which takes the recurrent weights turned.
+        onward: whether the gradient of the inputs is wanted.
+    """
     one = lanes(packed)
     for index in range(table.shape[0]):
         inputs, outputs, width = table[index, INPUTS], table[index, OUTPUTS], table[index, WIDTH]
-        p, q, back = table[index, PARAMETERS], table[index, PACKED], table[index, BACK]
-        groups = 4 if table[index, KIND] == KIND_LSTM else 1
+        q, d = table[index, PACKED], table[index, DERIVED]
+        lstm = table[index, KIND] == KIND_LSTM
+        groups = 4 if lstm else 1
         rows, columns = groups * outputs, groups * width
-        weight_ih, forward_ih = pointer(params, p, rows * inputs), pointer(packed, q, columns * inputs)
-        p, q = p + rows * inputs, q + columns * inputs
-        if groups == 4:
-            weight_hh, forward_hh = pointer(params, p, rows * outputs), pointer(packed, q, columns * outputs)
-            back_hh = pointer(packed, back, columns * width)
-            pack_weight(weight_hh, rows, outputs, groups, forward_hh, back_hh, one, part, parts)
-            p, q, back = p + rows * outputs, q + columns * outputs, back + columns * width
-        pack_weight(weight_ih, rows, inputs, groups, forward_ih, pointer(packed, back, 0), one, part, parts)
-        if part == 0:
-            bias, bias_hh = pointer(params, p, rows), pointer(params, p + (groups // 4) * rows, rows)
-            forward_bias = pointer(packed, q, columns)
-            for gate in range(groups):
-                for j in range(outputs):
-                    b = bias[gate * outputs + j]
-                    forward_bias[gate * width + j] = b + bias_hh[gate * outputs + j] if groups == 4 else b
+        weight_ih = pointer(packed, q, columns * inputs)
+        if lstm:
+            q, rows_hh, back = q + columns * inputs, recurrent_rows(outputs, one), d + columns
+            weight_hh, total = pointer(packed, q, columns * rows_hh), pointer(packed, d, columns)
+            biases = pointer(packed, q + columns * rows_hh, 2 * columns)
+            if part == 0:
+                for n in range(0, columns, one):
+                    store_at(load_at(biases, n) + load_at(biases, columns + n), total, n)
+            if recurrent:
+                turned = pointer(packed, back, columns * width)
+                turn_weight(weight_hh, rows_hh, rows, outputs, groups, turned, one, part, parts)
+            d = back + columns * width
+        if onward or index > 0:
+            turned = pointer(packed, d, rows * (-(-inputs // one) * one))
+            turn_weight(weight_ih, inputs, rows, inputs, groups, turned, one, part, parts)
 
 
 @kernel
-def add_blocks(d_packs, d, rows, columns, first, last, one):
-    """Add all blocks to the first one, in their order, in a matrix's columns `first` to `last - 1`."""
-    total, size = pointer(d_packs, d, rows * columns), d_packs.shape[1]
+def pack(table, params, packed):
+    """Write the parameters as a forward pass reads them."""
+    move(table, params, packed, True, 0, 1)
+    derive(table, packed, False, False, 0, 1)
+
+
+@kernel
+def add_blocks(d_packs, part, parts):
+    """Add the gradients of all blocks to those of the first one, in the order of the blocks."""
+    one, size = lanes(d_packs), d_packs.shape[1]
+    first, last = share(size // one, part, parts)
+    total = pointer(d_packs, 0, size)
     for block in range(1, d_packs.shape[0]):
-        more = pointer(d_packs, block * size + d, rows * columns)
-        for k in range(rows):
-            for n in range(k * columns + first, k * columns + last, one):
-                store_at(load_at(total, n) + load_at(more, n), total, n)
-
-
-@kernel
-def unpack_weight(d_packs, d, rows, inner, groups, grad, one, part, parts):
-    """Write the gradient of a weight `(rows, inner)`: the sum over blocks of what begins at number d of each."""
-    units = rows // groups
-    padded = -(-units // one) * one
-    columns = groups * padded
-    first, last = share(columns // one, part, parts)
-    add_blocks(d_packs, d, inner, columns, first * one, last * one, one)
-    total = pointer(d_packs, d, inner * columns)
-    for n in range(first * one, last * one, one):  # a vector's columns share their cache lines
-        unit = n % padded
-        here, r = min(one, units - unit), n // padded * units + unit
-        transpose(further(total, n), columns, further(grad, r * inner), inner, inner, here, one)
-
-
-@kernel
-def unpack(table, d_packs, grad, part, parts):
-    """Sum the gradients of all blocks into those of the parameters; `d_packs` is used up."""
-    one = lanes(grad)
-    for index in range(table.shape[0]):
-        inputs, outputs, width = table[index, INPUTS], table[index, OUTPUTS], table[index, WIDTH]
-        p, d = table[index, PARAMETERS], table[index, GRADIENT]
-        groups = 4 if table[index, KIND] == KIND_LSTM else 1
-        rows, columns = groups * outputs, groups * width
-        unpack_weight(d_packs, d, rows, inputs, groups, pointer(grad, p, rows * inputs), one, part, parts)
-        p, d = p + rows * inputs, d + columns * inputs
-        if groups == 4:
-            unpack_weight(d_packs, d, rows, outputs, groups, pointer(grad, p, rows * outputs), one, part, parts)
-            p, d = p + rows * outputs, d + columns * outputs
-        if part == 0:
-            add_blocks(d_packs, d, 1, columns, 0, columns, one)
-            total, bias = pointer(d_packs, d, columns), pointer(grad, p, rows)
-            bias_hh = pointer(grad, p + (groups // 4) * rows, rows)
-            for gate in range(groups):
-                for j in range(outputs):
-                    bias[gate * outputs + j] = total[gate * width + j]
-                    bias_hh[gate * outputs + j] = total[gate * width + j]
+        more = pointer(d_packs, block * size, size)
+        for n in range(first * one, last * one, one):
+            store_at(load_at(total, n) + load_at(more, n), total, n)

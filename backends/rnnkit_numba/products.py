@@ -94,12 +94,15 @@ def strip(width, one, a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner):
 
 
 @kernel
-def product(a, a_row, packed, c0, c0_row, c, c_row, rows, columns, inner, one):
-    """`c[m, n] = c0[m, n] + Σ_k a[m, k] b[k, n]` for a packed b; c0 may be c. `one` is a vector's lanes."""
+def product(a, a_row, packed, packed_rows, c0, c0_row, c, c_row, rows, columns, inner, one):
+    """`c[m, n] = c0[m, n] + Σ_k a[m, k] b[k, n]` for k < `inner` of the rows of a packed b; c0 may be c.
+
+    `one` is a vector's lanes.
+    """
     n = 0
     while n < columns:
         width = panel_width(columns - n, one)
-        b = forward(packed, n * inner)
+        b = forward(packed, n * packed_rows)
         strip(width, one, a, a_row, 1, b, width, forward(c0, n), c0_row, forward(c, n), c_row, rows, min(INNER, inner))
         for k in range(INNER, inner, INNER):
             here = min(INNER, inner - k)
@@ -108,67 +111,23 @@ def product(a, a_row, packed, c0, c0_row, c, c_row, rows, columns, inner, one):
         n += width
 
 
-row_4, row_2, row_1 = make_tile(1, 4, 2), make_tile(1, 2, 4), make_tile(1, 1, 4)
-
-
 @kernel
-def row_product(a, packed, c, columns, inner, one):
-    """`c[n] += Σ_k a[k] b[k, n]` for a packed b: the recurrence of a single lane, which nothing else can overlap."""
-    n = 0
-    while n < columns:
-        width = panel_width(columns - n, one)
-        b, c_n = forward(packed, n * inner), forward(c, n)
-        if TILE_VECTORS == 4 and width == 4 * one:
-            half = inner // 2
-            row_4(a, 0, 1, b, width, c_n, 0, c_n, 0, half, half)
-            if inner % 2 > 0:
-                strip_4(forward(a, inner - 1), 0, 1, forward(b, (inner - 1) * width), width, c_n, 0, c_n, 0, 1, 1)
-        else:
-            quarter = inner // 4
-            rest = inner % 4
-            a_rest, b_rest = forward(a, inner - rest), forward(b, (inner - rest) * width)
-            if width == 2 * one:
-                row_2(a, 0, 1, b, width, c_n, 0, c_n, 0, quarter, quarter)
-            else:
-                row_1(a, 0, 1, b, width, c_n, 0, c_n, 0, quarter, quarter)
-            if rest > 0:
-                strip(width, one, a_rest, 0, 1, b_rest, width, c_n, 0, c_n, 0, 1, rest)
-        n += width
-
-
-@kernel
-def grouped_row_product(a, packed, c, columns, group, used, one):
-    """`c[n] += Σ_k a[k] b[k, n]`, where k runs through four groups and all of a but the first `used` of each is zero.
-
-    `group` is the number of k in a group: the gates of an LSTM with their padding.
-    """
-    n = 0
-    while n < columns:
-        width = panel_width(columns - n, one)
-        b, c_n = forward(packed, n * 4 * group), forward(c, n)
-        if TILE_VECTORS == 4 and width == 4 * one:
-            for half in range(2):
-                k = half * 2 * group
-                row_4(forward(a, k), 0, 1, forward(b, k * width), width, c_n, 0, c_n, 0, used, group)
-        elif width == 2 * one:
-            row_2(a, 0, 1, b, width, c_n, 0, c_n, 0, used, group)
-        else:
-            row_1(a, 0, 1, b, width, c_n, 0, c_n, 0, used, group)
-        n += width
-
-
-@kernel
-def add_transposed_product(a, a_row, b, b_row, c, c_row, rows, outer, columns, one, panel):
-    """`c[m, n] += Σ_r a[r, m] b[r, n]`: the gradient of a weight, r counting rows and lanes.
+def add_transposed_product(a, a_row, b, b_row, c, rows, outer, columns, one, panel):
+    """`c[m, n] += Σ_r a[r, m] b[r, n]` for c in panels: the gradient of a weight, r counting rows and lanes.
 
     `panel` is scratch space, see `summing_scratch`.
     """
-    add_two_transposed_products(a, a_row, 0, a, a_row, outer, b, b_row, c, c_row, rows, columns, one, panel)
+    add_two_transposed_products(a, a_row, 0, c, 0, a, a_row, outer, c, outer, b, b_row, rows, columns, one, panel)
 
 
 @kernel
-def add_two_transposed_products(x, x_row, inputs, h, h_row, hidden, b, b_row, c, c_row, rows, columns, one, panel):
-    """The same for a = [x, h], `inputs` and `hidden` columns: the two weights of an LSTM, while b is in the cache."""
+def add_two_transposed_products(
+    x, x_row, inputs, c_x, c_x_rows, h, h_row, hidden, c_h, c_h_rows, b, b_row, rows, columns, one, panel
+):
+    """The same for x and h, of `inputs` and `hidden` columns: two weights that share b, while it is in the cache.
+
+    `c_x_rows` and `c_h_rows` are those of the panels, at least as many.
+    """
     h_tiles = forward(panel, 4 * one * SUMMED)
     x_tiles = forward(h_tiles, SUMMED * hidden + one)
     copied = inputs + hidden >= 2 * TILE_ROWS and b_row > 4 * one  # uses enough to be worth a copy
@@ -183,21 +142,21 @@ def add_two_transposed_products(x, x_row, inputs, h, h_row, hidden, b, b_row, c,
         n = 0
         while n < columns:
             width = panel_width(columns - n, one)
-            b_n, b_k, c_x = forward(b_r, n), b_row, forward(c, n)
-            c_h = forward(c_x, inputs * c_row)
+            b_n, b_k = forward(b_r, n), b_row
+            x_n, h_n = forward(c_x, n * c_x_rows), forward(c_h, n * c_h_rows)
             if copied:
                 for k in range(here):
                     for j in range(0, width, one):
                         store_at(load_at(b_n, k * b_row + j), panel, k * width + j)
                 b_n, b_k = panel, width
             if x_tiled:
-                strip(width, one, x_tiles, here, 0, b_n, b_k, c_x, c_row, c_x, c_row, inputs, here)
+                strip(width, one, x_tiles, here, 0, b_n, b_k, x_n, width, x_n, width, inputs, here)
             else:
-                strip(width, one, x_r, 1, x_row, b_n, b_k, c_x, c_row, c_x, c_row, inputs, here)
+                strip(width, one, x_r, 1, x_row, b_n, b_k, x_n, width, x_n, width, inputs, here)
             if h_tiled:
-                strip(width, one, h_tiles, here, 0, b_n, b_k, c_h, c_row, c_h, c_row, hidden, here)
+                strip(width, one, h_tiles, here, 0, b_n, b_k, h_n, width, h_n, width, hidden, here)
             else:
-                strip(width, one, h_r, 1, h_row, b_n, b_k, c_h, c_row, c_h, c_row, hidden, here)
+                strip(width, one, h_r, 1, h_row, b_n, b_k, h_n, width, h_n, width, hidden, here)
             n += width
 
 

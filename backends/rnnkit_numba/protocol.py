@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnkit.backend import Gradients, check_arguments
 from rnnkit.errors import ModelError
-from rnnkit.model import Chain, Learned, Rule, RuleState, State, initial_state, parameter_shapes, slot_names
+from rnnkit.model import Chain, Rule, RuleState, State, initial_state, parameter_shapes, slot_names
 from rnnkit_numba.arrays import aligned, common_dtype, plain
 from rnnkit_numba.compiled import entry
 from rnnkit_numba.layout import (
@@ -23,7 +23,7 @@ from rnnkit_numba.layout import (
     unflatten_state,
 )
 from rnnkit_numba.loop import write_initial
-from rnnkit_numba.packing import pack, unpack
+from rnnkit_numba.packing import add_blocks, derive, move, pack
 from rnnkit_numba.rules import NO_CLIP, rule_code, stretch_table, update_stretches
 from rnnkit_numba.vectors import lanes as lanes_of_a_vector
 from rnnkit_numba.views import clear_padding, copy_rows, cube, fill, vector
@@ -161,7 +161,6 @@ def backward(
         plain(d_y, dtype),
         d_flat,
         np.zeros_like(d_flat),
-        isinstance(model.initial, Learned),
         aligned((-(-lanes // BLOCK_LANES), plan.gradients), dtype),
         grad,
         d_x,
@@ -201,7 +200,7 @@ def run_forward(table, params, packed, tape, work, x_TBI, reset_TB, valid_TB, st
     """A window of all lanes; `state` is what stands before row 0 and leaves as that after row T-1."""
     steps, lanes = reset_TB.shape
     tape_lane = tape.size // lanes
-    pack(table, params, packed, 0, 1)
+    pack(table, params, packed)
     for first in range(0, lanes, block_lanes):
         last = min(first + block_lanes, lanes)
         here = last - first
@@ -221,7 +220,7 @@ def run_outputs(
     """A window of all lanes, a piece of its rows after the other on one small tape."""
     steps, lanes = reset_TB.shape
     tape_lane = tape.size // min(lanes, block_lanes)
-    pack(table, params, packed, 0, 1)
+    pack(table, params, packed)
     for first in range(0, lanes, block_lanes):
         last = min(first + block_lanes, lanes)
         here = last - first
@@ -249,7 +248,6 @@ def run_backward(
     d_y_TBO,
     d_state_BS,
     d_initial_BS,
-    learned,
     d_packs,
     grad,
     d_x_TBI,
@@ -259,7 +257,8 @@ def run_backward(
     steps, lanes = reset_TB.shape
     one = lanes_of_a_vector(tape)
     tape_lane = tape.size // lanes
-    pack(table, params, packed, 0, 1)
+    move(table, params, packed, True, 0, 1)
+    derive(table, packed, lanes > 1, True, 0, 1)
     for first in range(0, lanes, block_lanes):
         last = min(first + block_lanes, lanes)
         here = last - first
@@ -286,6 +285,6 @@ def run_backward(
         )
         width = -(-d_x_TBI.shape[2] // one) * one
         copy_rows(cube(work, offset, steps, here, width), d_x_TBI[:, first:last])
-    unpack(table, d_packs, grad, 0, 1)
-    if learned:
-        write_initial(table, d_initial_BS, grad)
+    write_initial(table, d_initial_BS, d_packs[0])
+    add_blocks(d_packs, 0, 1)
+    move(table, grad, d_packs[0], False, 0, 1)

@@ -246,7 +246,15 @@ def adam(decoupled, settings, learning_rate, scale, grown, p, g, m, v):
     m = like(p, settings[0]) * m + like(p, 1 - settings[0]) * g
     v = like(p, settings[1]) * v + like(p, 1 - settings[1]) * (g * g)
     p = p - like(p, learning_rate * settings[3] if decoupled else 0.0) * p
-    return p - like(p, scale) * m / (root(v) / like(p, grown) + like(p, settings[2])), m, v
+    bottom = root(v) / like(p, grown) + like(p, settings[2])
+    return p - unless_zero(bottom, like(p, scale) * m / bottom), m, v
+
+
+@inlined
+def unless_zero(bottom, quotient):
+    """0 where the quotient's denominator is 0: what pads the parameters has no gradient, and may have no epsilon."""
+    zero = like(bottom, 0.0)
+    return where_less(zero, bottom, quotient, bottom)
 
 
 @inlined
@@ -258,7 +266,8 @@ def rmsprop(settings, learning_rate, p, g, s, a, b):
     if settings[3] != 0:
         a = like(p, settings[0]) * a + like(p, 1 - settings[0]) * g
         mean_square = s - a * a
-    move = g / (root(mean_square) + like(p, settings[1]))
+    bottom = root(mean_square) + like(p, settings[1])
+    move = unless_zero(bottom, g / bottom)
     if settings[2] != 0:
         b = like(p, settings[2]) * b + move
         move = b

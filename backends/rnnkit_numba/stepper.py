@@ -93,7 +93,7 @@ def run_step(
     x = s + state_size
     packed, tape = vector(buffer, q, packed_size), vector(buffer, t, tape_size)
     if packing:
-        pack(table, vector(buffer, 0, parameters), packed, 0, 1)
+        pack(table, vector(buffer, 0, parameters), packed)
         return
     lanes = masks_21B.shape[2]
     reset, valid = masks_21B[0], masks_21B[1]

@@ -36,7 +36,7 @@ from rnnkit_numba.layout import (
     unflatten,
     unflatten_state,
 )
-from rnnkit_numba.loop import DRAWN, LEARNED, SAME, run_block
+from rnnkit_numba.loop import DRAWN, SAME, TRAINED, run_block
 from rnnkit_numba.losses import loss_code
 from rnnkit_numba.rules import NORM_NUMBERS, clip_code, rule_code, stretch_table
 from rnnkit_numba.threads import SMALL_FLOPS, new_barrier, processors, run_threads
@@ -131,12 +131,12 @@ def train_on(
     arguments = (
         plan.table,
         flat,
-        np.empty_like(flat),
         slots,
         aligned(plan.packed, dtype, zeros=True),
+        aligned((len(slots), plan.gradients), dtype, zeros=True),
         aligned((blocks, plan.gradients), dtype),
         np.empty(blocks),
-        np.empty(-(-plan.parameters // NORM_NUMBERS)),
+        np.empty(-(-plan.gradients // NORM_NUMBERS)),
         aligned((team, min(lanes, BLOCK_LANES) * plan.tape), dtype),
         aligned((team, plan.scratch(min(lanes, BLOCK_LANES), dtype)), dtype),
         states,
@@ -162,7 +162,7 @@ def train_on(
         settings,
         plain(learning_rates, np.float64),
         rule_state.step,
-        stretch_table(shapes, rule_state, frozen),
+        stretch_table({key: (size,) for key, size in plan.panels.items()}, rule_state, frozen),
         loss_number,
         setting,
         clip_number,
@@ -281,7 +281,7 @@ def initial_states(
     windows, _, lanes, _ = block.x.shape
     states, nothing = np.zeros((6, lanes, plan.state), dtype), np.empty((0, 0, 0), dtype)
     if isinstance(model.initial, Learned):
-        return LEARNED, states, nothing
+        return TRAINED, states, nothing
     if noise is not None:
         drawn = [np.reshape(np.asarray(array), (windows * lanes, -1)) for entry in noise for array in entry]
         pairs = iter(zip(drawn[::2], drawn[1::2], strict=True))

@@ -133,15 +133,15 @@ def whole_constant(kind: Any, value: int) -> Any:
 
 
 @intrinsic
-def _lanes(typingctx: Any, array: Any) -> Any:
-    if not isinstance(array, types.Array):
+def _lanes(typingctx: Any, a: Any) -> Any:
+    if not isinstance(a, types.Array | types.CPointer | Vector):
         return None
-    count = Vector(array.dtype).lanes
-    return types.intp(array), lambda context, builder, sig, arguments: context.get_constant(types.intp, count)
+    count = Vector(a.dtype).lanes
+    return types.intp(a), lambda context, builder, sig, arguments: context.get_constant(types.intp, count)
 
 
 lanes: Any = _lanes
-"""`lanes(array)`: numbers in a vector of the array's dtype."""
+"""`lanes(a)`: numbers in a vector, or in one of the dtype of an array or of what a pointer points to."""
 
 
 @intrinsic

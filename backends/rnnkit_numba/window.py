@@ -10,10 +10,9 @@ from rnnkit_numba import dense, lstm
 from rnnkit_numba.compiled import kernel
 from rnnkit_numba.layout import (
     ACTIVATION,
-    BACK,
+    DERIVED,
     CELLS,
     GATES,
-    GRADIENT,
     HIDDEN,
     INITIAL,
     INPUTS,
@@ -26,6 +25,7 @@ from rnnkit_numba.layout import (
     STATE,
     WIDTH,
 )
+from rnnkit_numba.single_lane import recurrent_rows
 from rnnkit_numba.vectors import lanes as lanes_of_a_vector
 from rnnkit_numba.views import clear_padding, copy_rows, cube, matrix, vector
 
@@ -114,17 +114,19 @@ def read_outputs(table, tape, valid_TB, y_TBO, outputs):
 def forward(table, packed, tape, work, reset_TB, valid_TB):
     """Run the chain over a tape that `start` has prepared."""
     steps, lanes = reset_TB.shape
-    before = 2 * steps * lanes * widest(table, lanes_of_a_vector(tape))
+    one = lanes_of_a_vector(tape)
+    before = 2 * steps * lanes * widest(table, one)
     x_offset = 0
     for index in range(table.shape[0]):
         inputs, outputs, width = table[index, INPUTS], table[index, OUTPUTS], table[index, WIDTH]
-        q = table[index, PACKED]
+        q, d = table[index, PACKED], table[index, DERIVED]
         x_RN = matrix(tape, x_offset, steps * lanes, table[index, READ])
         if table[index, KIND] == KIND_LSTM:
             lstm_forward(
                 x_RN,
                 inputs,
-                vector(packed, q, 4 * width * (inputs + outputs + 1)),
+                vector(packed, q, 4 * width * (inputs + recurrent_rows(outputs, one))),
+                vector(packed, d, 4 * width),
                 cube(tape, table[index, GATES] * lanes, steps, lanes, 4 * width),
                 cube(tape, table[index, HIDDEN] * lanes, steps + 1, lanes, width),
                 cube(tape, table[index, CELLS] * lanes, steps + 1, lanes, width),
@@ -154,7 +156,7 @@ def backward(table, packed, tape, work, reset_TB, valid_TB, reweight_T, d_state_
         reweight_T: what the gradient is multiplied by that crosses from row t to the row before it.
         d_state_BS: the gradient of the state after the last row; leaves as that of the state before row 0.
         d_initial_BS: that of what resets went to; added to.
-        d_packed: gradients of the parameters; added to.
+        d_packed: gradients of the parameters in panels; added to.
         wants_d_x: compute the gradient of the inputs, too.
 
     Returns:
@@ -170,7 +172,7 @@ def backward(table, packed, tape, work, reset_TB, valid_TB, reweight_T, d_state_
     zeros = vector(packed, packed.size - width_of_all, width_of_all)
     for index in range(table.shape[0] - 1, -1, -1):
         inputs, outputs, width = table[index, INPUTS], table[index, OUTPUTS], table[index, WIDTH]
-        columns, q, d = padded(inputs, one), table[index, BACK], table[index, GRADIENT]
+        columns, q, d = padded(inputs, one), table[index, PACKED], table[index, DERIVED]
         x_RN = matrix(tape, table[index - 1, OUTPUT] * lanes if index > 0 else 0, rows, table[index, READ])
         d_x_RI = matrix(work, there, rows, columns)
         onward = wants_d_x or index > 0
@@ -185,7 +187,8 @@ def backward(table, packed, tape, work, reset_TB, valid_TB, reweight_T, d_state_
                 cube(work, here, steps, lanes, width),
                 x_RN,
                 inputs,
-                vector(packed, q, gates * (width + columns)),
+                vector(packed, q, gates * (inputs + recurrent_rows(outputs, one))),
+                vector(packed, d + gates, gates * (width + columns)),
                 zeros,
                 cube(tape, table[index, GATES] * lanes, steps, lanes, gates),
                 cube(tape, table[index, HIDDEN] * lanes, steps + 1, lanes, width),
@@ -196,7 +199,7 @@ def backward(table, packed, tape, work, reset_TB, valid_TB, reweight_T, d_state_
                 reweight_T,
                 d_h_BH,
                 d_c_BH,
-                vector(d_packed, d, gates * (inputs + outputs + 1)),
+                vector(d_packed, q, gates * (inputs + recurrent_rows(outputs, one) + 2)),
                 d_x_RI,
                 panel,
                 outputs,
@@ -214,10 +217,10 @@ def backward(table, packed, tape, work, reset_TB, valid_TB, reweight_T, d_state_
                 x_RN,
                 inputs,
                 outputs,
-                vector(packed, q, outputs * columns),
+                vector(packed, d, outputs * columns),
                 zeros,
                 matrix(tape, table[index, OUTPUT] * lanes, rows, width),
-                vector(d_packed, d, width * (inputs + 1)),
+                vector(d_packed, q, width * (inputs + 1)),
                 d_x_RI,
                 panel,
                 table[index, ACTIVATION],
