@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from rnnkit_numba import lstm
+from rnnkit_numba import layout, lstm, packing
 from rnnkit_numba.compiled import entry
 from rnnkit_numba.plain import (
     plain_activate,
@@ -23,16 +23,19 @@ from rnnkit_numba.products import (
     SUMMED,
     add_rows,
     add_transposed_product,
-    grouped_row_product,
     product,
-    row_product,
     summing_scratch,
 )
+from rnnkit_numba.single_lane import recurrent_rows
 from rnnkit_numba.tiles import TILE_ROWS, TILE_VECTORS
 from rnnkit_numba.transposition import transpose
-from rnnkit_numba.vectors import lanes, lanes_of
+from rnnkit_numba.vectors import lanes, lanes_of, load_at, store_at
 
-activate, deactivate = lstm.activate, lstm.deactivate
+import rnnkit as rk
+
+activate, back_through = lstm.activate, lstm.back_through
+forward_alone, backward_alone = lstm.forward_alone, lstm.backward_alone
+move, derive = packing.move, packing.derive
 KINDS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
@@ -41,19 +44,8 @@ def run_product(a_MK, packed, c0_N, c_MN):
     a, b, c = pointer(a_MK, 0, a_MK.size), pointer(packed, 0, packed.size), pointer(c_MN, 0, c_MN.size)
     rows, columns = c_MN.shape
     inner = a_MK.shape[1]
-    product(a, inner, b, pointer(c0_N, 0, columns), 0, c, columns, rows, columns, inner, lanes(c_MN))
-
-
-@entry
-def run_row(a_K, packed, c_N):
-    a, b, c = pointer(a_K, 0, a_K.size), pointer(packed, 0, packed.size), pointer(c_N, 0, c_N.size)
-    row_product(a, b, c, c_N.size, a_K.size, lanes(c_N))
-
-
-@entry
-def run_grouped_row(a_K, packed, c_N, used):
-    a, b, c = pointer(a_K, 0, a_K.size), pointer(packed, 0, packed.size), pointer(c_N, 0, c_N.size)
-    grouped_row_product(a, b, c, c_N.size, a_K.size // 4, used, lanes(c_N))
+    packed_rows = packed.size // columns
+    product(a, inner, b, packed_rows, pointer(c0_N, 0, columns), 0, c, columns, rows, columns, inner, lanes(c_MN))
 
 
 @entry
@@ -62,26 +54,71 @@ def run_transposed(a_RM, b_RN, c_MN, panel, total_N):
     rows, outer = a_RM.shape
     columns, one = b_RN.shape[1], lanes(c_MN)
     scratch = pointer(panel, 0, panel.size)
-    add_transposed_product(a, outer, b, columns, c, columns, rows, outer, columns, one, scratch)
+    add_transposed_product(a, outer, b, columns, c, rows, outer, columns, one, scratch)
     add_rows(b, pointer(total_N, 0, columns), rows, columns, one)
 
 
 @entry
-def run_activate(gates, c_before, c, h):
-    width = c.size
-    activate(
-        pointer(gates, 0, 4 * width), pointer(c_before, 0, width), pointer(c, 0, width), pointer(h, 0, width),
-        width, lanes(c),
+def run_alone(h_TH, c_TH, weight, hidden, gates_TG):
+    """Rows of a lone lane forward; row 0 of h and c is the state before."""
+    rows, width, one = gates_TG.shape[0], c_TH.shape[1], lanes(c_TH)
+    h, c = pointer(h_TH, 0, h_TH.size), pointer(c_TH, 0, c_TH.size)
+    forward_alone(
+        h, c, pointer(weight, 0, weight.size), recurrent_rows(hidden, one), pointer(gates_TG, 0, gates_TG.size),
+        pointer(c_TH, width, rows * width), pointer(h_TH, width, rows * width), rows, width, one,
     )  # fmt: skip
 
 
 @entry
-def run_deactivate(gates, d_y, c_before, c, d_h, d_c):
-    width = c.size
-    deactivate(
-        pointer(gates, 0, 4 * width), pointer(d_y, 0, width), pointer(c_before, 0, width), pointer(c, 0, width),
-        pointer(d_h, 0, width), pointer(d_c, 0, width), width, lanes(c),
+def run_alone_back(h_TH, c_TH, weight, hidden, gates_TG, d_y_TH, d_h_H, d_c_H):
+    """The same rows back."""
+    rows, width, one = gates_TG.shape[0], c_TH.shape[1], lanes(c_TH)
+    h, c = pointer(h_TH, 0, h_TH.size), pointer(c_TH, 0, c_TH.size)
+    d_h, d_c = pointer(d_h_H, 0, width), pointer(d_c_H, 0, width)
+    backward_alone(
+        pointer(gates_TG, 0, gates_TG.size), pointer(d_y_TH, 0, d_y_TH.size), d_h, d_c, c, c, h,
+        pointer(weight, 0, weight.size), recurrent_rows(hidden, one), rows, width, one,
     )  # fmt: skip
+
+
+@entry
+def run_activate(gates, c_before, c, h):
+    one = lanes(c)
+    for j in range(0, c.size, one):
+        a = pointer(gates, 4 * j, 4 * one)
+        before, new, out = pointer(c_before, j, one), pointer(c, j, one), pointer(h, j, one)
+        activate(load_at(a, 0), load_at(a, one), load_at(a, 2 * one), load_at(a, 3 * one), a, before, new, out)
+
+
+@entry
+def run_deactivate(gates, d_y, c_before, h, d_h, d_c):
+    one = lanes(h)
+    for j in range(0, h.size, one):
+        a, d = pointer(gates, 4 * j, 4 * one), pointer(d_c, j, one)
+        d_h_j = load_at(pointer(d_h, j, one), 0)
+        y, before, after = pointer(d_y, j, one), pointer(c_before, j, one), pointer(h, j, one)
+        _, d_c_before = back_through(a, y, d_h_j, load_at(d, 0), before, after, one)
+        store_at(d_c_before, d, 0)
+
+
+@entry
+def run_move(table, params, packed, into_panels, part, parts):
+    move(table, params, packed, into_panels, part, parts)
+
+
+@entry
+def run_derive(table, packed, recurrent, onward, part, parts):
+    derive(table, packed, recurrent, onward, part, parts)
+
+
+def in_turn(a, one):
+    """Gates `(..., 4H)`, one after the other, as vectors of all gates in turn."""
+    return a.reshape(*a.shape[:-1], 4, -1, one).swapaxes(-3, -2).reshape(a.shape).copy()
+
+
+def one_after_the_other(a, one):
+    """The inverse of `in_turn`."""
+    return a.reshape(*a.shape[:-1], -1, 4, one).swapaxes(-3, -2).reshape(a.shape).copy()
 
 
 @KINDS
@@ -99,20 +136,6 @@ def test_products_are_the_twins_bit_by_bit(dtype, rows, vectors):
 
 
 @KINDS
-@pytest.mark.parametrize("inner", [0, 1, 2, 3, 4, 5, 10, 15, 64])
-@pytest.mark.parametrize("vectors", range(1, 2 * TILE_VECTORS + 1))
-def test_a_single_row_is_the_twins_to_rounding(dtype, inner, vectors):
-    rng = np.random.default_rng(inner * 100 + vectors)
-    one = lanes_of(dtype)
-    a, b = rng.normal(size=(1, inner)).astype(dtype), rng.normal(size=(inner, vectors * one)).astype(dtype)
-    got = rng.normal(size=vectors * one).astype(dtype)
-    wanted = got[None].copy()
-    run_row(a[0], plain_pack(b, one, TILE_VECTORS), got)
-    plain_product(a, b, wanted)
-    np.testing.assert_allclose(got, wanted[0], rtol=0, atol=(inner + 1) * 4 * np.finfo(dtype).eps)
-
-
-@KINDS
 @pytest.mark.parametrize("outer", [1, 2, 3, 4, 5, 8, 2 * TILE_ROWS - 1, 2 * TILE_ROWS, 17, 33])
 @pytest.mark.parametrize("vectors", [1, 2, 3, TILE_VECTORS, TILE_VECTORS + 1, 2 * TILE_VECTORS + 3])
 def test_sums_over_rows_are_the_twins_bit_by_bit(dtype, outer, vectors):
@@ -121,9 +144,10 @@ def test_sums_over_rows_are_the_twins_bit_by_bit(dtype, outer, vectors):
     a, b = rng.normal(size=(rows, outer)).astype(dtype), rng.normal(size=(rows, vectors * one)).astype(dtype)
     got = rng.normal(size=(outer, vectors * one)).astype(dtype)
     wanted, total = got.copy(), np.zeros(vectors * one, dtype)
-    run_transposed(a, b, got, np.empty(PANEL_VECTORS * one, dtype), total)
+    panels = plain_pack(got, one, TILE_VECTORS).reshape(got.shape)
+    run_transposed(a, b, panels, np.empty(PANEL_VECTORS * one, dtype), total)
     plain_transposed_product(a, b, wanted)
-    np.testing.assert_array_equal(got, wanted)
+    np.testing.assert_array_equal(panels.ravel(), plain_pack(wanted, one, TILE_VECTORS))
     np.testing.assert_allclose(total, b.sum(0, dtype=np.float64), rtol=1e-4, atol=1e-4)
 
 
@@ -136,9 +160,10 @@ def test_sums_over_rows_that_are_far_apart_are_the_twins_bit_by_bit(dtype, exces
     a, b = rng.normal(size=(rows, outer)).astype(dtype), rng.normal(size=(rows, columns)).astype(dtype)
     got = rng.normal(size=(outer, columns)).astype(dtype)
     wanted = got.copy()
-    run_transposed(a, b, got, np.empty(summing_scratch(outer, one), dtype), np.zeros(columns, dtype))
+    panels = plain_pack(got, one, TILE_VECTORS).reshape(got.shape)
+    run_transposed(a, b, panels, np.empty(summing_scratch(outer, one), dtype), np.zeros(columns, dtype))
     plain_transposed_product(a, b, wanted)
-    np.testing.assert_array_equal(got, wanted)
+    np.testing.assert_array_equal(panels.ravel(), plain_pack(wanted, one, TILE_VECTORS))
 
 
 @entry
@@ -159,41 +184,132 @@ def test_a_matrix_is_written_the_other_way_round(dtype, rows, columns):
 
 
 @KINDS
-@pytest.mark.parametrize("width", [1, 2, 4, 7])
-@pytest.mark.parametrize("missing", [0, 1, 2])
-def test_a_row_in_groups_is_the_twins_to_rounding(dtype, width, missing):
-    rng = np.random.default_rng(width)
-    one = lanes_of(dtype)
-    group = width * one
-    a, b = rng.normal(size=(4, group)).astype(dtype), rng.normal(size=(4 * group, group)).astype(dtype)
-    a[:, group - missing :] = 0
-    got = rng.normal(size=group).astype(dtype)
-    wanted = got[None].copy()
-    run_grouped_row(a.reshape(-1), plain_pack(b, one, TILE_VECTORS), got, group - missing)
-    plain_product(a.reshape(1, -1), b, wanted)
-    np.testing.assert_allclose(got, wanted[0], rtol=0, atol=16 * group * np.finfo(dtype).eps)
-
-
-@KINDS
 @pytest.mark.parametrize("vectors", [1, 3])
 def test_a_row_forward_and_back_is_the_twins(dtype, vectors):
     rng = np.random.default_rng(vectors)
-    width = vectors * lanes_of(dtype)
+    one = lanes_of(dtype)
+    width = vectors * one
     draw = lambda size: rng.normal(size=size).astype(dtype)  # noqa: E731
     gates, c_before, d_y, d_h, d_c = draw(4 * width), draw(width), draw(width), draw(width), draw(width)
     c, h = np.empty((2, width), dtype), np.empty((2, width), dtype)
-    ours, theirs = gates.copy(), gates.copy()
+    ours, theirs = in_turn(gates, one), gates.copy()
     run_activate(ours, c_before, c[0], h[0])
     plain_activate(theirs, c_before, c[1], h[1])
     close = {"rtol": 20 * np.finfo(dtype).eps, "atol": 4 * np.finfo(dtype).eps}
-    np.testing.assert_allclose(ours, theirs, **close)
+    np.testing.assert_allclose(one_after_the_other(ours, one), theirs, **close)
     np.testing.assert_allclose(c[0], c[1], **close)
     np.testing.assert_allclose(h[0], h[1], **close)
-    ours, back = theirs.copy(), [(d_h.copy(), d_c.copy()) for _ in range(2)]
-    run_deactivate(ours, d_y, c_before, c[1], *back[0])
-    plain_deactivate(theirs, d_y, c_before, c[1], *back[1])
-    np.testing.assert_allclose(ours, theirs, **close)
+    ours, back = in_turn(theirs, one), [d_c.copy() for _ in range(2)]
+    run_deactivate(ours, d_y, c_before, h[1], d_h, back[0])
+    plain_deactivate(theirs, d_y, c_before, c[1], d_h.copy(), back[1])
+    np.testing.assert_allclose(one_after_the_other(ours, one), theirs, **close)
     np.testing.assert_allclose(back[0], back[1], **close)
+
+
+@KINDS
+def test_where_the_output_gate_is_shut_no_gradient_passes_and_none_is_nan(dtype):
+    one = lanes_of(dtype)
+    gates, h = np.zeros(4 * one, dtype), np.zeros(one, dtype)
+    d_c = np.ones(one, dtype)
+    gates[:] = 0.5
+    gates[3 * one :] = 0
+    run_deactivate(gates, np.ones(one, dtype), np.ones(one, dtype), h, np.ones(one, dtype), d_c)
+    np.testing.assert_array_equal(d_c, 0.5)
+    np.testing.assert_array_equal(gates[3 * one :], 0)
+
+
+@KINDS
+@pytest.mark.parametrize("hidden", [1, 2, 3, 4, 5, 10, 16, 17, 31, 35, 64])
+def test_a_lone_lane_is_the_twins_row_by_row(dtype, hidden):
+    rng = np.random.default_rng(hidden)
+    one, rows = lanes_of(dtype), 3
+    width = -(-hidden // one) * one
+    inside = np.tile(np.arange(width) < hidden, 4)
+    weight = rng.normal(size=(width, 4 * width)).astype(dtype) / np.sqrt(hidden, dtype=dtype)
+    weight[:, ~inside], weight[hidden:] = 0, 0
+    used = -(-hidden // min(4, one)) * min(4, one)
+    panels = plain_pack(in_turn(weight[:used], one), one, TILE_VECTORS)
+    a, d_y = rng.normal(size=(rows, 4 * width)).astype(dtype), rng.normal(size=(rows, width)).astype(dtype)
+    a[:, ~inside], d_y[:, hidden:] = 0, 0
+    h, c = rng.normal(size=(2, rows + 1, width)).astype(dtype)
+    d_h, d_c = rng.normal(size=(2, width)).astype(dtype)
+    for array in (h, c):
+        array[:, hidden:] = 0
+    d_h[hidden:] = d_c[hidden:] = 0
+    ours, theirs = in_turn(a, one), a.copy()
+    h_twin, c_twin, d_h_twin, d_c_twin = h.copy(), c.copy(), d_h.copy(), d_c.copy()
+    run_alone(h, c, panels, hidden, ours)
+    for t in range(rows):
+        plain_product(h_twin[t : t + 1], weight, theirs[t : t + 1])
+        plain_activate(theirs[t], c_twin[t], c_twin[t + 1], h_twin[t + 1])
+    close = {"rtol": 100 * np.finfo(dtype).eps, "atol": 30 * np.finfo(dtype).eps}
+    np.testing.assert_allclose(one_after_the_other(ours, one), theirs, **close)
+    np.testing.assert_allclose(h, h_twin, **close)
+    np.testing.assert_allclose(c, c_twin, **close)
+    run_alone_back(h, c, panels, hidden, ours, d_y, d_h, d_c)
+    for t in reversed(range(rows)):
+        plain_deactivate(theirs[t], d_y[t], c_twin[t], c_twin[t + 1], d_h_twin, d_c_twin)
+        plain_product(theirs[t : t + 1], np.ascontiguousarray(weight.T), d_h_twin[None])
+    np.testing.assert_allclose(one_after_the_other(ours, one), theirs, **close)
+    np.testing.assert_allclose(d_h, d_h_twin, **close)
+    np.testing.assert_allclose(d_c, d_c_twin, **close)
+    assert not np.any(d_h[hidden:])  # what pads stays zero
+
+
+@KINDS
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (3, 10, 2), (16, 35, 17)])
+def test_parameters_go_into_panels_and_come_back(dtype, sizes, parts):
+    inputs, hidden, outputs = sizes
+    model = rk.Chain(rk.LSTM(inputs, hidden), rk.Dense(hidden, outputs), initial=rk.Learned())
+    plan, one = layout.layout(model, 1, np.dtype(dtype)), lanes_of(dtype)
+    params = np.random.default_rng(0).normal(size=plan.parameters).astype(dtype)
+    packed, back = np.zeros(plan.packed, dtype), np.full_like(params, np.nan)
+    for part in range(parts):
+        run_move(plan.table, params, packed, True, part, parts)
+    for part in range(parts):
+        run_move(plan.table, back, packed, False, part, parts)
+    np.testing.assert_array_equal(back, params)
+    assert np.count_nonzero(packed) == np.count_nonzero(params)  # what pads them is zero
+    weight_ih = params[: 4 * hidden * inputs].reshape(4, hidden, inputs)
+    width = -(-hidden // one) * one
+    wide = np.zeros((inputs, 4, width), dtype)
+    wide[..., :hidden] = weight_ih.transpose(2, 0, 1)
+    wanted = plain_pack(in_turn(wide.reshape(inputs, -1), one), one, TILE_VECTORS)
+    np.testing.assert_array_equal(packed[: wanted.size], wanted)
+
+
+@KINDS
+@pytest.mark.parametrize("parts", [1, 2])
+def test_what_is_derived_from_panels_are_sums_of_biases_and_weights_turned(dtype, parts):
+    inputs, hidden, outputs = 5, 18, 3
+    model = rk.Chain(rk.LSTM(inputs, hidden), rk.Dense(hidden, outputs))
+    plan, one = layout.layout(model, 1, np.dtype(dtype)), lanes_of(dtype)
+    params = np.random.default_rng(0).normal(size=plan.parameters).astype(dtype)
+    packed = np.zeros(plan.packed, dtype)
+    run_move(plan.table, params, packed, True, 0, 1)
+    for part in range(parts):
+        run_derive(plan.table, packed, True, True, part, parts)
+    shapes = layout.parameter_shapes(model)
+    named = layout.unflatten(shapes, params, shapes)
+    width, columns = -(-hidden // one) * one, -(-inputs // one) * one
+    gates = np.zeros((4, width, 1 + width + columns), dtype)
+    by_gate = lambda key: named[key].reshape(4, hidden, -1)  # noqa: E731
+    gates[:, :hidden, :1] = by_gate("0.bias_ih") + by_gate("0.bias_hh")
+    gates[:, :hidden, 1 : 1 + hidden], gates[:, :hidden, 1 + width :][..., :inputs] = (
+        by_gate("0.weight_hh"),
+        by_gate("0.weight_ih"),
+    )
+    gates = in_turn(gates.reshape(4 * width, -1).T, one).T
+    wanted = [
+        gates[:, 0],
+        plain_pack(gates[:, 1 : 1 + width], one, TILE_VECTORS),
+        plain_pack(gates[:, 1 + width :], one, TILE_VECTORS),
+    ]
+    dense = np.zeros((outputs, width), dtype)
+    dense[:, :hidden] = named["1.weight"]
+    wanted = np.concatenate([*wanted, plain_pack(dense, one, TILE_VECTORS)])
+    np.testing.assert_array_equal(packed[plan.gradients :][: wanted.size], wanted)
 
 
 @pytest.mark.parametrize("size", ["16", "32"])
@@ -201,14 +317,15 @@ def test_narrower_vectors_give_the_same_numbers(size):
     script = """
 import numpy as np, rnnkit as rk, rnnkit_numba, rnnkit_numpy
 from rnnkit_numba.vectors import BYTES
-model = rk.Chain(rk.LSTM(3, 7), rk.Dense(7, 5, "tanh"))
-params, state = rk.setup(model, lanes=5, dtype="float64")
-x = np.random.default_rng(0).normal(size=(9, 5, 3))
-ours, theirs = (
-    (y, b.backward(model, params, tape, y).params["0.weight_hh"])
-    for b in (rnnkit_numba, rnnkit_numpy) for y, _, tape in [b.forward(model, params, x, state)]
-)
-assert all(np.abs(a - b).max() < 1e-13 for a, b in zip(ours, theirs)), "differs"
+for hidden, lanes in ((7, 5), (1, 1), (7, 1), (18, 1)):
+    model = rk.Chain(rk.LSTM(3, hidden), rk.Dense(hidden, 5, "tanh"))
+    params, state = rk.setup(model, lanes=lanes, dtype="float64")
+    x = np.random.default_rng(0).normal(size=(9, lanes, 3))
+    ours, theirs = (
+        (y, b.backward(model, params, tape, y).params["0.weight_hh"])
+        for b in (rnnkit_numba, rnnkit_numpy) for y, _, tape in [b.forward(model, params, x, state)]
+    )
+    assert all(np.abs(a - b).max() < 1e-13 for a, b in zip(ours, theirs)), "differs"
 print(BYTES)
 """
 

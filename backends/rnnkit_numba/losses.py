@@ -13,7 +13,7 @@ import numpy as np
 
 from rnnkit.errors import ModelError
 from rnnkit.model import MAE, MSE, BinaryCrossEntropy, CrossEntropy, Huber
-from rnnkit_numba.compiled import kernel
+from rnnkit_numba.compiled import inlined, kernel
 from rnnkit_numba.pointers import forward
 from rnnkit_numba.vectors import like
 from rnnkit_numba.views import clear_vectors
@@ -54,45 +54,8 @@ def _(loss: BinaryCrossEntropy) -> tuple[int, float]:
     return CODE_BINARY, 0.0
 
 
-@kernel
-def add_loss(code, setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, total, one):
-    """What a block of lanes adds to a window's loss; its gradient is written, zero where nothing is scored.
-
-    Args:
-        code, setting: see `loss_code`.
-        y, d_y: pointers to the predictions and their gradient, rows of `width` of which the first `outputs` count.
-        target_TBO: the targets; for cross-entropy `(T, B, 1)` labels.
-        valid_TB: elsewhere the prediction is 0, and has no gradient.
-        total: sum of the weights of the whole window.
-    """
-    steps, lanes_B = weight_TB.shape
-    parts = total if code == CODE_CROSS_ENTROPY else total * outputs
-    value = 0.0
-    for t in range(steps):
-        for b in range(lanes_B):
-            row = (t * lanes_B + b) * width
-            d, valid = forward(d_y, row), valid_TB[t, b]
-            clear_vectors(d, width, one)
-            if weight_TB[t, b] > 0:
-                share = weight_TB[t, b] / parts
-                here = forward(y, row) if valid else d
-                if code == CODE_MSE:
-                    value += share * mse(here, d, outputs, target_TBO, t, b, share)
-                elif code == CODE_MAE:
-                    value += share * mae(here, d, outputs, target_TBO, t, b, share)
-                elif code == CODE_HUBER:
-                    value += share * huber(here, d, outputs, target_TBO, t, b, share, setting)
-                elif code == CODE_CROSS_ENTROPY:
-                    value += share * cross_entropy(here, d, outputs, int(target_TBO[t, b, 0]), share)
-                else:
-                    value += share * binary_cross_entropy(here, d, outputs, target_TBO, t, b, share)
-                if not valid:
-                    clear_vectors(d, width, one)
-    return value
-
-
-@kernel
-def mse(y, d, outputs, target_TBO, t, b, share):
+@inlined
+def mse(y, d, outputs, target_TBO, t, b, share, setting):
     """Squared errors of a row."""
     scale = like(y[0], share)
     total = 0.0
@@ -103,8 +66,8 @@ def mse(y, d, outputs, target_TBO, t, b, share):
     return total
 
 
-@kernel
-def mae(y, d, outputs, target_TBO, t, b, share):
+@inlined
+def mae(y, d, outputs, target_TBO, t, b, share, setting):
     """Absolute errors of a row."""
     scale = like(y[0], share)
     total = 0.0
@@ -120,7 +83,7 @@ def mae(y, d, outputs, target_TBO, t, b, share):
     return total
 
 
-@kernel
+@inlined
 def huber(y, d, outputs, target_TBO, t, b, share, setting):
     """Huber's losses of a row."""
     scale, delta = like(y[0], share), like(y[0], setting)
@@ -139,10 +102,10 @@ def huber(y, d, outputs, target_TBO, t, b, share, setting):
     return total
 
 
-@kernel
-def cross_entropy(y, d, outputs, label, share):
+@inlined
+def cross_entropy(y, d, outputs, target_TBO, t, b, share, setting):
     """Cross-entropy of a label under softmax(y)."""
-    top = y[0]
+    label, top = int(target_TBO[t, b, 0]), y[0]
     for j in range(outputs):
         top = max(top, y[j])
     chosen = y[label] - top
@@ -157,8 +120,8 @@ def cross_entropy(y, d, outputs, label, share):
     return math.log(total) - np.float64(chosen)
 
 
-@kernel
-def binary_cross_entropy(y, d, outputs, target_TBO, t, b, share):
+@inlined
+def binary_cross_entropy(y, d, outputs, target_TBO, t, b, share, setting):
     """Cross-entropies of a row of targets in [0, 1] under σ(y)."""
     scale, one = like(y[0], share), like(y[0], 1.0)
     total = 0.0
@@ -169,3 +132,52 @@ def binary_cross_entropy(y, d, outputs, target_TBO, t, b, share):
         total += np.float64(positive) - np.float64(y_j) * np.float64(target) + math.log1p(np.float64(e))
         d[j] = scale * ((one if y_j >= 0 else e) / (one + e) - target)
     return total
+
+
+def make_rows(loss):
+    """The function that adds up a loss over rows: see `add_loss`."""
+
+    def rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, parts, one):
+        steps, lanes_B = weight_TB.shape
+        value = 0.0
+        for t in range(steps):
+            for b in range(lanes_B):
+                weight, valid = weight_TB[t, b], valid_TB[t, b]
+                clear_vectors(d_y, width, one)
+                if weight > 0:
+                    share = weight / parts
+                    value += share * loss(y if valid else d_y, d_y, outputs, target_TBO, t, b, share, setting)
+                    if not valid:
+                        clear_vectors(d_y, width, one)
+                y, d_y = forward(y, width), forward(d_y, width)
+        return value
+
+    rows.__qualname__ = f"rows_{loss.__name__}"  # symbols are told apart by this name
+    return kernel(rows)
+
+
+mse_rows, mae_rows, huber_rows = make_rows(mse), make_rows(mae), make_rows(huber)
+cross_entropy_rows, binary_rows = make_rows(cross_entropy), make_rows(binary_cross_entropy)
+
+
+@kernel
+def add_loss(code, setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, total, one):
+    """What a block of lanes adds to a window's loss; its gradient is written, zero where nothing is scored.
+
+    Args:
+        code, setting: see `loss_code`.
+        y, d_y: pointers to the predictions and their gradient, rows of `width` of which the first `outputs` count.
+        target_TBO: the targets; for cross-entropy `(T, B, 1)` labels.
+        valid_TB: elsewhere the prediction is 0, and has no gradient.
+        total: sum of the weights of the whole window.
+    """
+    every = total * outputs
+    if code == CODE_MSE:
+        return mse_rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, every, one)
+    if code == CODE_MAE:
+        return mae_rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, every, one)
+    if code == CODE_HUBER:
+        return huber_rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, every, one)
+    if code == CODE_CROSS_ENTROPY:
+        return cross_entropy_rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, total, one)
+    return binary_rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, every, one)

@@ -66,7 +66,7 @@ def loop(builder: Any, name: str, count: Any, values: list[Any], body: Callable[
     return phis
 
 
-def make_gate_sums(units: int, chains: int) -> Any:
+def make_gate_sums(units: int, most_chains: int) -> Any:
     """The function `gate_sums(h, weights, rows, a)` for so many vectors of units at once.
 
     `weights` and `a` point to those of the first unit, `rows` counts k, a multiple of GROUP. Returns the vectors
@@ -78,6 +78,7 @@ def make_gate_sums(units: int, chains: int) -> Any:
         if not (isinstance(a, types.CPointer) and a == h == weights):
             return None
         vector_type = Vector(a.dtype)
+        chains = min(most_chains, vector_type.lanes)  # which divides the rows
 
         def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
             h, weights, rows, a = arguments

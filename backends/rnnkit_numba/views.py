@@ -12,7 +12,8 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
 from rnnkit_numba.compiled import kernel
-from rnnkit_numba.vectors import like, load_at, store_at
+from rnnkit_numba.pointers import pointer
+from rnnkit_numba.vectors import lanes, like, load_at, load_first, store_at
 
 
 def _view(buffer: Any, *lengths: Any) -> Any:
@@ -113,6 +114,20 @@ def copy_rows(source_TBN, a_TBN):
         for b in range(a_TBN.shape[1]):
             for n in range(size):
                 a_TBN[t, b, n] = source_TBN[t, b, n]
+
+
+@kernel
+def copy_alike(source_TBN, a_TBN):
+    """`a = source`, of one shape; the numbers of a row lie together, and a vector may follow behind the end of a."""
+    steps, lanes_B, size = a_TBN.shape
+    one, run, rows = lanes(a_TBN), lanes_B * size, steps
+    row = source_TBN.strides[0] // a_TBN.itemsize
+    if row == run:  # all rows are one
+        run, rows = rows * run, 1
+    source, a = pointer(source_TBN, 0, 0), pointer(a_TBN, 0, steps * lanes_B * size)
+    for r in range(rows):
+        for n in range(0, run, one):  # the numbers in excess are written over by the next row
+            store_at(load_first(source, r * row + n, run - n), a, r * run + n)
 
 
 @kernel

@@ -27,7 +27,7 @@ from rnnkit_numba.layout import (
 )
 from rnnkit_numba.single_lane import recurrent_rows
 from rnnkit_numba.vectors import lanes as lanes_of_a_vector
-from rnnkit_numba.views import clear_padding, copy_rows, cube, matrix, vector
+from rnnkit_numba.views import clear_padding, copy_alike, cube, matrix, vector
 
 lstm_forward, lstm_backward = lstm.forward, lstm.backward
 dense_forward, dense_backward = dense.forward, dense.backward
@@ -53,7 +53,7 @@ def start(table, tape, x_TBI, state_BS, initial_BS, valid_TB):
     """Lay the inputs (zero at padding, whatever stands there), the state before row 0 and the initial state on it."""
     steps, lanes, inputs = x_TBI.shape
     inside_TBI = cube(tape, 0, steps, lanes, inputs)
-    copy_rows(x_TBI, inside_TBI)
+    copy_alike(x_TBI, inside_TBI)
     clear_padding(valid_TB, inside_TBI)
     for index in range(table.shape[0]):
         if table[index, KIND] == KIND_LSTM:
