@@ -15,7 +15,7 @@ import rnnkit as rk
 from rnnkit.backend import backend, map_arrays
 from rnnkit.errors import ModelError
 from rnnkit.model import initial_rule_state, slot_names
-from rnnkit.schedule.batch import Block
+from rnnkit.schedule.batch import Block, Slots
 from rnnkit.train.block import block_trainer, train_block
 
 TORCH, TEXTBOOK = backend("torch"), backend("numpy")
@@ -185,6 +185,13 @@ def test_a_block_is_trained_as_the_composed_one_for_every_rule(rule: Any) -> Non
     assert_same_result(*train_both(make_block(), settings(rule=rule)))
 
 
+@pytest.mark.parametrize(
+    "chosen", [{}, {"remat": 4}, {"frozen": frozenset({"0.weight_hh", "3.bias"})}], ids=["plain", "remat", "frozen"]
+)
+def test_a_block_with_rows_outside_the_gradient_is_trained_as_the_composed_one(chosen: Any) -> None:
+    assert_same_result(*train_both(make_block()._replace(detached=3), settings(**chosen)))
+
+
 @pytest.mark.parametrize("where", ["x", "x of a row not scored", "y"])
 def test_a_block_stops_before_the_update_of_a_window_that_is_not_finite(where: str) -> None:
     block = make_block()
@@ -322,3 +329,20 @@ def test_update_and_block_training_change_no_argument_and_share_no_memory_with_r
     for a, b in zip([*arrays(given), *block[:9]], before, strict=True):
         np.testing.assert_array_equal(a, b)
     assert not any(p.requires_grad for p in params.values())
+
+
+@pytest.mark.parametrize("remat", [0, 4])
+def test_no_gradient_lands_in_tensors_that_were_given(remat: int) -> None:
+    params, state = start()
+    stored = map_arrays(lambda a: np.ones((2, a.shape[1])), state)
+    rule_state = TORCH.from_numpy(initial_rule_state(rk.Adam(), params))
+    given = map_arrays(lambda a: a.requires_grad_(), TORCH.from_numpy((params, state, stored)))
+    nothing = np.full((K, B, 1), -1)
+    block = make_block()._replace(slots=Slots(np.zeros((K, B), np.int64), nothing, nothing))
+    block.origin[1:3, 0] = -2
+    trained = block_trainer(TORCH)(MODEL, *given[:2], rule_state, block, **settings(), store=given[2], remat=remat)
+    assert trained.done == K
+    assert (np.delete(trained.norm, 2) > 0).all()
+    for tree in given:
+        map_arrays(lambda a: pytest.fail("a gradient has landed") if a.grad is not None else a, tree)
+    assert not any(p.requires_grad or p.grad is not None for p in trained.params.values())

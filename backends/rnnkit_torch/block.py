@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from math import isfinite, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,8 +20,8 @@ from rnnkit.model.rules import CLIP_EPSILON, Clip, ClipNorm, Rule, RuleState
 from rnnkit.model.state import State
 from rnnkit_torch.chain import arrays, check_tensors, layer_weights, leaves, own_initial, run
 from rnnkit_torch.losses import targets, window_loss
-from rnnkit_torch.pieces import cut
-from rnnkit_torch.rules import apply
+from rnnkit_torch.pieces import Pieces, cut
+from rnnkit_torch.rules import step
 from rnnkit_torch.trees import from_numpy
 from rnnkit_torch.window import plan, train_window, where_lanes
 
@@ -30,17 +30,37 @@ if TYPE_CHECKING:
 
 
 class Part(NamedTuple):
-    """Parameters that are updated in one go: flat tensors.
+    """Parameters that are updated in one go: pieces of flat tensors, changed in place.
 
     Attributes:
-        p: a view of all parameters.
+        p: the parameters.
+        g: their gradient.
         slots: their moments.
         lag: how many updates they have missed.
     """
 
     p: Tensor
+    g: Tensor
     slots: dict[str, Tensor]
     lag: int
+
+
+class Course(NamedTuple):
+    """What is plain to see of each of K windows before any of them runs: bool `(K,)`, but for `begins`.
+
+    Attributes:
+        warm: every lane goes on from the state that it carries.
+        whole: every row is valid and none resets.
+        onward: every lane hands on its state after the last row.
+        straight: no state is read off before that.
+        begins: `(K, B)`; lanes whose state is still the one before row 0 where the gradient begins.
+    """
+
+    warm: np.ndarray
+    whole: np.ndarray
+    onward: np.ndarray
+    straight: np.ndarray
+    begins: np.ndarray
 
 
 def train_block(
@@ -69,50 +89,47 @@ def train_block(
     x = from_numpy(block.x, like.device)
     check_arguments(model, params, x[0], state, None, None)
     check_tensors(params, x, state)
-    wanted = targets(block.y, block.weight, like.dtype, like.device)
+    x, wanted = x.unbind(), targets(block.y, block.weight, like.dtype, like.device)
     cuts = stretches({key: tuple(p.shape) for key, p in params.items()}, rule_state, frozen)
-    p = _flat(params.values())
+    moving = [s for s in cuts if not s.frozen]
+    free = {key: p for key, p in params.items() if key not in frozen}
+    g = like.new_zeros(sum(p.numel() for p in free.values()))
+    p, wide = _flat(params.values()), torch.zeros_like(g, dtype=torch.float64)
     views = _named(p, params)
     trained = leaves(model, views)
     for key in frozen:
         trained[key].requires_grad_(False)
-    free = [leaf for key, leaf in trained.items() if key not in frozen]
+    for key, grad in _named(g, free).items():
+        trained[key].grad = grad  # autograd adds to it in place
     elsewhere = [(trained[key], view) for key, view in views.items() if trained[key].data_ptr() != view.data_ptr()]
     weights = layer_weights(model, trained)
     slots = {slot: _flat(values[key] for key in params) for slot, values in rule_state.slots.items()}
     parts = [
-        Part(p[s.first : s.last], {slot: flat[s.first : s.last] for slot, flat in slots.items()}, s.lag)
-        for s in cuts
-        if not s.frozen
+        Part(p[s.first : s.last], piece, {slot: m[s.first : s.last] for slot, m in slots.items()}, s.lag)
+        for s, piece in zip(moving, g.split([s.last - s.first for s in moving]), strict=True)
     ]
-    sizes = [len(part.p) for part in parts]
     own = own_initial(model, trained)
     drawn = None if noise is None else from_numpy(noise, like.device)
     carried, count = map_arrays(lambda a: a.detach().clone(), state), rule_state.step
     losses, norms = np.zeros(steps), np.zeros(steps)
-    done, straight = steps, plan(window, (), block.detached, block.reweight, remat)
+    done, course = steps, _course(block)
+    plans = cache(lambda read: plan(window, read, block.detached, block.reweight, remat))
     for k in range(steps):
         initial = own if drawn is None else map_arrays(lambda a, k=k: a[k], drawn)
-        started = _start(block, k, initial, carried, store)
-        next_origin = block.origin[k + 1]
-        read = [row for row in next_origin.tolist() if 0 < row < window]
-        recorded = () if block.slots is None else block.slots.at[k][block.slots.write[k] >= 0]
+        started = carried if course.warm[k] else _start(block, k, initial, carried, store)
         scored = bool(wanted.some[k]) and block.detached < window
+        g.zero_()
         result = train_window(
-            partial(_run_rows, model, weights, x[k], initial, block.reset[k], block.valid[k]),
-            plan(window, (*read, *recorded), block.detached, block.reweight, remat)
-            if read or len(recorded)
-            else straight,
+            partial(_run_rows, model, weights, x[k], initial, block.reset[k], block.valid[k], course.whole[k]),
+            plans(() if course.straight[k] else _read(block, k)),
             started,
-            (block.origin[k] == -1) & ~block.valid[k, : block.detached].any(0) | (block.detached == 0),
-            free,
+            course.begins[k],
             lambda y, k=k: window_loss(loss, y, wanted, k),
             scale=1.0 if block.scale is None else float(block.scale[k]),
-            trained=scored and bool(free),
+            trained=scored and bool(parts),
         )
         if scored:
-            g = like.new_zeros(0) if result.grads is None else _flat(result.grads)
-            wide = g.double()
+            wide.copy_(g)
             losses[k], square = torch.stack((result.loss.double(), torch.dot(wide, wide))).tolist()
             norms[k] = sqrt(square)
             if not (isfinite(losses[k]) and isfinite(norms[k])):
@@ -121,25 +138,41 @@ def train_block(
             count += 1
             if rule.learning_rate != learning_rates[k]:
                 rule = replace(rule, learning_rate=float(learning_rates[k]))
-            for n, piece in enumerate(_clipped(clip, g, norms[k]).split(sizes)):
-                part = parts[n]
-                new, moved = apply(rule, part.p, piece, part.slots, count - part.lag)
-                part.p.copy_(new)
-                parts[n] = part._replace(slots=moved)
+            _clip(clip, g, norms[k])
             with torch.no_grad():
+                for part in parts:
+                    step(rule, part.p, part.g, part.slots, count - part.lag)
                 for parameter, view in elsewhere:
                     parameter.copy_(view)
         elif wanted.some[k]:
             losses[k] = result.loss.item()
-        carried = _handed_on(result.states, next_origin, window)
+        carried = result.states[window] if course.onward[k] else _handed_on(result.states, block.origin[k + 1], window)
         if block.slots is not None and store is not None:
             _record(block.slots, k, result.states, store)
-    for s, part in zip((s for s in cuts if not s.frozen), parts, strict=True):
-        for slot, flat in slots.items():
-            flat[s.first : s.last] = part.slots[slot]
     moments = {slot: _named(flat, params) for slot, flat in slots.items()}
     remembered = RuleState(count, moments, lag_after(rule_state, frozen, count - rule_state.step))
     return BlockResult(views, remembered, carried, losses, norms, done, store)
+
+
+def _course(block: Block) -> Course:
+    window, origin, after = block.valid.shape[1], block.origin[:-1], block.origin[1:]
+    recorded = False if block.slots is None else np.any(block.slots.write >= 0, (1, 2))
+    return Course(
+        warm=np.all(origin >= 0, 1),
+        whole=np.all(block.valid & ~block.reset, (1, 2)),
+        # origin below 0 hands nothing on; what stands there in the end is the state after the whole window
+        onward=np.all((after < 0) | (after == window), 1),
+        straight=np.all((after <= 0) | (after == window), 1) & np.logical_not(recorded),
+        begins=(origin == -1) & ~np.any(block.valid[:, : block.detached], 1),
+    )
+
+
+def _read(block: Block, k: int) -> tuple[int, ...]:
+    """The rows of window k before which a state is handed on or recorded."""
+    rows = set(block.origin[k + 1].tolist())
+    if block.slots is not None:
+        rows |= set(block.slots.at[k][block.slots.write[k] >= 0].tolist())
+    return tuple(sorted(rows))
 
 
 def _run_rows(
@@ -149,34 +182,31 @@ def _run_rows(
     initial: State,
     reset: np.ndarray,
     valid: np.ndarray,
+    whole: bool,
     start: int,
     stop: int,
     state: State,
 ) -> tuple[Tensor, State]:
     """Some rows of a window, in the graph."""
-    rows = slice(start, stop)
-    return run(model, weights, x[rows], state, initial, cut(reset[rows], valid[rows], x.device))
+    rows, shape = slice(start, stop), (stop - start, x.shape[1])
+    pieces = Pieces(shape, shape) if whole else cut(reset[rows], valid[rows], x.device)
+    return run(model, weights, x[rows], state, initial, pieces)
 
 
 def _start(block: Block, k: int, initial: State, carried: State, store: State | None) -> State:
     """What each lane of window k starts from, by its `origin`; in the graph where it is learned."""
     origin = block.origin[k]
-    if (origin >= 0).all():
-        return carried
     # a copy, because parameters change in place and what a lane holds through padding must not
     cold = map_arrays(lambda a: a.expand(len(origin), -1).clone(), initial)
     started = where_lanes(origin >= 0, carried, cold)
     if block.slots is None or store is None or not (origin == -2).any():
         return started
     slot = torch.from_numpy(np.maximum(block.slots.read[k], 0)).to(arrays(store)[0].device)
-    return where_lanes(origin == -2, map_arrays(lambda a: a[slot], store), started)
+    return where_lanes(origin == -2, map_arrays(lambda a: a.detach()[slot], store), started)
 
 
 def _handed_on(states: dict[int, State], next_origin: np.ndarray, window: int) -> State:
     """The state of each lane before the row at which the next window goes on from it."""
-    # origin below 0 hands nothing on; what stands there in the end is the state after the whole window
-    if ((next_origin < 0) | (next_origin == window)).all():
-        return states[window]
     rows = np.where(next_origin < 0, window, next_origin)
     handed_on = states[window]
     for row in np.unique(rows):
@@ -198,12 +228,12 @@ def _record(slots: Slots, k: int, states: dict[int, State], store: State) -> Non
             values.index_copy_(0, slot, read[which, lane])
 
 
-def _clipped(clip: Clip | None, g: Tensor, norm: float) -> Tensor:
-    if clip is None:
-        return g
+def _clip(clip: Clip | None, g: Tensor, norm: float) -> None:
+    """Clip a gradient in place."""
     if isinstance(clip, ClipNorm):
-        return g * min(1.0, clip.maximum / (norm + CLIP_EPSILON))
-    return g.clamp(-clip.maximum, clip.maximum)
+        g.mul_(min(1.0, clip.maximum / (norm + CLIP_EPSILON)))
+    elif clip is not None:
+        g.clamp_(-clip.maximum, clip.maximum)
 
 
 def _flat(tensors: Iterable[Tensor]) -> Tensor:

@@ -197,6 +197,11 @@ def arrays(state: State) -> list[Tensor]:
     return [a for entry in state for a in entry]
 
 
+def detach(state: State) -> State:
+    """A state cut off from its graph."""
+    return tuple(type(entry)(*[a.detach() for a in entry]) for entry in state)
+
+
 def check_tensors(params: Mapping[str, Tensor], x: Tensor, state: State) -> None:
     """Raises ModelError for anything that is no tensor of the dtype and on the device of the parameters."""
     named = [*params.items(), ("x", x), *(("state", a) for a in (arrays(state) if isinstance(state, tuple) else ()))]

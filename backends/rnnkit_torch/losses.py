@@ -18,14 +18,14 @@ class Targets(NamedTuple):
     """The targets of K windows and what each of their entries counts.
 
     Attributes:
-        values: `(K, T, B, O)`, or labels `(K, T, B)` int64; zero where a row is not scored.
-        share: like `values`; each entry's share in its window's loss, so that a loss is a sum of products.
+        values: for each window `(T, B, O)`, or labels `(T, B)` int64; zero where a row is not scored.
+        share: for each window the values' shares in its loss, flat, so that a loss is a sum of products.
         scored: `(K, T, B, 1)` bool.
         some, every: `(K,)` NumPy bool; whether a window has a scored row, and whether it has no other.
     """
 
-    values: Tensor
-    share: Tensor
+    values: tuple[Tensor, ...]
+    share: tuple[Tensor, ...]
     scored: Tensor
     some: np.ndarray
     every: np.ndarray
@@ -41,8 +41,8 @@ def targets(y: np.ndarray, weight: np.ndarray, dtype: torch.dtype, device: torch
         mask, share = scored[..., None], np.repeat(share[..., None] / y.shape[-1], y.shape[-1], -1)
     kind = dtype if y.ndim > weight.ndim else torch.int64
     return Targets(
-        values=torch.tensor(np.where(mask, y, 0), dtype=kind, device=device),
-        share=torch.tensor(share, dtype=dtype, device=device),
+        values=torch.tensor(np.where(mask, y, 0), dtype=kind, device=device).unbind(),
+        share=torch.tensor(share, dtype=dtype, device=device).flatten(1).unbind(),
         scored=torch.tensor(scored[..., None], device=device),
         some=np.any(scored, (1, 2)),
         every=np.all(scored, (1, 2)),
@@ -54,7 +54,7 @@ def window_loss(loss: Loss, y: Tensor, wanted: Targets, k: int) -> Tensor:
     if not wanted.every[k]:
         y = torch.where(wanted.scored[k], y, 0.0)
     entries = entry_losses(loss, y, wanted.values[k])
-    return torch.dot(entries.flatten(), wanted.share[k].flatten())
+    return torch.dot(entries.flatten(), wanted.share[k])
 
 
 @singledispatch

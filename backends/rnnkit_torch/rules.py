@@ -11,6 +11,7 @@ from functools import singledispatch
 import torch
 from torch import Tensor
 
+from rnnkit.backend import map_arrays
 from rnnkit.errors import ModelError
 from rnnkit.model.frozen import lag_of
 from rnnkit.model.rules import SGD, Adam, AdamW, RMSProp, Rule, RuleState
@@ -22,61 +23,55 @@ def update(
 ) -> tuple[dict[str, Tensor], RuleState]:
     """See `rnnkit.backend.Backend.update`."""
     count, lags = rule_state.step + 1, lag_of(rule_state, params)
-    new_params: dict[str, Tensor] = {}
-    new_slots: dict[str, dict[str, Tensor]] = {slot: {} for slot in rule_state.slots}
-    for key, p in params.items():
-        slots = {slot: values[key] for slot, values in rule_state.slots.items()}
-        new_params[key], moved = apply(rule, p, grads[key], slots, count - lags[key])
-        for slot, value in moved.items():
-            new_slots[slot][key] = value
-    return new_params, RuleState(count, new_slots, rule_state.lag)
+    new, slots = map_arrays(torch.clone, (dict(params), rule_state.slots))
+    for key, p in new.items():
+        step(rule, p, grads[key], {slot: values[key] for slot, values in slots.items()}, count - lags[key])
+    return new, RuleState(count, slots, rule_state.lag)
 
 
 @singledispatch
-def apply(rule: object, p: Tensor, g: Tensor, slots: dict[str, Tensor], n: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """Step n, from 1: the new parameters and the new moments, as new tensors."""
+def step(rule: object, p: Tensor, g: Tensor, slots: dict[str, Tensor], n: int) -> None:
+    """Step n, from 1: parameters and moments change in place."""
     raise ModelError(f"backend 'torch' cannot run the rule {rule!r}; it knows SGD, Adam, AdamW, RMSProp")
 
 
-@apply.register
+@step.register
 def _(rule: SGD, p, g, slots, n):
     g = _decayed(rule, p, g)
-    if not rule.momentum:
-        return p.sub(g, alpha=rule.learning_rate), {}
-    b = g.add(slots["b"], alpha=rule.momentum)
-    step = g.add(b, alpha=rule.momentum) if rule.nesterov else b
-    return p.sub(step, alpha=rule.learning_rate), {"b": b}
+    if rule.momentum:
+        b = torch.add(g, slots["b"], alpha=rule.momentum, out=slots["b"])
+        g = g.add(b, alpha=rule.momentum) if rule.nesterov else b
+    p.sub_(g, alpha=rule.learning_rate)
 
 
-@apply.register
+@step.register
 def _(rule: Adam, p, g, slots, n):
-    return _adam(rule, p, _decayed(rule, p, g), slots, n)
+    _adam(rule, p, _decayed(rule, p, g), slots, n)
 
 
-@apply.register
+@step.register
 def _(rule: AdamW, p, g, slots, n):
-    return _adam(rule, p * (1 - rule.learning_rate * rule.weight_decay), g, slots, n)
+    _adam(rule, p.mul_(1 - rule.learning_rate * rule.weight_decay), g, slots, n)
 
 
-@apply.register
+@step.register
 def _(rule: RMSProp, p, g, slots, n):
     g = _decayed(rule, p, g)
-    s = (rule.alpha * slots["s"]).addcmul_(g, g, value=1 - rule.alpha)
-    new, mean_square = {"s": s}, s
+    mean_square = slots["s"].mul_(rule.alpha).addcmul_(g, g, value=1 - rule.alpha)
     if rule.centered:
-        new["a"] = slots["a"].lerp(g, 1 - rule.alpha)
-        mean_square = s.addcmul(new["a"], new["a"], value=-1)
-    step = g / mean_square.sqrt().add_(rule.epsilon)
+        a = slots["a"].lerp_(g, 1 - rule.alpha)
+        mean_square = mean_square.addcmul(a, a, value=-1)
+    moved = g / mean_square.sqrt().add_(rule.epsilon)
     if rule.momentum:
-        new["b"] = step = step.add_(slots["b"], alpha=rule.momentum)
-    return p.sub(step, alpha=rule.learning_rate), new
+        moved = torch.add(moved, slots["b"], alpha=rule.momentum, out=slots["b"])
+    p.sub_(moved, alpha=rule.learning_rate)
 
 
 def _adam(rule: Adam | AdamW, p, g, slots, n):
-    m = slots["m"].lerp(g, 1 - rule.beta1)
-    v = (rule.beta2 * slots["v"]).addcmul_(g, g, value=1 - rule.beta2)
+    m = slots["m"].lerp_(g, 1 - rule.beta1)
+    v = slots["v"].mul_(rule.beta2).addcmul_(g, g, value=1 - rule.beta2)
     scale = v.sqrt().mul_((1 - rule.beta2**n) ** -0.5).add_(rule.epsilon)
-    return p.addcdiv(m, scale, value=-rule.learning_rate / (1 - rule.beta1**n)), {"m": m, "v": v}
+    p.addcdiv_(m, scale, value=-rule.learning_rate / (1 - rule.beta1**n))
 
 
 def _decayed(rule: SGD | Adam | RMSProp, p: Tensor, g: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rnnkit.backend import map_arrays
 from rnnkit.model.state import State
-from rnnkit_torch.chain import arrays, leaf
+from rnnkit_torch.chain import arrays, detach, leaf
 
 Run = Callable[[int, int, State], tuple[Tensor, State]]
 """Some rows of a window, in the graph: their outputs and the state after them."""
@@ -42,12 +42,10 @@ class Trained(NamedTuple):
 
     Attributes:
         loss: a scalar, detached.
-        grads: one for each parameter; None where no gradient was asked for.
         states: the state before each row at which the window is cut, and after its last row, detached.
     """
 
     loss: Tensor
-    grads: Sequence[Tensor] | None
     states: dict[int, State]
 
 
@@ -66,50 +64,47 @@ def train_window(
     where: Plan,
     started: State,
     begins: np.ndarray,
-    params: Sequence[Tensor],
     loss: Callable[[Tensor], Tensor],
     scale: float = 1.0,
     trained: bool = True,
 ) -> Trained:
     """Run a window, take its loss and, where asked for, the gradient of `scale` times the loss.
 
+    The gradient is added to the `grad` of the leaves.
+
     Args:
         run: runs some of its rows.
         where: how it is cut.
         started: the state before row 0, in the graph of the parameters where it is learned.
         begins: `(B,)`; lanes whose state is still the one before row 0 where the gradient begins.
-        params: leaves.
         loss: from the outputs `(T, B, O)` to a scalar.
         scale: multiplies the loss before its gradient is taken.
         trained: whether the gradient is asked for.
     """
     states: dict[int, State] = {}
-    again = len(where.sections) > 1
-    with torch.no_grad():
-        head, state = _run(run, where.head, started, None, states)
-    state = begun = where_lanes(begins, started, state)  # what is learned stays in the graph
-    outputs = head
+    outputs: list[Tensor] = []
+    begun = started
+    again = trained and len(where.sections) > 1
+    if len(where.head) > 1:
+        with torch.no_grad():
+            outputs, state = _run(run, where.head, started, None, states)
+        begun = where_lanes(begins, started, state)  # what is learned stays in the graph
     with torch.set_grad_enabled(trained and not again):
+        state = begun
         for section in where.sections:
             y, state = _run(run, section, state, where.reweight, states)
             outputs = outputs + y
-    y = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-    if not trained or not where.sections:
-        with torch.no_grad():
-            return Trained(loss(y), None, states)
-    if again:
-        y = leaf(y)
-    with torch.enable_grad():
-        value = loss(y)
-        wanted = value if scale == 1 else value * scale
-    if again:
-        (d_y,) = torch.autograd.grad(wanted, y)
-        grads = _run_back(run, where, begun, params, d_y, states)
-    elif wanted.requires_grad:
-        grads = torch.autograd.grad(wanted, params, allow_unused=True, materialize_grads=True)
-    else:  # no valid row
-        grads = [torch.zeros_like(p) for p in params]
-    return Trained(value.detach(), grads, states)
+        y = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+        if again:
+            y = leaf(y)
+        with torch.set_grad_enabled(trained):
+            value = loss(y)
+            wanted = value if scale == 1 else value * scale
+    if wanted.requires_grad:  # or there is no valid row
+        wanted.backward()
+    if again and y.grad is not None:
+        _run_back(run, where, begun, y.grad, states)
+    return Trained(value.detach(), states)
 
 
 def _run(
@@ -118,13 +113,13 @@ def _run(
     """Run the rows between the first and the last cut; `states` gets the state at each, detached."""
     outputs = []
     if cuts[0] not in states:
-        states[cuts[0]] = map_arrays(torch.detach, state)
+        states[cuts[0]] = detach(state)
     for start, stop in pairwise(cuts):
         if reweight is not None and start > cuts[0] and reweight[start] != 1:
             state = map_arrays(lambda a, t=start: Weighed.apply(a, float(reweight[t])), state)
         y, state = run(start, stop, state)
         outputs.append(y)
-        states[stop] = map_arrays(torch.detach, state)
+        states[stop] = detach(state)
     return outputs, state
 
 
@@ -144,31 +139,25 @@ def where_lanes(lanes: np.ndarray, chosen: State, otherwise: State) -> State:
     return pick(chosen, otherwise)
 
 
-def _run_back(
-    run: Run, where: Plan, begun: State, params: Sequence[Tensor], d_y: Tensor, states: dict[int, State]
-) -> Sequence[Tensor]:
+def _run_back(run: Run, where: Plan, begun: State, d_y: Tensor, states: dict[int, State]) -> None:
     """Walk back over the sections, each run again with a graph, their gradients chained by the state."""
-    total = [torch.zeros_like(p) for p in params]
-    d_state: list[Tensor] | None = None
+    d_state: list[Tensor] = []
     for section in reversed(where.sections):
         begin = section[0]
-        first = begin == where.head[-1]
-        before = begun if first else map_arrays(leaf, states[begin])
+        before = begun if begin == where.head[-1] else map_arrays(leaf, states[begin])
         with torch.enable_grad():
             y, after = _run(run, section, before, where.reweight, {})
         ends, d_ends = [*y], [*d_y[begin : section[-1]].split([b - a for a, b in pairwise(section)])]
-        if d_state is not None:
+        if d_state:
             ends, d_ends = ends + arrays(after), d_ends + d_state
-        inputs = [*params, *(() if first else arrays(before))]
         reached = [(end, d) for end, d in zip(ends, d_ends, strict=True) if end.requires_grad]
-        grads: Sequence[Tensor] = [torch.zeros_like(a) for a in inputs]
         if reached:
             ends, d_ends = zip(*reached, strict=True)
-            grads = torch.autograd.grad(ends, inputs, d_ends, allow_unused=True, materialize_grads=True)
-        total = [a + g for a, g in zip(total, grads, strict=False)]
+            torch.autograd.backward(ends, d_ends)
+        if before is begun:
+            break
         factor = 1.0 if where.reweight is None else float(where.reweight[begin])
-        d_state = [g * factor for g in grads[len(params) :]]
-    return total
+        d_state = [torch.zeros_like(a) if a.grad is None else a.grad * factor for a in arrays(before)]
 
 
 class Weighed(torch.autograd.Function):
