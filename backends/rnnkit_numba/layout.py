@@ -21,6 +21,7 @@ every array is `(rows, B, width)`, so that an array which starts at n numbers a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, singledispatch
@@ -161,7 +162,7 @@ def layout(model: Chain, steps: int, dtype: Any) -> Layout:
         row[[PACKED, BACK, GRADIENT, STATE]] = packed, packed + taken.forward, gradients, state
         for column, offset in taken.arrays.items():
             row[column] = tape + offset
-        size = sum(int(np.prod(shape)) for shape in parameter_shapes(layer).values())
+        size = sum(math.prod(shape) for shape in parameter_shapes(layer).values())
         parameters += size + (taken.state if isinstance(model.initial, Learned) else 0)
         packed += taken.forward + taken.back
         gradients += taken.forward
@@ -194,7 +195,7 @@ def unflatten(shapes: Shapes, flat: np.ndarray, keys: Iterable[str]) -> dict[str
     """Views of a flat buffer, in the order of `keys`."""
     views, offset = {}, 0
     for key, shape in shapes.items():
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         views[key] = flat[offset : offset + size].reshape(shape)
         offset += size
     return {key: views[key] for key in keys}
@@ -212,7 +213,7 @@ def flatten_slots(shapes: Shapes, rule: Rule, rule_state: RuleState, dtype: np.d
             f"update expects a rule state with the moments {names} for {rule}, "
             f"got {tuple(rule_state.slots)}; make one with initial_rule_state(rule, params)"
         )
-    size = sum(int(np.prod(shape)) for shape in shapes.values())
+    size = sum(math.prod(shape) for shape in shapes.values())
     slots = np.empty((len(names), size), dtype)
     for row, name in zip(slots, names, strict=True):
         row[:] = flatten(shapes, rule_state.slots[name], dtype)
