@@ -74,7 +74,7 @@ class Backend(Protocol):
     five, parameters that are `frozen` included); `outputs`, which takes what `forward` takes and returns `y, state`,
     without a tape; `configure(**options)`, which returns the backend with options set, such as `device="cuda"`; and
     `stepper(model, params, lanes, state)`, an object for `rk.Stream` with `step(x)`, which reads one NumPy row
-    `(B, I)` and returns a new `(B, O)`, and a `state` that can be read and replaced.
+    `(B, I)` and returns a new `(B, O)` in float64, and a `state` that can be read and replaced.
     A model, loss or rule that a backend cannot run raises `ModelError`.
     """
 

@@ -21,7 +21,8 @@ def test_steps_are_the_rows_of_a_window(lanes, dtype):
     y, end, _ = compiled.forward(MODEL, params, x, state)
     stepper = compiled.stepper(MODEL, params, lanes, state)
     steps = [stepper.step(row) for row in x]
-    assert np.stack(steps).tobytes() == y.tobytes()
+    assert {step.dtype.name for step in steps} == {"float64"}
+    assert np.stack(steps).astype(dtype).tobytes() == y.tobytes()
     for got, expected in zip(stepper.state, end, strict=True):
         for a, b in zip(got, expected, strict=True):
             assert a.tobytes() == b.tobytes()

@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import json
+import re
 import tracemalloc
 from itertools import pairwise
 
@@ -68,9 +69,39 @@ def test_predict_walks_segments_apart_and_in_bounded_pieces(trained, monkeypatch
     expected = np.full((500, 1), np.nan)
     for first, stop in ((0, 100), (100, 130), (140, 500)):
         expected[first:stop] = by_hand(run, series, first, stop)
+    compiled = dataclasses.replace(run, backend=rk.backend("numba"))
     for rows in (4096, 37, 1):
         monkeypatch.setattr("rnnkit.train.passes.PASS_ROWS", rows)
+        monkeypatch.setattr("rnnkit.train.passes.BLOCK_ROWS", rows)
         np.testing.assert_allclose(rk.predict(run, series), expected, rtol=1e-12)
+        np.testing.assert_allclose(rk.predict(compiled, series), expected, rtol=1e-10)
+
+
+def test_errors_are_the_same_bits_however_many_rows_are_computed_at_a_time(trained, monkeypatch):
+    run, _, _ = trained
+    compiled = dataclasses.replace(run, backend=rk.backend("numba"))
+    series = rk.Sequence(season(9000), segments=[(0, 3000), (3010, 9000)])
+    _, part, _ = series.split(0.2, 0.7)
+    monkeypatch.setattr("rnnkit.train.passes.PASS_ROWS", 512)
+    sizes = []
+    real = compiled.backend.outputs
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(compiled.backend, name)
+
+        def outputs(self, model, params, x, *rest):
+            sizes.append(len(x))
+            return real(model, params, x, *rest)
+
+    found = set()
+    for rows in (512, 2048, 65_536):
+        monkeypatch.setattr("rnnkit.train.passes.BLOCK_ROWS", rows)
+        told = rk.evaluate(dataclasses.replace(compiled, backend=Watched()), part, warm=700, period=DAY)
+        found.add((told.loss, told.model, told.persistence, told.seasonal_naive))
+        assert max(sizes) <= rows < 3 * max(sizes) or rows == 65_536
+        sizes.clear()
+    assert len(found) == 1
 
 
 def test_evaluate_beside_persistence_and_seasonal_naive(trained):
@@ -171,6 +202,58 @@ def test_stream_predicts_row_by_row_what_predict_predicts(trained):
     np.testing.assert_allclose(rows, expected[:50], rtol=1e-12)
     stream.reset()
     np.testing.assert_allclose(stream.step([[season()[0]]])[0], expected[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_stream_reads_rows_of_any_kind(backend, dtype, scaled):
+    model = rk.Chain(rk.LSTM(2, 5), rk.Dense(5, 2))
+    series = rk.Sequence(np.random.default_rng(0).normal(size=(60, 2)), target=[0, 1])
+    series = series.with_scaler(rk.Standard.fit(series)) if scaled else series
+    run = rk.fit(model, rk.Schedule(series, rk.Continuation(8), rk.Carry()), backend=backend, dtype=dtype, epochs=1)
+    row = np.array([[0.25, -1.5], [3.0, 0.0], [-0.75, 2.0]])  # numbers that every dtype below has
+    stream = rk.Stream(run, lanes=3)
+    first, second = stream.step(row), stream.step(row)
+    assert first.dtype == np.float64
+    assert not np.array_equal(first, second)  # and it is no view of what the stream writes into
+    wide = np.zeros((3, 4))
+    wide[:, ::2] = row
+    read_only = row.copy()
+    read_only.flags.writeable = False
+    kinds = [row.astype(kind) for kind in ("f2", "f4", "f8", ">f8", "longdouble")]
+    for other in (*kinds, row.tolist(), np.asfortranarray(row), wide[:, ::2], read_only, np.ma.array(row)):
+        stream.reset()
+        np.testing.assert_array_equal(stream.step(other), first, strict=True)
+        np.testing.assert_array_equal(stream.step(other), second, strict=True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_stream_refuses_what_is_no_finite_row(trained, dtype):
+    run = dataclasses.replace(trained[0], backend=rk.backend("numba"))
+    for lanes in (1, 3):
+        stream, untouched = rk.Stream(run, lanes=lanes), rk.Stream(run, lanes=lanes)
+        good = np.full((lanes, 1), 51.0, dtype)
+        for wrong, named in ((np.nan, "nan"), (np.inf, "inf"), (-np.inf, "-inf")):
+            bad = good.copy()
+            bad[-1] = wrong
+            with (
+                np.errstate(all="ignore"),
+                pytest.raises(rk.DataError, match=rf"expects finite numbers, got .*\[{named}\]\]; the state would"),
+            ):
+                stream.step(bad)
+        for shape in ((lanes, 2), (lanes + 1, 1), (lanes,), (1, lanes, 1), ()):
+            got = re.escape(str(shape))
+            with pytest.raises(rk.ModelError, match=rf"row of shape \({lanes}, 1\) \(lanes, features\), got {got}"):
+                stream.step(np.ones(shape, dtype))
+        assert np.array_equal(stream.step(good), untouched.step(good))
+
+
+def test_a_number_beyond_float32_is_warned_of():
+    series = rk.Sequence(np.sin(np.arange(60) / 5))
+    run = rk.fit(MODEL, rk.Schedule(series, rk.Continuation(20), rk.Carry()), backend="numba", epochs=1)
+    with pytest.warns(RuntimeWarning, match="overflow encountered in cast"):
+        rk.Stream(run).step([[1e300]])
 
 
 def test_stream_does_not_grow(trained):

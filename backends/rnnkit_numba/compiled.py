@@ -109,6 +109,16 @@ def entry(function: Callable[..., Any]) -> Any:
     return dispatcher
 
 
+def compiled_for(dispatcher: Any, arguments: tuple[Any, ...]) -> Callable[..., Any]:
+    """The machine code of an entry that has been called with arguments of these types, to call with no others.
+
+    An entry itself finds out the types of its arguments at every call, which takes longer than the call.
+    """
+    if config.DISABLE_JIT:
+        return dispatcher
+    return dispatcher.get_overload(tuple(dispatcher.typeof_pyval(argument) for argument in arguments))
+
+
 class PackageCache(FunctionCache):
     """Numba's cache of one function, valid for exactly these sources; a damaged file is compiled anew."""
 

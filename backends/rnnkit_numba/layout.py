@@ -205,7 +205,7 @@ def unflatten(shapes: Shapes, flat: np.ndarray, keys: Iterable[str]) -> dict[str
     """Views of a flat buffer, in the order of `keys`."""
     views, offset = {}, 0
     for key, shape in shapes.items():
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         views[key] = flat[offset : offset + size].reshape(shape)
         offset += size
     return {key: views[key] for key in keys}
@@ -223,7 +223,7 @@ def flatten_slots(shapes: Shapes, rule: Rule, rule_state: RuleState, dtype: np.d
             f"update expects a rule state with the moments {names} for {rule}, "
             f"got {tuple(rule_state.slots)}; make one with initial_rule_state(rule, params)"
         )
-    size = sum(int(np.prod(shape)) for shape in shapes.values())
+    size = sum(math.prod(shape) for shape in shapes.values())
     slots = np.empty((len(names), size), dtype)
     for row, name in zip(slots, names, strict=True):
         row[:] = flatten(shapes, rule_state.slots[name], dtype)

@@ -1,7 +1,7 @@
 """One row at a time with as little as possible around it: what `rk.Stream` runs on.
 
-Everything that a step needs lies in one buffer, made once: unpacking an array for compiled code takes as long as
-a small layer.
+Everything that a step needs is made once, most of it in one buffer: unpacking arrays for compiled code takes a while,
+and to find out their types as long as a small layer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from rnnkit.backend import check_parameters
 from rnnkit.model import Chain, State, parameter_shapes
 from rnnkit_numba.arrays import aligned, common_dtype
-from rnnkit_numba.compiled import entry
+from rnnkit_numba.compiled import compiled_for, entry
 from rnnkit_numba.layout import flatten, flatten_state, layout, padded, unflatten_state
 from rnnkit_numba.packing import pack
 from rnnkit_numba.vectors import lanes_of
@@ -51,19 +51,21 @@ class Stepper:
             plan.scratch(lanes, dtype),
             lanes * plan.state,
             lanes * model.inputs,
-            lanes * model.outputs,
         )
         buffer = aligned(sum(sizes), dtype, zeros=True)
         parts = np.split(buffer, np.cumsum(sizes)[:-1])
         parts[0][: plan.parameters] = flatten(parameter_shapes(model), params, dtype)
         masks = np.zeros((2, 1, lanes), np.bool_)
         masks[1] = True
+        y_1BO = np.empty((1, lanes, model.outputs))
         self._model, self._lanes = model, lanes
-        self._state = parts[4].reshape(lanes, plan.state)
-        self._x, self._y = parts[5].reshape(lanes, model.inputs), parts[6].reshape(lanes, model.outputs)
-        self._arguments = (plan.table, buffer, masks, *sizes)
+        self._state, self._x = parts[4].reshape(lanes, plan.state), parts[5].reshape(lanes, model.inputs)
+        self._y = y_1BO[0]
         self.state = state
-        run_step(*self._arguments, True)
+        arguments = (plan.table, buffer, masks, y_1BO, *sizes)
+        run_step(*arguments, True)
+        self._arguments = (*arguments, False)
+        self._run = compiled_for(run_step, self._arguments)
 
     @property
     def state(self) -> State:
@@ -75,15 +77,15 @@ class Stepper:
         self._state[:] = flatten_state(self._model, state, self._lanes, self._state.dtype)
 
     def step(self, x: Any) -> np.ndarray:
-        """Read `(B, I)` of any float dtype, return `(B, O)`, a new array."""
+        """Read `(B, I)` of any float dtype, return `(B, O)` in float64, a new array."""
         self._x[...] = x
-        run_step(*self._arguments, False)
+        self._run(*self._arguments)
         return self._y.copy()
 
 
 @entry
 def run_step(
-    table, buffer, masks_21B, parameters, packed_size, tape_size, work_size, state_size, x_size, y_size, packing
+    table, buffer, masks_21B, y_1BO, parameters, packed_size, tape_size, work_size, state_size, x_size, packing
 ):
     """One row for all lanes, or, where `packing`, the weights from the parameters once for all rows."""
     q = parameters
@@ -102,5 +104,4 @@ def run_step(
     window_forward(table, packed, tape, vector(buffer, w, work_size), reset, valid)
     for b in range(lanes):
         read_state(table, tape, 1, lanes, b, 1, state_BS[b])
-    y_1BO = cube(buffer, x + x_size, 1, lanes, y_size // lanes)
-    read_outputs(table, tape, valid, y_1BO, y_size // lanes)
+    read_outputs(table, tape, valid, y_1BO, y_1BO.shape[2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,19 +93,31 @@ class Standard:
 
     def scale_x(self, x: np.ndarray) -> np.ndarray:
         """Features `(..., F)` scaled: a new array in float64."""
-        return _scaled(x, self.x_mean, self.x_std)
+        return _scaled(x, *self._x)
 
     def scale_y(self, y: np.ndarray) -> np.ndarray:
         """Targets `(..., O)` scaled: a new array in float64; as they are where there is no y_mean."""
-        return _scaled(y, self.y_mean, self.y_std) if self.y_mean else y
+        return _scaled(y, *self._y) if self.y_mean else y
 
     def unscale_x(self, x: np.ndarray) -> np.ndarray:
         """Scaled features `(..., F)` in their own unit: a new array in float64."""
-        return x * np.array(self.x_std) + np.array(self.x_mean)
+        mean, std = self._x
+        return x * std + mean
 
     def unscale_y(self, y: np.ndarray) -> np.ndarray:
         """Scaled targets or predictions `(..., O)` in their own unit, in float64; y itself without y_mean."""
-        return y * np.array(self.y_std) + np.array(self.y_mean) if self.y_mean else y
+        if not self.y_mean:
+            return y
+        mean, std = self._y
+        return y * std + mean
+
+    @cached_property
+    def _x(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.array(self.x_mean), np.array(self.x_std)
+
+    @cached_property
+    def _y(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.array(self.y_mean), np.array(self.y_std)
 
 
 class Moments:
@@ -162,7 +175,7 @@ class Moments:
         return self.origin + self.mean, np.where(std == 0, 1.0, std)
 
 
-def _scaled(values: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
-    scaled = values - np.array(mean)
-    scaled /= np.array(std)
+def _scaled(values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    scaled = values - mean
+    scaled /= std
     return scaled

@@ -183,7 +183,7 @@ class Interleaved:
 
         A block ends where the next window has other lanes, another length or another kind.
         """
-        grids = [schedule.cut() for schedule in self.schedules]
+        grids = [schedule.grid() for schedule in self.schedules]
         kinds = [(member.kind, _form(grid)) for member, grid in zip(self.members, grids, strict=True)]
         share = max(rows // len(self.members), 1)
         streams = [_Stream(m, dtype, share, int(at)) for m, at in zip(self.members, self.first_slot, strict=False)]

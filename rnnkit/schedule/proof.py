@@ -168,6 +168,8 @@ def _broken(
 def _in_two_lanes(pieces: Pieces, shape: tuple[int, ...], first: int) -> np.ndarray:
     """Which windows `(K, B)` hold a row that an earlier row of another lane's window in the same step runs into."""
     found = np.zeros(shape, bool)
+    if shape[1] == 1:
+        return found
     order = np.lexsort((pieces.offset, pieces.segment, pieces.step))
     step, lane, _, segment, offset, count = (field[order] for field in pieces)
     overlap = (

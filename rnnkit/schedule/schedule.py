@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -53,6 +53,7 @@ class Schedule:
     splitter: Splitter
     policy: StatePolicy
     seed: int = 0
+    _proven: dict[int, Grid] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.series, Sequence | Joined):
@@ -67,27 +68,37 @@ class Schedule:
             raise ScheduleError(f"Schedule expects a policy third, got {self.policy!r}; write rk.Carry() or rk.Reset()")
         self.grid(0)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_proven": {}}
+
     def __len__(self) -> int:
         """Steps of an epoch; of the first one, where lengths are drawn."""
         return self.steps()
 
     def steps(self, epoch: int = 0) -> int:
         """Steps of an epoch; they differ between epochs only where lengths are drawn."""
-        return self.cut(epoch).steps
+        return self.grid(epoch).steps
 
     @property
     def lanes(self) -> int:
         """Lanes of every step."""
-        return self.cut(0).lanes
+        return self.grid(0).lanes
 
     def __repr__(self) -> str:
         return f"Schedule({self.series!r}, {self.splitter!r}, {self.policy!r})"
 
     def grid(self, epoch: int = 0) -> Grid:
-        """The windows of an epoch, proven continuous wherever the policy carries."""
-        grid = self.cut(epoch)
-        prove(self, grid)
-        return grid
+        """The windows of an epoch, proven continuous wherever the policy carries.
+
+        Those of the first epoch and of the last one that was asked for are kept: one proof serves whoever asks next.
+        """
+        if epoch not in self._proven:
+            grid = self._cut(epoch)
+            prove(self, grid)
+            for other in self._proven.keys() - {0}:
+                del self._proven[other]
+            self._proven[epoch] = grid
+        return self._proven[epoch]
 
     def batches(self, epoch: int = 0, dtype: str = "float32") -> Iterator[Batch]:
         """The steps of an epoch, one after the other; the arrays are views of a block, do not change them."""
@@ -117,12 +128,13 @@ class Schedule:
 
     def slots(self, epoch: int = 0) -> SlotTable | None:
         """What an epoch records and starts from, under a policy such as `Stored`; else None."""
-        return slots_of(self.policy, self.cut(epoch))
+        return slots_of(self.policy, self.grid(epoch))
 
     def coverage(self, epoch: int = 0) -> Coverage:
         """What an epoch reads and scores, how far back state and gradient reach, how old recorded states are."""
-        before = self.slots(epoch - 1) if epoch else None
-        return cover(self.grid(epoch), self.policy, self.series, before)
+        grid = self.grid(epoch)
+        before = self.slots(epoch - 1) if epoch and slots_of(self.policy, grid) is not None else None
+        return cover(grid, self.policy, self.series, before)
 
     def describe(self, steps: int = 6) -> str:
         """The schedule in words: its coverage and a timeline of the first steps, a line a lane."""
@@ -160,7 +172,7 @@ class Schedule:
         own = np.ones(len(weight)) if scale is None else scale
         return np.where(rows > 0, own * weighted / np.maximum(rows, 1), own)
 
-    def cut(self, epoch: int = 0) -> Grid:
+    def _cut(self, epoch: int) -> Grid:
         """The windows of an epoch, before they are proven."""
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch,)))
         grid = self.splitter.grid(self.series.lengths, rng, self.series.name)

@@ -13,11 +13,12 @@ from rnnkit.errors import DataError
 from rnnkit.model.initialisers import initial_state
 from rnnkit.model.layers import Chain
 from rnnkit.model.losses import Loss, row_loss
+from rnnkit.schedule.schedule import BLOCK_ROWS
 from rnnkit.schedule.splitters import Continuation
 from rnnkit.train.targets import check_targets
 
 PASS_ROWS = 4096
-"""Rows that a pass hands to the backend at a time."""
+"""Rows that a pass hands at a time to a backend that keeps their tape, and to whoever scores them."""
 
 WARM_ROWS = 1024
 """Rows before a part that its state is warmed over unless asked otherwise."""
@@ -42,25 +43,8 @@ def outputs(
     Yields:
         `(rows, y)`: rows of the sequence `(n,)`, increasing, and the outputs there `(n, O)`.
     """
-    if warm < 0:
-        raise DataError(f"a pass expects warm to be a number of rows >= 0, got {warm!r}; 0 starts cold")
-    first = np.maximum(series.runs[:, 0], series.runs[:, 1] - warm)
-    grid_of = Continuation(length=PASS_ROWS).grid
-    grid = grid_of(series.runs[:, 2] - first, np.random.default_rng(0), series.name)
-    dtype = next(iter(backend.to_numpy(params).values())).dtype
-    state = backend.from_numpy(initial_state(model, backend.to_numpy(params), 1))
-    run = getattr(backend, "outputs", None) or (lambda *arguments: backend.forward(*arguments)[:2])
-    for step in range(grid.steps):
-        pieces = grid.pieces(step, step + 1)
-        starts = first[pieces.segment] + pieces.offset
-        spans = list(zip(starts, starts + pieces.rows, strict=True))
-        x = np.concatenate([series.read_x(int(a), int(b), dtype) for a, b in spans])
-        rows = np.concatenate([np.arange(a, b) for a, b in spans])
-        reset = np.zeros((len(rows), 1), bool)
-        reset[pieces.at[pieces.offset == 0]] = True
-        y, state = run(model, params, backend.from_numpy(x[:, None]), state, reset, None)
-        kept = rows >= np.repeat(series.runs[pieces.segment, 1], pieces.rows)
-        yield rows[kept], backend.to_numpy(y)[kept, 0]
+    for rows, y, warming in _walk(backend, model, params, series, warm):
+        yield (rows, y) if warming is None else (rows[~warming], y[~warming])
 
 
 def scored_outputs(
@@ -75,9 +59,11 @@ def scored_outputs(
     Yields:
         `(rows, y, target)`, the target as `Sequence.take` gives it.
     """
-    for rows, y in outputs(backend, model, params, series, warm):
-        scored = series.scored(rows)
-        yield rows[scored], y[scored], series.take(rows[scored], y.dtype)[1]
+    for rows, y, warming in _walk(backend, model, params, series, warm):
+        scored = series.scored(rows) if warming is None else series.scored(rows) & ~warming
+        for first in range(0, len(rows), PASS_ROWS):
+            here = np.flatnonzero(scored[first : first + PASS_ROWS]) + first
+            yield rows[here], y[here], series.take(rows[here], y.dtype)[1]
 
 
 def mean_loss(
@@ -95,3 +81,34 @@ def mean_loss(
         total += float(row_loss(loss, y, target).sum(dtype=np.float64))
         count += len(y)
     return total / count
+
+
+def _walk(
+    backend: Backend, model: Chain, params: Mapping[str, Any], series: Sequence, warm: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+    """Every row that a pass reads: `(rows, y, warming)`, the last `(n,)` true where a row only warms the state up.
+
+    It is None where none does. A backend that keeps no tape takes a whole number of `PASS_ROWS` at a time.
+    """
+    if warm < 0:
+        raise DataError(f"a pass expects warm to be a number of rows >= 0, got {warm!r}; 0 starts cold")
+    first = np.maximum(series.runs[:, 0], series.runs[:, 1] - warm)
+    run, length = getattr(backend, "outputs", None), BLOCK_ROWS
+    if run is None:
+        run, length = (lambda *arguments: backend.forward(*arguments)[:2]), PASS_ROWS
+    grid_of = Continuation(length=length).grid
+    grid = grid_of(series.runs[:, 2] - first, np.random.default_rng(0), series.name)
+    dtype = next(iter(backend.to_numpy(params).values())).dtype
+    state = backend.from_numpy(initial_state(model, backend.to_numpy(params), 1))
+    for step in range(grid.steps):
+        pieces = grid.pieces(step, step + 1)
+        starts = first[pieces.segment] + pieces.offset
+        spans = list(zip(starts, starts + pieces.rows, strict=True))
+        x = np.concatenate([series.read_x(int(a), int(b), dtype) for a, b in spans])
+        rows = np.concatenate([np.arange(a, b) for a, b in spans])
+        reset = np.zeros((len(rows), 1), bool)
+        reset[pieces.at[pieces.offset == 0]] = True
+        y, state = run(model, params, backend.from_numpy(x[:, None]), state, reset, None)
+        begin = series.runs[pieces.segment, 1]
+        warming = rows < np.repeat(begin, pieces.rows) if (starts < begin).any() else None
+        yield rows, backend.to_numpy(y)[:, 0], warming

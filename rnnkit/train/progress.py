@@ -91,7 +91,7 @@ class Tally:
                 found = Sums(float((loss * weight)[here].sum()), float(weight[here].sum()))
                 self.sets.setdefault(names[index], Sums()).add(found)
         self.step += done
-        self.rows += int(block.valid[:done].sum())
+        self.rows += int(np.count_nonzero(block.valid[:done]))
         return weight
 
     def add(self, other: Tally) -> None:

@@ -11,10 +11,13 @@ import numpy as np
 
 from rnnkit.backend import Backend
 from rnnkit.errors import DataError, ModelError
-from rnnkit.model.initialisers import initial_state
+from rnnkit.model.initialisers import DTYPES, initial_state
 from rnnkit.model.layers import Chain
 from rnnkit.model.state import State
 from rnnkit.train.run import Run
+
+FLOATS = tuple(np.dtype(name) for name in DTYPES)
+"""Of rows that are read as they are."""
 
 
 class Stream:
@@ -42,7 +45,7 @@ class Stream:
             raise ModelError(f"Stream expects at least one lane, got lanes={lanes}")
         run.check_one()
         self.run, self.lanes = run, lanes
-        self._shape, self._dtype = (lanes, run.model.inputs), np.dtype(run.dtype)
+        self._shape, self._scaler = (lanes, run.model.inputs), run.scaler
         self._zeros = np.zeros(lanes * run.model.inputs)
         params = run.backend.from_numpy(run.params)
         make = getattr(run.backend, "stepper", None) or partial(ForwardStepper, run.backend)
@@ -68,10 +71,7 @@ class Stream:
             ModelError: another shape, or no numbers.
             DataError: a value that is missing or infinite; the state stays as it was.
         """
-        try:
-            row = np.asarray(x, np.float64)
-        except (TypeError, ValueError) as error:
-            raise ModelError(f"Stream.step expects numbers, got {x!r}") from error
+        row = x if type(x) is np.ndarray and x.dtype in FLOATS else _numbers(x)
         if row.shape != self._shape:
             raise ModelError(f"Stream.step expects a row of shape {self._shape} (lanes, features), got {row.shape}")
         # NaN or infinity times zero; NumPy's isfinite takes longer than the whole step
@@ -80,10 +80,10 @@ class Stream:
                 f"Stream.step expects finite numbers, got {row.tolist()}; the state would never be finite again, "
                 f"so fill the value in, or reset() the stream after a gap"
             )
-        scaler = self.run.scaler
+        scaler = self._scaler
         if scaler is None:
-            return self._stepper.step(row).astype(np.float64)
-        return self.run.in_units(self._stepper.step(scaler.scale_x(row)))
+            return self._stepper.step(row)
+        return scaler.unscale_y(self._stepper.step(scaler.scale_x(row)))
 
     def _initial_state(self) -> State:
         return self.run.backend.from_numpy(initial_state(self.run.model, self.run.params, self.lanes))
@@ -98,8 +98,15 @@ class ForwardStepper:
         self.state = state
 
     def step(self, x: np.ndarray) -> np.ndarray:
-        """One row of `lanes` lanes: `(B, I)` of any float dtype in, `(B, O)` out, NumPy arrays."""
+        """One row of `lanes` lanes: `(B, I)` of any float dtype in, `(B, O)` in float64 out, NumPy arrays."""
         engine = self._backend
         row = engine.from_numpy(x[None].astype(self._dtype))
         y, self.state, _ = engine.forward(self._model, self._params, row, self.state)
-        return engine.to_numpy(y)[0]
+        return engine.to_numpy(y)[0].astype(np.float64)
+
+
+def _numbers(x: Any) -> np.ndarray:
+    try:
+        return np.asarray(x, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"Stream.step expects numbers, got {x!r}") from error
