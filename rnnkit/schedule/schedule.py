@@ -92,13 +92,14 @@ class Schedule:
 
         Those of the first epoch and of the last one that was asked for are kept: one proof serves whoever asks next.
         """
-        if epoch not in self._proven:
+        grid = self._proven.get(epoch)
+        if grid is None:
             grid = self._cut(epoch)
             prove(self, grid)
             for other in self._proven.keys() - {0}:
-                del self._proven[other]
+                self._proven.pop(other, None)  # another thread may have been here
             self._proven[epoch] = grid
-        return self._proven[epoch]
+        return grid
 
     def batches(self, epoch: int = 0, dtype: str = "float32") -> Iterator[Batch]:
         """The steps of an epoch, one after the other; the arrays are views of a block, do not change them."""
