@@ -87,7 +87,7 @@ NORM_NUMBERS = 4096
 def add_squares(stretches, grad, squares, part, parts):
     """Write the sum of squares of every NORM_NUMBERS gradients, in float64, for one part of them.
 
-    The gradients of frozen parameters become zeros: they count nowhere.
+    The gradients, whole vectors of them, are in panels; those of frozen parameters become zeros: they count nowhere.
     """
     one = lanes(grad)
     for piece in range(part, squares.size, parts):
@@ -98,11 +98,15 @@ def add_squares(stretches, grad, squares, part, parts):
                 for j in range(max(first, stretches[s, FIRST]), min(last, stretches[s, LAST])):
                     grad[j] = 0
         size, g = last - first, pointer(grad, first, last - first)
-        low, high = widen(load_first(g, 0, 0))  # zeros
-        for j in range(0, size, one):
-            left, right = widen(load_first(g, j, size - j))
-            low, high = fma(left, left, low), fma(right, right, high)
-        squares[piece] = total(low + high)
+        sum_0, sum_1 = widen(load_first(g, 0, 0))  # zeros
+        sum_2, sum_3 = sum_0, sum_1
+        for j in range(0, size, 2 * one):  # four sums side by side, as one would wait for each addition
+            low, high = widen(load_at(g, j))
+            sum_0, sum_1 = fma(low, low, sum_0), fma(high, high, sum_1)
+            if j + one < size:
+                low, high = widen(load_at(g, j + one))
+                sum_2, sum_3 = fma(low, low, sum_2), fma(high, high, sum_3)
+        squares[piece] = total((sum_0 + sum_1) + (sum_2 + sum_3))
 
 
 @kernel
@@ -242,11 +246,11 @@ def sgd(settings, learning_rate, p, g, b):
 @inlined
 def adam(decoupled, settings, learning_rate, scale, grown, p, g, m, v):
     """Adam, or AdamW where the weight decay is decoupled: the parameter, m and v."""
-    g = g + like(p, 0.0 if decoupled else settings[3]) * p
-    m = like(p, settings[0]) * m + like(p, 1 - settings[0]) * g
-    v = like(p, settings[1]) * v + like(p, 1 - settings[1]) * (g * g)
-    p = p - like(p, learning_rate * settings[3] if decoupled else 0.0) * p
-    bottom = root(v) / like(p, grown) + like(p, settings[2])
+    g = fma(like(p, 0.0 if decoupled else settings[3]), p, g)
+    m = fma(like(p, settings[0]), m, like(p, 1 - settings[0]) * g)
+    v = fma(like(p, settings[1]), v, like(p, 1 - settings[1]) * (g * g))
+    p = fma(like(p, -learning_rate * settings[3] if decoupled else 0.0), p, p)
+    bottom = fma(root(v), like(p, 1 / grown), like(p, settings[2]))
     return p - unless_zero(bottom, like(p, scale) * m / bottom), m, v
 
 
