@@ -65,4 +65,6 @@ def backward(d_y_RO, x_RN, inputs, outputs, weights, zeros, y_RO, d_weights, d_x
         columns = d_x_RI.shape[1]
         weight = pointer(weights, 0, outputs * columns)
         d_x = pointer(d_x_RI, 0, d_x_RI.size)
-        product(d_a, width, weight, outputs, pointer(zeros, 0, columns), 0, d_x, columns, rows, columns, outputs, one)  # (1')
+        product(
+            d_a, width, weight, outputs, pointer(zeros, 0, columns), 0, d_x, columns, rows, columns, outputs, one
+        )  # (1')

@@ -122,7 +122,13 @@ def backward_alone(gates, d_y, d_h, d_c, c, c_before, h, weight_hh, rows_hh, row
         for t in range(rows - 1, -1, -1):
             before = further(c, t * one) if t > 0 else c_before
             d_a, d_c_now = back_through(
-                further(gates, t * 4 * one), further(d_y, t * one), d_h_now, d_c_now, before, further(h, (t + 1) * one), one
+                further(gates, t * 4 * one),
+                further(d_y, t * one),
+                d_h_now,
+                d_c_now,
+                before,
+                further(h, (t + 1) * one),
+                one,
             )
             d_h_now = lane_sums(d_a, gates, 0, weight_hh, rows_hh, 0)
         store_at(d_h_now, d_h, 0)
@@ -133,11 +139,23 @@ def backward_alone(gates, d_y, d_h, d_c, c, c_before, h, weight_hh, rows_hh, row
         d_y_t, h_t, d_a_t = further(d_y, t * width), further(h, (t + 1) * width), further(gates, t * 4 * width)
         for j in range(0, last, one):
             _, d_c_j = back_through(
-                further(d_a_t, 4 * j), further(d_y_t, j), load_at(d_h, j), load_at(d_c, j), further(before, j), further(h_t, j), one
+                further(d_a_t, 4 * j),
+                further(d_y_t, j),
+                load_at(d_h, j),
+                load_at(d_c, j),
+                further(before, j),
+                further(h_t, j),
+                one,
             )
             store_at(d_c_j, d_c, j)
         d_a, d_c_j = back_through(
-            further(d_a_t, 4 * last), further(d_y_t, last), load_at(d_h, last), load_at(d_c, last), further(before, last), further(h_t, last), one
+            further(d_a_t, 4 * last),
+            further(d_y_t, last),
+            load_at(d_h, last),
+            load_at(d_c, last),
+            further(before, last),
+            further(h_t, last),
+            one,
         )
         store_at(d_c_j, d_c, last)
         for k in range(0, width, one):
@@ -313,7 +331,10 @@ def backward(
     rows = steps * lanes_B
     d_a, x = pointer(gates_TBG, 0, rows * gates), pointer(x_RN, 0, rows * x_RN.shape[1])
     scratch, h = pointer(panel, 0, panel.size), pointer(h_TBH, 0, rows * width)
-    d_weight_ih, d_weight_hh = pointer(d_weights, 0, inputs * gates), pointer(d_weights, inputs * gates, rows_hh * gates)
+    d_weight_ih, d_weight_hh = (
+        pointer(d_weights, 0, inputs * gates),
+        pointer(d_weights, inputs * gates, rows_hh * gates),
+    )
     add_two_transposed_products(
         x, x_RN.shape[1], inputs, d_weight_ih, inputs, h, width, hidden, d_weight_hh, rows_hh, d_a, gates, rows, gates,
         one, scratch,

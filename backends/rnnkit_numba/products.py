@@ -10,16 +10,20 @@ All matrices are given by a pointer and the numbers from one of their rows to th
 
 from __future__ import annotations
 
+from rnnkit_numba.arrays import LINE_BYTES
 from rnnkit_numba.compiled import kernel
 from rnnkit_numba.pointers import forward
 from rnnkit_numba.tiles import TILE_ROWS, TILE_VECTORS, make_tile
-from rnnkit_numba.vectors import load_at, load_first, store_at
+from rnnkit_numba.vectors import BYTES, lanes, load_at, load_first, store_at
 
 INNER = 128
 """Values of k that one tile runs through before the next: a full panel of these fits the first-level cache."""
 
 SUMMED = 128
 """Rows that a gradient of weights is summed over before the sum goes back to memory."""
+
+FETCHED = 2**17
+"""Numbers of a packed matrix from which on its panels are fetched ahead: a second-level cache does not hold it."""
 
 FAR = 32
 """Vectors between the rows of a matrix from which on they compete for the same places in the first-level cache."""
@@ -42,21 +46,30 @@ def tile_height(rows):
     return 4 if rows >= 4 else 2 if rows >= 2 else 1
 
 
-def make_strip(vectors):
+def make_strip(vectors, lines=0):
     """The function that computes all rows of a strip of columns, as many of them at a time as a tile takes.
 
-    Where `a_k` is 0, a stands tile by tile, and in each tile k by k; `a_row` is then the number of k.
+    Where `a_k` is 0, a stands tile by tile, and in each tile k by k; `a_row` is then the number of k. With `lines`,
+    all tiles but the first fetch a part of what follows the panel b, so many cache lines for every k.
     """
     six, four, two, one = (make_tile(rows, vectors) for rows in (TILE_ROWS, 4, 2, 1))
+    six_ahead, four_ahead = (make_tile(rows, vectors, lines) for rows in (TILE_ROWS, 4))
 
     def strip(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner):
-        m = 0
+        m, ahead, end = 0, inner * b_k, 2 * inner * b_k
+        a_tile = inner * lines * lanes(b) * (LINE_BYTES // BYTES)
         while rows - m > 0:
             height = tile_height(rows - m)
             a_m, c0_m, c_m = forward(a, m * a_row), forward(c0, m * c0_row), forward(c, m * c_row)
             # a tile of its own, k after k, or a part of a matrix
             row, k = (1, height) if a_k == 0 else (a_row, a_k)
-            if height == TILE_ROWS:
+            if lines > 0 and m > 0 and ahead < end and height == TILE_ROWS:
+                six_ahead(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, ahead)
+                ahead += a_tile
+            elif lines > 0 and m > 0 and ahead < end and height == 4:
+                four_ahead(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, ahead)
+                ahead += a_tile
+            elif height == TILE_ROWS:
                 six(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, 0)
             elif height == 4:
                 four(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, 0)
@@ -67,11 +80,12 @@ def make_strip(vectors):
             m += height
 
     # symbols are told apart by this name, beyond one process by nothing else: entries read from disk share their copies
-    strip.__qualname__ = f"strip_{vectors}"
+    strip.__qualname__ = f"strip_{vectors}_{lines}"
     return kernel(strip)
 
 
 strip_4, strip_2, strip_1 = (make_strip(vectors) for vectors in (4, 2, 1))
+strip_4_far = make_strip(4, lines=2)
 
 
 @kernel
@@ -83,10 +97,13 @@ def panel_width(columns, one):
 
 
 @kernel
-def strip(width, one, a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner):
-    """The strip that is one panel wide."""
+def strip(width, one, far, a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner):
+    """The strip that is one panel wide; `far`: b is a panel of a matrix that does not stay in the cache."""
     if TILE_VECTORS == 4 and width == 4 * one:
-        strip_4(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner)
+        if far:
+            strip_4_far(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner)
+        else:
+            strip_4(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner)
     elif width == 2 * one:
         strip_2(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner)
     else:
@@ -99,15 +116,18 @@ def product(a, a_row, packed, packed_rows, c0, c0_row, c, c_row, rows, columns, 
 
     `one` is a vector's lanes.
     """
-    n = 0
+    n, far = 0, inner * columns >= FETCHED
     while n < columns:
         width = panel_width(columns - n, one)
-        b = forward(packed, n * packed_rows)
-        strip(width, one, a, a_row, 1, b, width, forward(c0, n), c0_row, forward(c, n), c_row, rows, min(INNER, inner))
-        for k in range(INNER, inner, INNER):
+        b, c0_n, c0_n_row, c_n = forward(packed, n * packed_rows), forward(c0, n), c0_row, forward(c, n)
+        k = 0
+        while k == 0 or k < inner:
             here = min(INNER, inner - k)
-            c_n = forward(c, n)
-            strip(width, one, forward(a, k), a_row, 1, forward(b, k * width), width, c_n, c_row, c_n, c_row, rows, here)
+            strip(
+                width, one, far, forward(a, k), a_row, 1, forward(b, k * width), width, c0_n, c0_n_row, c_n, c_row,
+                rows, here,
+            )  # fmt: skip
+            c0_n, c0_n_row, k = c_n, c_row, k + INNER
         n += width
 
 
@@ -150,13 +170,13 @@ def add_two_transposed_products(
                         store_at(load_at(b_n, k * b_row + j), panel, k * width + j)
                 b_n, b_k = panel, width
             if x_tiled:
-                strip(width, one, x_tiles, here, 0, b_n, b_k, x_n, width, x_n, width, inputs, here)
+                strip(width, one, False, x_tiles, here, 0, b_n, b_k, x_n, width, x_n, width, inputs, here)
             else:
-                strip(width, one, x_r, 1, x_row, b_n, b_k, x_n, width, x_n, width, inputs, here)
+                strip(width, one, False, x_r, 1, x_row, b_n, b_k, x_n, width, x_n, width, inputs, here)
             if h_tiled:
-                strip(width, one, h_tiles, here, 0, b_n, b_k, h_n, width, h_n, width, hidden, here)
+                strip(width, one, False, h_tiles, here, 0, b_n, b_k, h_n, width, h_n, width, hidden, here)
             else:
-                strip(width, one, h_r, 1, h_row, b_n, b_k, h_n, width, h_n, width, hidden, here)
+                strip(width, one, False, h_r, 1, h_row, b_n, b_k, h_n, width, h_n, width, hidden, here)
             n += width
 
 

@@ -86,9 +86,7 @@ def make_gate_sums(units: int, most_chains: int) -> Any:
             size, count = vector_type.dtype.bitwidth // 8, 4 * units
             sums = [builder.load(address(builder, a, WORD(n * vector.count), vector), align=size) for n in range(count)]
             sums += [vector(None)] * (count * (chains - 1))
-            panels = [
-                builder.gep(weights, [builder.mul(rows, WORD(unit * 4 * vector.count))]) for unit in range(units)
-            ]
+            panels = [builder.gep(weights, [builder.mul(rows, WORD(unit * 4 * vector.count))]) for unit in range(units)]
 
             def step(n: Any, sums: list[Any]) -> list[Any]:
                 for chain in range(chains):

@@ -4,7 +4,7 @@
 
 For each k one vector of b is loaded for every column of the tile and one number of a, spread over a vector, for
 every row; rows · vectors fused multiply-adds follow. The sums run over k in order, one term at a time, so that
-no result depends on the tile which computed it; but for tiles of several chains.
+no result depends on the tile which computed it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
+from rnnkit_numba.arrays import LINE_BYTES
 from rnnkit_numba.pointers import WORD, address
 from rnnkit_numba.vectors import BYTES, Vector, call_llvm, splat
 
@@ -25,23 +28,22 @@ TILE_VECTORS = 4 if BYTES != 32 else 2
 """Vectors of a full tile: 24 accumulators for the 32 registers of AVX-512 and NEON, 12 for the 16 of AVX2."""
 
 
-def make_tile(rows: int, vectors: int, chains: int = 1) -> Callable[..., None]:
-    """The function `tile(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, inner, apart)`.
+def make_tile(rows: int, vectors: int, lines: int = 0) -> Callable[..., None]:
+    """The function `tile(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, inner, ahead)`.
 
     a, b, c0 and c are pointers, `row` and `k` the numbers from one row and one k to the next; rows of b, c0 and c
-    are contiguous. c0 and c may be the same numbers. With several `chains` as many values of k are taken at once, each
-    into a sum of its own: a tile of few accumulators would wait for every addition. The chains begin `apart` values
-    of k from each other, and `inner` counts those of one chain.
+    are contiguous. c0 and c may be the same numbers. For each k so many cache lines are fetched, one after the other,
+    that begin `ahead` numbers behind b.
     """
 
     @intrinsic
-    def tile(typingctx, a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, inner, apart):  # type: ignore[no-untyped-def]
+    def tile(typingctx, a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, inner, ahead):  # type: ignore[no-untyped-def]
         if not (isinstance(c, types.CPointer) and a == b == c0 == c):
             return None
         whole = types.intp
 
         def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-            a, a_row, a_k, b, b_k, c0, c0_row, target, c_row, inner, apart = arguments
+            a, a_row, a_k, b, b_k, c0, c0_row, target, c_row, inner, ahead = arguments
             vector = context.get_value_type(Vector(c.dtype))
             size = c.dtype.bitwidth // 8
 
@@ -55,8 +57,6 @@ def make_tile(rows: int, vectors: int, chains: int = 1) -> Callable[..., None]:
                 return [builder.load(column(start, n), align=size) for n in range(vectors)]
 
             sums = [value for m in range(rows) for value in load_row(builder.gep(c0, [times(c0_row, m)]))]
-            tile_sums = len(sums)
-            sums += [vector(None) for _ in range((chains - 1) * tile_sums)]
             before = builder.block
             head, body, done = (builder.append_basic_block(f"product.{name}") for name in ("head", "body", "done"))
             builder.branch(head)
@@ -68,29 +68,34 @@ def make_tile(rows: int, vectors: int, chains: int = 1) -> Callable[..., None]:
                 phi.add_incoming(value, before)
             builder.cbranch(builder.icmp_signed("<", k, inner), body, done)
             builder.position_at_end(body)
-            for chain in range(chains):
-                here = builder.add(k, times(apart, chain)) if chain else k
-                b_vectors = load_row(builder.gep(b, [builder.mul(here, b_k)]))
-                a_column = builder.gep(a, [builder.mul(here, a_k)])
-                for m in range(rows):
-                    number = builder.load(builder.gep(a_column, [times(a_row, m)]), align=size)
-                    spread = splat(builder, number, vector)
-                    first = (chain * rows + m) * vectors
-                    for phi, b_vector in zip(phis[first : first + vectors], b_vectors, strict=True):
-                        phi.add_incoming(call_llvm(builder, "fma", [spread, b_vector, phi]), body)
+            b_vectors = load_row(builder.gep(b, [builder.mul(k, b_k)]))
+            for line in range(lines):
+                numbers = LINE_BYTES // size
+                first = builder.add(times(k, lines * numbers), WORD(line * numbers))
+                fetch(builder, builder.gep(b, [builder.add(ahead, first)]))
+            a_column = builder.gep(a, [builder.mul(k, a_k)])
+            for m in range(rows):
+                number = builder.load(builder.gep(a_column, [times(a_row, m)]), align=size)
+                spread = splat(builder, number, vector)
+                for phi, b_vector in zip(phis[m * vectors : (m + 1) * vectors], b_vectors, strict=True):
+                    phi.add_incoming(call_llvm(builder, "fma", [spread, b_vector, phi]), body)
             k.add_incoming(builder.add(k, WORD(1)), body)
             builder.branch(head)
             builder.position_at_end(done)
-            sums = phis
-            while len(sums) > tile_sums:  # halves, until one sum is left of each
-                half = len(sums) // 2
-                sums = [builder.fadd(x, y) for x, y in zip(sums[:half], sums[half:], strict=True)]
             for m in range(rows):
                 row = builder.gep(target, [times(c_row, m)])
                 for n in range(vectors):
-                    builder.store(sums[m * vectors + n], column(row, n), align=size)
+                    builder.store(phis[m * vectors + n], column(row, n), align=size)
             return context.get_dummy_value()
 
         return types.none(a, whole, whole, b, whole, c0, whole, c, whole, whole, whole), lower
 
     return tile  # type: ignore[return-value]
+
+
+def fetch(builder: Any, pointer: Any) -> None:
+    """Ask for the cache line of an address, to the second-level cache, without waiting; the address may be any."""
+    word, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+    function_type = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+    function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
+    builder.call(function, [builder.bitcast(pointer, byte), word(0), word(2), word(1)])

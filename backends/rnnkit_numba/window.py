@@ -10,8 +10,8 @@ from rnnkit_numba import dense, lstm
 from rnnkit_numba.compiled import kernel
 from rnnkit_numba.layout import (
     ACTIVATION,
-    DERIVED,
     CELLS,
+    DERIVED,
     GATES,
     HIDDEN,
     INITIAL,
