@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from rnnkit_numba import layout, lstm, packing
+from rnnkit_numba import cells, layout, packing, single_lane
 from rnnkit_numba.compiled import entry
 from rnnkit_numba.plain import (
     plain_activate,
@@ -29,12 +29,12 @@ from rnnkit_numba.products import (
 from rnnkit_numba.single_lane import recurrent_rows
 from rnnkit_numba.tiles import TILE_ROWS, TILE_VECTORS
 from rnnkit_numba.transposition import transpose
-from rnnkit_numba.vectors import lanes, lanes_of, load_at, store_at
+from rnnkit_numba.vectors import lanes, lanes_of, load_at
 
 import rnnkit as rk
 
-activate, back_through = lstm.activate, lstm.back_through
-forward_alone, backward_alone = lstm.forward_alone, lstm.backward_alone
+activate, deactivate_at = cells.activate, cells.deactivate_at
+forward_rows, backward_rows = single_lane.forward_rows, single_lane.backward_rows
 move, derive = packing.move, packing.derive
 KINDS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -63,7 +63,7 @@ def run_alone(h_TH, c_TH, weight, hidden, gates_TG):
     """Rows of a lone lane forward; row 0 of h and c is the state before."""
     rows, width, one = gates_TG.shape[0], c_TH.shape[1], lanes(c_TH)
     h, c = pointer(h_TH, 0, h_TH.size), pointer(c_TH, 0, c_TH.size)
-    forward_alone(
+    forward_rows(
         h, c, pointer(weight, 0, weight.size), recurrent_rows(hidden, one), pointer(gates_TG, 0, gates_TG.size),
         pointer(c_TH, width, rows * width), pointer(h_TH, width, rows * width), rows, width, one,
     )  # fmt: skip
@@ -75,7 +75,7 @@ def run_alone_back(h_TH, c_TH, weight, hidden, gates_TG, d_y_TH, d_h_H, d_c_H):
     rows, width, one = gates_TG.shape[0], c_TH.shape[1], lanes(c_TH)
     h, c = pointer(h_TH, 0, h_TH.size), pointer(c_TH, 0, c_TH.size)
     d_h, d_c = pointer(d_h_H, 0, width), pointer(d_c_H, 0, width)
-    backward_alone(
+    backward_rows(
         pointer(gates_TG, 0, gates_TG.size), pointer(d_y_TH, 0, d_y_TH.size), d_h, d_c, c, c, h,
         pointer(weight, 0, weight.size), recurrent_rows(hidden, one), rows, width, one,
     )  # fmt: skip
@@ -92,13 +92,15 @@ def run_activate(gates, c_before, c, h):
 
 @entry
 def run_deactivate(gates, d_y, c_before, h, d_h, d_c):
-    one = lanes(h)
-    for j in range(0, h.size, one):
-        a, d = pointer(gates, 4 * j, 4 * one), pointer(d_c, j, one)
-        d_h_j = load_at(pointer(d_h, j, one), 0)
-        y, before, after = pointer(d_y, j, one), pointer(c_before, j, one), pointer(h, j, one)
-        _, d_c_before = back_through(a, y, d_h_j, load_at(d, 0), before, after, one)
-        store_at(d_c_before, d, 0)
+    one, size = lanes(h), h.size
+    a, y, before, after = (
+        pointer(gates, 0, 4 * size),
+        pointer(d_y, 0, size),
+        pointer(c_before, 0, size),
+        pointer(h, 0, size),
+    )
+    for j in range(0, size, one):
+        deactivate_at(j, a, y, pointer(d_h, 0, size), pointer(d_c, 0, size), before, after)
 
 
 @entry

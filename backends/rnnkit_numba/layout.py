@@ -64,7 +64,7 @@ class Layout:
         table: `(layers, COLUMNS)` int64, read-only.
         parameters: numbers of all parameters, P.
         packed: numbers of the parameters in panels and of what is derived from them, all of which begin as zeros.
-        panels: numbers of each parameter in its panels; all parameters stand one after the other, at the start of those.
+        panels: numbers of each parameter in its panels; all of them stand one after the other, at the start of those.
         state: numbers of one lane's state, S.
         tape: numbers of one lane's tape.
         work: numbers of one lane's scratch space.
@@ -92,7 +92,10 @@ class Layout:
 
 @dataclass(frozen=True)
 class Extent:
-    """What one layer takes: lengths, those of each parameter in its panels, and where its arrays on the tape start, counted from its own start."""
+    """What one layer takes: lengths, those of each parameter in its panels, and where its arrays on the tape start.
+
+    These are counted from its own start.
+    """
 
     kind: int
     activation: int

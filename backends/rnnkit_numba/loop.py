@@ -60,7 +60,7 @@ def any_valid(valid_TB, b):
 
 @kernel
 def learned_at(table, index, one):
-    """Where a layer's learned initial state stands among the parameters in panels: behind two weights and two biases."""
+    """Where a layer's learned initial state stands in panels: behind two weights and two biases."""
     inputs, outputs, columns = table[index, INPUTS], table[index, OUTPUTS], 4 * table[index, WIDTH]
     return table[index, PACKED] + columns * (inputs + recurrent_rows(outputs, one) + 2)
 
@@ -262,8 +262,8 @@ def run_block(
         packed, slots: zeros; the parameters, what is derived from them, and the moments in panels.
         d_packs: scratch for each block's gradients, in panels.
         states_6BS: scratch but for its last entry, which holds the initial state of each lane.
-        stretches: `(S, 3)`, which parameters in panels are trained and how many of the `count` updates they have missed; see
-            `rules.py`.
+        stretches: `(S, 3)`, which parameters in panels are trained and how many of the `count` updates they have
+            missed; see `rules.py`.
 
     Returns:
         `(done, count)`: the windows trained, and the updates made since the rule's start.

@@ -31,146 +31,28 @@ i, f, g, o of the first units, then of the next. The plain twin stands in `plain
 
 from __future__ import annotations
 
-from rnnkit_numba.activations import sigmoid, tanh
-from rnnkit_numba.compiled import inlined, kernel
+from rnnkit_numba.cells import activate, deactivate_at
+from rnnkit_numba.compiled import kernel
 from rnnkit_numba.pointers import forward as further
 from rnnkit_numba.pointers import pointer
 from rnnkit_numba.products import add_rows, add_two_transposed_products, product
-from rnnkit_numba.single_lane import gate_sums, gate_sums_2, lane_sums, recurrent_rows
-from rnnkit_numba.vectors import fma, lanes, like, load_at, store_at, where_less
+from rnnkit_numba.single_lane import backward_rows, forward_rows, recurrent_rows
+from rnnkit_numba.vectors import lanes, load_at
 from rnnkit_numba.views import clear_vectors, copy_vectors
 
 GATES_IN_CACHE = 2**18
 """Numbers of gates whose inputs are multiplied ahead of the recurrence, so that they are still in the cache."""
 
 
-@inlined
-def activate(a_i, a_f, a_g, a_o, gates, c_before, c, h):
-    """(3), (4) and (5) for one vector of units: i, f, g, o, c and h are written."""
-    one = lanes(a_i)
-    i, f, g, o = sigmoid(a_i), sigmoid(a_f), tanh(a_g), sigmoid(a_o)
-    new = fma(f, load_at(c_before, 0), i * g)
-    store_at(o * tanh(new), h, 0)
-    store_at(new, c, 0)
-    store_at(i, gates, 0)
-    store_at(f, gates, one)
-    store_at(g, gates, 2 * one)
-    store_at(o, gates, 3 * one)
-
-
-@inlined
-def deactivate(gates, d_h, d_c, c_before, h):
-    """(5'), (4') and (3') for one vector of units of a valid row: d_a_i, d_a_f, d_a_g, d_a_o and d_c⁻."""
-    one = lanes(d_h)
-    i, f, g, o = load_at(gates, 0), load_at(gates, one), load_at(gates, 2 * one), load_at(gates, 3 * one)
-    unit, zero = like(i, 1.0), like(i, 0.0)
-    h_new = load_at(h, 0)  # o tanh(c)
-    tanh_c = where_less(zero, o, h_new / o, zero)
-    # whatever waits neither for d_h nor d_c is multiplied first: rows wait for each other
-    d_c = fma(d_h, (o - h_new) * (unit + tanh_c), d_c)  # (5') o (1 - tanh²(c))
-    d_a_i = d_c * (g * (i * (unit - i)))  # (4'), (3')
-    d_a_f = d_c * (load_at(c_before, 0) * (f * (unit - f)))
-    d_a_g = d_c * (i * (unit - g * g))
-    d_a_o = d_h * (h_new * (unit - o))
-    return d_a_i, d_a_f, d_a_g, d_a_o, d_c * f
-
-
 @kernel
-def forward_alone(h_before, c_before, weight_hh, rows_hh, gates, c, h, rows, width, one):
-    """(2), but for the part of x, to (5) for some rows of a lane that runs alone, none reset but the first, all valid.
-
-    `gates`, `c` and `h` point to what the first of these rows writes.
-    """
-    for _ in range(rows):
-        j = 0
-        while width - j > one:
-            here, there = further(gates, 4 * j), further(gates, 4 * (j + one))
-            a = gate_sums_2(h_before, further(weight_hh, 4 * j * rows_hh), rows_hh, here)
-            activate(a[0], a[1], a[2], a[3], here, further(c_before, j), further(c, j), further(h, j))
-            j += one
-            activate(a[4], a[5], a[6], a[7], there, further(c_before, j), further(c, j), further(h, j))
-            j += one
-        if j < width:
-            here = further(gates, 4 * j)
-            a = gate_sums(h_before, further(weight_hh, 4 * j * rows_hh), rows_hh, here)
-            activate(a[0], a[1], a[2], a[3], here, further(c_before, j), further(c, j), further(h, j))
-        h_before, c_before = h, c
-        gates, c, h = further(gates, 4 * width), further(c, width), further(h, width)
-
-
-@inlined
-def back_through(gates, d_y, d_h, d_c, c_before, h, one):
-    """(6') to (3') for one vector of units: d_a is written over the gates; d_a_i, d_a_f, d_a_g, d_a_o and d_c⁻."""
-    d_a_i, d_a_f, d_a_g, d_a_o, d_c_before = deactivate(gates, load_at(d_y, 0) + d_h, d_c, c_before, h)
-    store_at(d_a_i, gates, 0)
-    store_at(d_a_f, gates, one)
-    store_at(d_a_g, gates, 2 * one)
-    store_at(d_a_o, gates, 3 * one)
-    return (d_a_i, d_a_f, d_a_g, d_a_o), d_c_before
-
-
-@kernel
-def backward_alone(gates, d_y, d_h, d_c, c, c_before, h, weight_hh, rows_hh, rows, width, one):
-    """(6') to (2') for some rows of a lane that runs alone, none reset but the first, all valid.
-
-    `gates`, `d_y`, `c` and `h` point to the first of these rows, `c` and `h` to the state before it; its c⁻ is
-    `c_before`. d_h and d_c are those after the last row and become those before the first.
-    """
-    last = width - one
-    if last == 0:  # all that one row hands to the next stays in registers
-        d_h_now, d_c_now = load_at(d_h, 0), load_at(d_c, 0)
-        for t in range(rows - 1, -1, -1):
-            before = further(c, t * one) if t > 0 else c_before
-            d_a, d_c_now = back_through(
-                further(gates, t * 4 * one),
-                further(d_y, t * one),
-                d_h_now,
-                d_c_now,
-                before,
-                further(h, (t + 1) * one),
-                one,
-            )
-            d_h_now = lane_sums(d_a, gates, 0, weight_hh, rows_hh, 0)
-        store_at(d_h_now, d_h, 0)
-        store_at(d_c_now, d_c, 0)
-        return
-    for t in range(rows - 1, -1, -1):
-        before = further(c, t * width) if t > 0 else c_before
-        d_y_t, h_t, d_a_t = further(d_y, t * width), further(h, (t + 1) * width), further(gates, t * 4 * width)
-        for j in range(0, last, one):
-            _, d_c_j = back_through(
-                further(d_a_t, 4 * j),
-                further(d_y_t, j),
-                load_at(d_h, j),
-                load_at(d_c, j),
-                further(before, j),
-                further(h_t, j),
-                one,
-            )
-            store_at(d_c_j, d_c, j)
-        d_a, d_c_j = back_through(
-            further(d_a_t, 4 * last),
-            further(d_y_t, last),
-            load_at(d_h, last),
-            load_at(d_c, last),
-            further(before, last),
-            further(h_t, last),
-            one,
-        )
-        store_at(d_c_j, d_c, last)
-        for k in range(0, width, one):
-            store_at(lane_sums(d_a, d_a_t, last // one, weight_hh, rows_hh, k), d_h, k)
-
-
-@kernel
-def plain_rows(reset_TB, valid_TB, t, end):
-    """The end of the rows from t on, at most `end`, that are all valid in lane 0, and none of them reset but t."""
-    if not valid_TB[t, 0]:
+def rows_alike(reset_TB, valid_TB, t, last):
+    """The end of the rows from t on, at most `last`, that a single lane takes in one go: valid, none reset but t."""
+    if reset_TB.shape[1] > 1 or not valid_TB[t, 0]:
         return t
-    n = t + 1
-    while n < end and valid_TB[n, 0] and not reset_TB[n, 0]:
-        n += 1
-    return n
+    end = t + 1
+    while end < last and valid_TB[end, 0] and not reset_TB[end, 0]:
+        end += 1
+    return end
 
 
 @kernel
@@ -195,51 +77,47 @@ def forward(x_RN, inputs, weights, biases, gates_TBG, h_TBH, c_TBH, initial_2BH,
     bias = pointer(biases, 0, gates)
     before = pointer(before_BH, 0, state_row)
     h_initial, c_initial = pointer(initial_2BH, 0, state_row), pointer(initial_2BH, state_row, state_row)
-    ahead, ready, t = max(1, GATES_IN_CACHE // row), 0, 0
-    while t < steps:
-        a = pointer(gates_TBG, t * row, row)
-        if t == ready:
-            ready = min(t + ahead, steps)
-            rows = (ready - t) * lanes_B
-            x = pointer(x_RN, t * lanes_B * x_row, rows * x_row)
-            product(x, x_row, weight_ih, inputs, bias, 0, a, gates, rows, gates, inputs, one)  # (2)
-        h, c = pointer(h_TBH, t * state_row, 2 * state_row), pointer(c_TBH, t * state_row, 2 * state_row)
-        if lanes_B == 1:
-            cold, end = reset_TB[t, 0], plain_rows(reset_TB, valid_TB, t, ready)
-            h_before, c_before = (h_initial, c_initial) if cold else (h, c)  # (1)
-            h, c = further(h, width), further(c, width)
-            if end > t:
-                forward_alone(h_before, c_before, weight_hh, rows_hh, a, c, h, end - t, width, one)
+    ahead = max(1, GATES_IN_CACHE // row)
+    for first in range(0, steps, ahead):
+        last = min(first + ahead, steps)
+        rows, x = (last - first) * lanes_B, pointer(x_RN, first * lanes_B * x_row, (last - first) * lanes_B * x_row)
+        a = pointer(gates_TBG, first * row, (last - first) * row)
+        product(x, x_row, weight_ih, inputs, bias, 0, a, gates, rows, gates, inputs, one)  # (2)
+        t = first
+        while t < last:
+            a = pointer(gates_TBG, t * row, row)
+            h, c = pointer(h_TBH, t * state_row, 2 * state_row), pointer(c_TBH, t * state_row, 2 * state_row)
+            end = rows_alike(reset_TB, valid_TB, t, last)
+            if end > t:  # a single lane
+                h_before, c_before = (h_initial, c_initial) if reset_TB[t, 0] else (h, c)  # (1)
+                h, c = further(h, width), further(c, width)
+                forward_rows(h_before, c_before, weight_hh, rows_hh, a, c, h, end - t, width, one)  # (2) to (6)
                 t = end
-            else:
-                copy_vectors(h_before, h, width, one)  # (6)
-                copy_vectors(c_before, c, width, one)  # (6)
-                t += 1
-            continue
-        anyone_cold = False
-        for b in range(lanes_B):
-            anyone_cold = anyone_cold or reset_TB[t, b]
-        h_before = h
-        if anyone_cold:
+                continue
+            anyone_cold = False
             for b in range(lanes_B):
-                h_b = further(h_initial, b * width) if reset_TB[t, b] else further(h, b * width)
-                copy_vectors(h_b, further(before, b * width), width, one)  # (1)
-            h_before = before
-        product(h_before, width, weight_hh, rows_hh, a, gates, a, gates, lanes_B, gates, hidden, one)  # (2)
-        for b in range(lanes_B):
-            now, new = b * width, state_row + b * width
-            c_now = further(c_initial, now) if reset_TB[t, b] else further(c, now)  # (1)
-            if valid_TB[t, b]:
-                for j in range(0, width, one):
-                    a_j = further(a, b * gates + 4 * j)
-                    activate(
-                        load_at(a_j, 0), load_at(a_j, one), load_at(a_j, 2 * one), load_at(a_j, 3 * one),
-                        a_j, further(c_now, j), further(c, new + j), further(h, new + j),
-                    )  # (3), (4), (5), (6)  # fmt: skip
-            else:
-                copy_vectors(further(h_before, now), further(h, new), width, one)  # (6)
-                copy_vectors(c_now, further(c, new), width, one)  # (6)
-        t += 1
+                anyone_cold = anyone_cold or reset_TB[t, b]
+            h_before = h
+            if anyone_cold:
+                for b in range(lanes_B):
+                    h_b = further(h_initial, b * width) if reset_TB[t, b] else further(h, b * width)
+                    copy_vectors(h_b, further(before, b * width), width, one)  # (1)
+                h_before = before
+            product(h_before, width, weight_hh, rows_hh, a, gates, a, gates, lanes_B, gates, hidden, one)  # (2)
+            for b in range(lanes_B):
+                now, new = b * width, state_row + b * width
+                c_now = further(c_initial, now) if reset_TB[t, b] else further(c, now)  # (1)
+                if valid_TB[t, b]:
+                    for j in range(0, width, one):
+                        a_j = further(a, b * gates + 4 * j)
+                        activate(
+                            load_at(a_j, 0), load_at(a_j, one), load_at(a_j, 2 * one), load_at(a_j, 3 * one),
+                            a_j, further(c_now, j), further(c, new + j), further(h, new + j),
+                        )  # (3), (4), (5), (6)  # fmt: skip
+                else:
+                    copy_vectors(further(h_before, now), further(h, new), width, one)  # (6)
+                    copy_vectors(c_now, further(c, new), width, one)  # (6)
+            t += 1
 
 
 @kernel
@@ -290,26 +168,24 @@ def backward(
     t = steps
     while t > 0:
         end, t = t, t - 1
-        if lanes_B == 1:  # all of these rows at once, or a row of padding
+        if lanes_B == 1:  # as many rows as can be taken in one go
             while t > 0 and valid_TB[t, 0] and not reset_TB[t, 0] and valid_TB[t - 1, 0] and reweight_T[t] == 1:
                 t -= 1
         d_a, d_y = pointer(gates_TBG, t * row, (end - t) * row), pointer(d_y_TBH, t * state_row, (end - t) * state_row)
         h, c = pointer(h_TBH, t * state_row, (end - t + 1) * state_row), pointer(c_TBH, t * state_row, state_row)
         for b in range(lanes_B):
             now = b * width
-            d_a_b, c_b = further(d_a, b * gates), further(c_initial, now) if reset_TB[t, b] else further(c, now)  # (1)
+            d_a_b, d_y_b = further(d_a, b * gates), further(d_y, now)
+            d_h_b, d_c_b, h_b = further(d_h, now), further(d_c, now), further(h, state_row + now)
+            c_b = further(c_initial, now) if reset_TB[t, b] else further(c, now)  # (1)
             if not valid_TB[t, b]:
                 clear_vectors(d_a_b, gates, one)  # (6') d_h and d_c pass unchanged
             elif lanes_B == 1:
-                backward_alone(d_a, d_y, d_h, d_c, c, c_b, h, weight_hh, rows_hh, end - t, width, one)
+                backward_rows(d_a, d_y, d_h, d_c, c, c_b, h, weight_hh, rows_hh, end - t, width, one)  # (6') to (2')
             else:
                 for j in range(0, width, one):
-                    _, d_c_j = back_through(
-                        further(d_a_b, 4 * j), further(d_y, now + j), load_at(d_h, now + j), load_at(d_c, now + j),
-                        further(c_b, j), further(h, state_row + now + j), one,
-                    )  # fmt: skip
-                    store_at(d_c_j, d_c, now + j)
-                clear_vectors(further(d_h, now), width, one)
+                    deactivate_at(j, d_a_b, d_y_b, d_h_b, d_c_b, c_b, h_b)  # (6'), (5'), (4'), (3')
+                clear_vectors(d_h_b, width, one)
         if lanes_B > 1:
             product(d_a, gates, back_hh, gates, d_h, width, d_h, width, lanes_B, width, gates, one)  # (2')
         for b in range(lanes_B):

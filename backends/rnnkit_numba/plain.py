@@ -3,8 +3,8 @@
 plain_product               products.product
 plain_transposed_product    products.add_transposed_product
 plain_sigmoid, plain_tanh   activations.sigmoid, tanh
-plain_activate              lstm.activate
-plain_deactivate            lstm.deactivate
+plain_activate              cells.activate
+plain_deactivate            cells.deactivate
 """
 
 from __future__ import annotations

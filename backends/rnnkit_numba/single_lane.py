@@ -18,10 +18,12 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from rnnkit_numba.cells import activate, deactivate, deactivate_at
 from rnnkit_numba.compiled import kernel
 from rnnkit_numba.pointers import WORD, address
+from rnnkit_numba.pointers import forward as further
 from rnnkit_numba.tiles import TILE_VECTORS
-from rnnkit_numba.vectors import BYTES, Vector, call_llvm, splat
+from rnnkit_numba.vectors import BYTES, Vector, call_llvm, load_at, splat, store_at
 
 GROUP = 4
 """Rows of the recurrent weight that are taken together; in panels they are filled up with zeros to a multiple."""
@@ -228,3 +230,55 @@ lane_sums: Any = _lane_sums
 
 The first `panels` vectors of units of d_a stand in memory, four gates each; `last` holds the four of the one behind.
 """
+
+
+@kernel
+def forward_rows(h_before, c_before, weight_hh, rows_hh, gates, c, h, rows, width, one):
+    """(2), but for the part of x, to (5) of `lstm.py` for some rows, none reset but the first, all valid.
+
+    `gates`, `c` and `h` point to what the first of these rows writes.
+    """
+    for _ in range(rows):
+        j = 0
+        while width - j > one:
+            here, there = further(gates, 4 * j), further(gates, 4 * (j + one))
+            a = gate_sums_2(h_before, further(weight_hh, 4 * j * rows_hh), rows_hh, here)
+            activate(a[0], a[1], a[2], a[3], here, further(c_before, j), further(c, j), further(h, j))
+            j += one
+            activate(a[4], a[5], a[6], a[7], there, further(c_before, j), further(c, j), further(h, j))
+            j += one
+        if j < width:
+            here = further(gates, 4 * j)
+            a = gate_sums(h_before, further(weight_hh, 4 * j * rows_hh), rows_hh, here)
+            activate(a[0], a[1], a[2], a[3], here, further(c_before, j), further(c, j), further(h, j))
+        h_before, c_before = h, c
+        gates, c, h = further(gates, 4 * width), further(c, width), further(h, width)
+
+
+@kernel
+def backward_rows(gates, d_y, d_h, d_c, c, c_before, h, weight_hh, rows_hh, rows, width, one):
+    """(6') to (2') of `lstm.py` for some rows, none reset but the first, all valid.
+
+    `gates`, `d_y`, `c` and `h` point to the first of these rows, `c` and `h` to the state before it, but that its c⁻ is
+    `c_before`. d_h and d_c are those after the last row and become those before the first.
+    """
+    last = width - one
+    if last == 0:  # all that one row hands to the next stays in registers
+        d_h_now, d_c_now = load_at(d_h, 0), load_at(d_c, 0)
+        for t in range(rows - 1, -1, -1):
+            before = further(c, t * one) if t > 0 else c_before
+            d_a, d_c_now = deactivate(
+                further(gates, 4 * t * one), further(d_y, t * one), d_h_now, d_c_now, before, further(h, (t + 1) * one)
+            )
+            d_h_now = lane_sums(d_a, gates, 0, weight_hh, rows_hh, 0)
+        store_at(d_h_now, d_h, 0)
+        store_at(d_c_now, d_c, 0)
+        return
+    for t in range(rows - 1, -1, -1):
+        before = further(c, t * width) if t > 0 else c_before
+        d_a_t, d_y_t, h_t = further(gates, 4 * t * width), further(d_y, t * width), further(h, (t + 1) * width)
+        for j in range(0, last, one):
+            deactivate_at(j, d_a_t, d_y_t, d_h, d_c, before, h_t)
+        d_a = deactivate_at(last, d_a_t, d_y_t, d_h, d_c, before, h_t)
+        for k in range(0, width, one):
+            store_at(lane_sums(d_a, d_a_t, last // one, weight_hh, rows_hh, k), d_h, k)
