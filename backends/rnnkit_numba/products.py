@@ -50,34 +50,27 @@ def make_strip(vectors, lines=0):
     """The function that computes all rows of a strip of columns, as many of them at a time as a tile takes.
 
     Where `a_k` is 0, a stands tile by tile, and in each tile k by k; `a_row` is then the number of k. With `lines`,
-    all tiles but the first fetch a part of what follows the panel b, so many cache lines for every k.
+    which takes b to be a panel, its tiles fetch what follows b, so many cache lines for every k.
     """
-    six, four, two, one = (make_tile(rows, vectors) for rows in (TILE_ROWS, 4, 2, 1))
-    six_ahead, four_ahead = (make_tile(rows, vectors, lines) for rows in (TILE_ROWS, 4))
+    six, four, two, one = (make_tile(rows, vectors, lines) for rows in (TILE_ROWS, 4, 2, 1))
 
     def strip(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner):
-        m, ahead, end = 0, inner * b_k, 2 * inner * b_k
-        a_tile = inner * lines * lanes(b) * (LINE_BYTES // BYTES)
+        by_tile = inner * lines * lanes(b) * (LINE_BYTES // BYTES)
+        m, ahead, last = 0, inner * b_k, 2 * inner * b_k - by_tile
         while rows - m > 0:
             height = tile_height(rows - m)
             a_m, c0_m, c_m = forward(a, m * a_row), forward(c0, m * c0_row), forward(c, m * c_row)
             # a tile of its own, k after k, or a part of a matrix
             row, k = (1, height) if a_k == 0 else (a_row, a_k)
-            if lines > 0 and m > 0 and ahead < end and height == TILE_ROWS:
-                six_ahead(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, ahead)
-                ahead += a_tile
-            elif lines > 0 and m > 0 and ahead < end and height == 4:
-                four_ahead(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, ahead)
-                ahead += a_tile
-            elif height == TILE_ROWS:
-                six(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, 0)
+            if height == TILE_ROWS:
+                six(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, ahead)
             elif height == 4:
-                four(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, 0)
+                four(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, ahead)
             elif height == 2:
-                two(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, 0)
+                two(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, ahead)
             else:
-                one(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, 0)
-            m += height
+                one(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, ahead)
+            m, ahead = m + height, min(ahead + by_tile, last)
 
     # symbols are told apart by this name, beyond one process by nothing else: entries read from disk share their copies
     strip.__qualname__ = f"strip_{vectors}_{lines}"
