@@ -29,6 +29,7 @@ from rnnkit.model import (
     CrossEntropy,
     Dense,
     Huber,
+    Learned,
     LSTMState,
     RMSProp,
     RuleState,
@@ -206,6 +207,21 @@ def test_nan_and_infinity_are_not_swallowed(activation, bad):
     assert not np.isfinite(gradients.x).any()
     if np.isnan(bad):
         assert np.isnan(y[..., 0]).all()
+
+
+@pytest.mark.parametrize("hidden", [1, 3, 8, 17])
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_an_infinite_input_saturates_gates_and_spoils_no_more_than_in_the_textbook(hidden, lanes):
+    c = case(Chain(LSTM(1, hidden), Dense(hidden, 1, "relu"), LSTM(1, hidden), Dense(hidden, 1)), lanes=lanes)
+    c.valid[:], c.reset[:] = True, False
+    c.x[2, 0] = np.inf
+    with np.errstate(invalid="ignore"):
+        expected = c.run(textbook)
+    got = c.run(compiled)
+    assert np.isfinite(expected[0]).all()
+    assert np.isfinite(expected[2].params["0.weight_hh"]).all()
+    for a, b in zip(leaves(got), leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)
 
 
 def test_saturated_gates_stay_finite():
@@ -395,6 +411,27 @@ def test_a_block_with_every_rule(rule):
     block = block_of(model)
     expected = train(reference, model, block, rule=rule)
     assert_close(train(compiled.train_block, model, block, rule=rule), expected, 1e-8)
+
+
+@pytest.mark.parametrize(
+    "rule", [Adam(0.02, epsilon=0), AdamW(0.02, epsilon=0), RMSProp(0.02, epsilon=0, momentum=0.5)]
+)
+@pytest.mark.parametrize("lanes", [1, LANES])
+def test_without_epsilon_only_what_has_no_gradient_becomes_nan(rule, lanes):
+    model = Chain(LSTM(2, 3), Dense(3, 2), initial=Learned())  # sizes that are padded
+    block = block_of(model, lanes=lanes)
+    origin = np.where(block.origin < 0, 0, block.origin)
+    block = block._replace(weight=np.ones_like(block.weight), valid=np.ones_like(block.valid), origin=origin)
+    block.reset[:] = False
+    for start, teaches in ((-1, True), (0, False)):  # the initial state is used, or has no gradient
+        block.origin[0] = start
+        with np.errstate(invalid="ignore"):
+            expected = train(reference, model, block, rule=rule)
+        got = train(compiled.train_block, model, block, rule=rule)
+        assert np.isfinite(expected.params["0.initial_h"]).all() == teaches
+        assert np.isfinite(got.params["1.weight"]).all()
+        for a, b in zip(leaves(got), leaves(expected), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
 
 
 def test_a_block_of_more_lanes_than_go_together():

@@ -319,12 +319,12 @@ def test_narrower_vectors_give_the_same_numbers(size):
     script = """
 import numpy as np, rnnkit as rk, rnnkit_numba, rnnkit_numpy
 from rnnkit_numba.vectors import BYTES
-for hidden, lanes in ((7, 5), (1, 1), (7, 1), (18, 1)):
-    model = rk.Chain(rk.LSTM(3, hidden), rk.Dense(hidden, 5, "tanh"))
+for inputs, hidden, lanes in ((3, 7, 5), (3, 1, 1), (3, 7, 1), (3, 18, 1), (130, 130, 1), (130, 5, 3), (3, 130, 5)):
+    model = rk.Chain(rk.LSTM(inputs, hidden), rk.Dense(hidden, 5, "tanh"))
     params, state = rk.setup(model, lanes=lanes, dtype="float64")
-    x = np.random.default_rng(0).normal(size=(9, lanes, 3))
+    x = np.random.default_rng(0).normal(size=(9, lanes, inputs))
     ours, theirs = (
-        (y, b.backward(model, params, tape, y).params["0.weight_hh"])
+        (y, *(b.backward(model, params, tape, y).params[key] for key in ("0.weight_ih", "0.weight_hh", "1.weight")))
         for b in (rnnkit_numba, rnnkit_numpy) for y, _, tape in [b.forward(model, params, x, state)]
     )
     assert all(np.abs(a - b).max() < 1e-13 for a, b in zip(ours, theirs)), "differs"

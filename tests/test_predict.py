@@ -99,7 +99,7 @@ def test_errors_are_the_same_bits_however_many_rows_are_computed_at_a_time(train
         monkeypatch.setattr("rnnkit.train.passes.BLOCK_ROWS", rows)
         told = rk.evaluate(dataclasses.replace(compiled, backend=Watched()), part, warm=700, period=DAY)
         found.add((told.loss, told.model, told.persistence, told.seasonal_naive))
-        assert max(sizes) <= rows < 3 * max(sizes) or rows == 65_536
+        assert max(sizes) == min(rows, sum(sizes))
         sizes.clear()
     assert len(found) == 1
 
@@ -247,6 +247,34 @@ def test_a_stream_refuses_what_is_no_finite_row(trained, dtype):
             with pytest.raises(rk.ModelError, match=rf"row of shape \({lanes}, 1\) \(lanes, features\), got {got}"):
                 stream.step(np.ones(shape, dtype))
         assert np.array_equal(stream.step(good), untouched.step(good))
+
+
+def test_a_stream_refuses_masked_numbers(trained):
+    stream = rk.Stream(trained[0])
+    with pytest.raises(rk.DataError, match=r"Stream.step expects no masked number, got \[\[--\]\]; fill it in"):
+        stream.step(np.ma.masked_array([[51.0]], mask=True))
+
+
+def test_wide_rows_are_handed_over_fewer_at_a_time(monkeypatch):
+    sizes = []
+    engine = rk.backend("numba")
+    real = engine.outputs
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(engine, name)
+
+        def outputs(self, model, params, x, *rest):
+            sizes.append(len(x))
+            return real(model, params, x, *rest)
+
+    monkeypatch.setattr("rnnkit.train.passes.PASS_ROWS", 8)
+    monkeypatch.setattr("rnnkit.train.passes.BLOCK_ROWS", 64)
+    series = rk.Sequence(np.ones((100, 3)))
+    schedule = rk.Schedule(series, rk.Continuation(length=8), rk.Carry())
+    run = rk.fit(rk.Chain(rk.LSTM(3, 2), rk.Dense(2, 3)), schedule, backend="numba", epochs=1)
+    rk.predict(dataclasses.replace(run, backend=Watched()), series)
+    assert set(sizes[:-1]) == {16}
 
 
 def test_a_number_beyond_float32_is_warned_of():

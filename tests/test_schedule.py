@@ -509,6 +509,32 @@ def test_blocks_are_the_same_steps_in_pieces_of_any_size(rows, lookback):
     assert (blocks[-1].origin[-1] == 6 + lookback).all()
 
 
+def arrays_of(block):
+    """Every array of a block, those of its slots among them."""
+    slots = () if block.slots is None else block.slots
+    return [array for array in (*vars(block).values(), *slots) if isinstance(array, np.ndarray)]
+
+
+@pytest.mark.parametrize(
+    ("splitter", "policy"),
+    [
+        (rk.Continuation(rk.Geometric(8), reweight=True), rk.Carry()),
+        (rk.Continuation(8, lanes=2), rk.Carry(reset_every=3)),
+        (rk.Chunked(8, lanes=2, shuffle=True), rk.Stored(burn_in=2)),
+        (rk.Chunked(60), rk.Stored()),
+    ],
+)
+def test_whoever_writes_into_a_block_changes_no_other(splitter, policy):
+    schedule = rk.Schedule(rk.Sequence(np.arange(60.0)), splitter, policy)
+    untouched = [[array.copy() for array in arrays_of(block)] for block in schedule.blocks(0)]
+    for block in schedule.blocks(0):
+        for array in arrays_of(block):
+            array[...] = 0
+    for block, wanted in zip(schedule.blocks(0), untouched, strict=True):
+        for array, expected in zip(arrays_of(block), wanted, strict=True):
+            np.testing.assert_array_equal(array, expected)
+
+
 def test_blocks_have_the_dtype_asked_for():
     schedule = rk.Schedule(rk.Sequence(np.arange(20.0)), rk.Chunked(8), rk.Reset())
     for dtype in ("float32", "float64"):

@@ -346,3 +346,15 @@ def test_no_gradient_lands_in_tensors_that_were_given(remat: int) -> None:
     for tree in given:
         map_arrays(lambda a: pytest.fail("a gradient has landed") if a.grad is not None else a, tree)
     assert not any(p.requires_grad or p.grad is not None for p in trained.params.values())
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("remat", [None, 4])
+@pytest.mark.parametrize("initial", [rk.Zeros(), rk.Learned()])
+def test_training_where_gradients_are_switched_off_is_the_same_training(mode: Any, remat: Any, initial: Any) -> None:
+    model = rk.Chain(rk.LSTM(1, 3), rk.Dense(3, 1), initial=initial)
+    schedule = rk.Schedule(rk.Sequence(np.sin(np.arange(60) / 5)), rk.Continuation(length=8), rk.Reset())
+    settings: Any = {"backend": "torch", "epochs": 1, "dtype": "float64", "remat": remat}
+    expected = rk.fit(model, schedule, **settings).params
+    with mode():
+        assert_same(rk.fit(model, schedule, **settings).params, expected, 1e-15)

@@ -114,8 +114,6 @@ def compiled_for(dispatcher: Any, arguments: tuple[Any, ...]) -> Callable[..., A
 
     An entry itself finds out the types of its arguments at every call, which takes longer than the call.
     """
-    if config.DISABLE_JIT:
-        return dispatcher
     return dispatcher.get_overload(tuple(dispatcher.typeof_pyval(argument) for argument in arguments))
 
 

@@ -14,16 +14,22 @@ from rnnkit_numba.compiled import kernel
 from rnnkit_numba.pointers import pointer
 from rnnkit_numba.products import add_rows, add_transposed_product, product
 from rnnkit_numba.vectors import lanes, like, load_at, store_at, where_less
+from rnnkit_numba.views import all_finite, clear_excess
 
 
 @kernel
-def forward(x_RN, inputs, weights, y_RO, activation):
-    """Fill `y`; `weights` are the weight in panels, then the bias."""
+def forward(x_RN, inputs, weights, y_RO, outputs, activation, bounded):
+    """Fill `y`, of which the first `outputs` columns count.
+
+    `weights` are the weight in panels, then the bias. Inputs that are `bounded` cannot be infinite.
+    """
     rows, width = y_RO.shape
     one, y = lanes(y_RO), pointer(y_RO, 0, y_RO.size)
     bias = pointer(weights, inputs * width, width)
     x, weight = pointer(x_RN, 0, rows * x_RN.shape[1]), pointer(weights, 0, inputs * width)
     product(x, x_RN.shape[1], weight, inputs, bias, 0, y, width, rows, width, inputs, one)  # (1)
+    if outputs < width and not bounded and not all_finite(x, rows * x_RN.shape[1], one):
+        clear_excess(y, width, rows, width, outputs, 1, one)
     if activation == TANH:
         for j in range(0, y_RO.size, one):
             store_at(tanh(load_at(y, j)), y, j)  # (2)

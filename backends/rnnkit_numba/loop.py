@@ -15,7 +15,7 @@ from rnnkit_numba.layout import INPUTS, LEARNED, OUTPUT, OUTPUTS, PACKED, STATE,
 from rnnkit_numba.losses import add_loss
 from rnnkit_numba.packing import add_blocks, derive, move, share
 from rnnkit_numba.pointers import pointer
-from rnnkit_numba.rules import add_squares, global_norm, update_stretches
+from rnnkit_numba.rules import add_squares, global_norm, may_divide_by_zero, update_stretches
 from rnnkit_numba.single_lane import recurrent_rows
 from rnnkit_numba.threads import meet
 from rnnkit_numba.vectors import lanes as lanes_of_a_vector
@@ -204,6 +204,14 @@ def go_through(
     return value
 
 
+@kernel
+def clear_what_pads(table, params, panels):
+    """Zero what pads the parameters, or their moments, in panels; `params` is scratch."""
+    move(table, params, panels, False, 0, 1)
+    fill(panels, 0)
+    move(table, params, panels, True, 0, 1)
+
+
 @entry
 def run_block(
     thread,
@@ -377,6 +385,13 @@ def run_block(
                 last_vector * one,
             )
             changed = True
+            if may_divide_by_zero(rule, rule_settings, trained):
+                if not meet(barrier, threads):
+                    return k, count
+                if thread == 0:
+                    clear_what_pads(table, params, trained)
+                    for slot in range(moments.shape[0]):
+                        clear_what_pads(table, moments[slot], slots[slot])
         recording = write_KBW.shape[2] > 0  # before that, everyone must have started this window
         if (scored or recording) and not meet(barrier, threads):
             return k, count

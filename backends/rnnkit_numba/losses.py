@@ -137,7 +137,7 @@ def binary_cross_entropy(y, d, outputs, target_TBO, t, b, share, setting):
 def make_rows(loss):
     """The function that adds up a loss over rows: see `add_loss`."""
 
-    def rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, parts, one):
+    def rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, divisor, one):
         steps, lanes_B = weight_TB.shape
         value = 0.0
         for t in range(steps):
@@ -145,7 +145,7 @@ def make_rows(loss):
                 weight, valid = weight_TB[t, b], valid_TB[t, b]
                 clear_vectors(d_y, width, one)
                 if weight > 0:
-                    share = weight / parts
+                    share = weight / divisor
                     value += share * loss(y if valid else d_y, d_y, outputs, target_TBO, t, b, share, setting)
                     if not valid:
                         clear_vectors(d_y, width, one)
@@ -171,13 +171,13 @@ def add_loss(code, setting, y, d_y, width, outputs, target_TBO, weight_TB, valid
         valid_TB: elsewhere the prediction is 0, and has no gradient.
         total: sum of the weights of the whole window.
     """
-    every = total * outputs
+    divisor = total * outputs
     if code == CODE_MSE:
-        return mse_rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, every, one)
+        return mse_rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, divisor, one)
     if code == CODE_MAE:
-        return mae_rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, every, one)
+        return mae_rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, divisor, one)
     if code == CODE_HUBER:
-        return huber_rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, every, one)
+        return huber_rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, divisor, one)
     if code == CODE_CROSS_ENTROPY:
         return cross_entropy_rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, total, one)
-    return binary_rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, every, one)
+    return binary_rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, divisor, one)

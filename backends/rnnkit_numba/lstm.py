@@ -38,7 +38,7 @@ from rnnkit_numba.pointers import pointer
 from rnnkit_numba.products import add_rows, add_two_transposed_products, product
 from rnnkit_numba.single_lane import backward_rows, forward_rows, recurrent_rows
 from rnnkit_numba.vectors import lanes, load_at
-from rnnkit_numba.views import clear_vectors, copy_vectors
+from rnnkit_numba.views import all_finite, clear_excess, clear_vectors, copy_vectors
 
 GATES_IN_CACHE = 2**18
 """Numbers of gates whose inputs are multiplied ahead of the recurrence, so that they are still in the cache."""
@@ -56,7 +56,21 @@ def rows_alike(reset_TB, valid_TB, t, last):
 
 
 @kernel
-def forward(x_RN, inputs, weights, biases, gates_TBG, h_TBH, c_TBH, initial_2BH, before_BH, hidden, reset_TB, valid_TB):
+def forward(
+    x_RN,
+    inputs,
+    weights,
+    biases,
+    gates_TBG,
+    h_TBH,
+    c_TBH,
+    initial_2BH,
+    before_BH,
+    hidden,
+    reset_TB,
+    valid_TB,
+    bounded,
+):
     """Fill `gates` and rows 1 to T of `h` and `c`; row 0 holds the state before.
 
     Args:
@@ -66,6 +80,7 @@ def forward(x_RN, inputs, weights, biases, gates_TBG, h_TBH, c_TBH, initial_2BH,
         initial_2BH: h₀ and c₀.
         before_BH: scratch for h⁻.
         hidden: hidden units without the padding.
+        bounded: the inputs cannot be infinite.
     """
     steps, lanes_B, gates = gates_TBG.shape
     width, row, one = gates // 4, lanes_B * gates, lanes(gates_TBG)
@@ -83,6 +98,8 @@ def forward(x_RN, inputs, weights, biases, gates_TBG, h_TBH, c_TBH, initial_2BH,
         rows, x = (last - first) * lanes_B, pointer(x_RN, first * lanes_B * x_row, (last - first) * lanes_B * x_row)
         a = pointer(gates_TBG, first * row, (last - first) * row)
         product(x, x_row, weight_ih, inputs, bias, 0, a, gates, rows, gates, inputs, one)  # (2)
+        if hidden < width and not bounded and not all_finite(x, rows * x_row, one):
+            clear_excess(a, gates, rows, gates, hidden, 4, one)
         t = first
         while t < last:
             a = pointer(gates_TBG, t * row, row)

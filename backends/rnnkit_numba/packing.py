@@ -6,8 +6,8 @@ says what these are), the two biases of an LSTM one after the other, then its le
 zero and stays zero. The rows of a weight consist of groups (the four gates of an LSTM; one group for a dense layer),
 each padded by itself, and vectors of all groups stand in turn.
 
-Derived from them anew in every window, behind all parameters: the sum of an LSTM's biases; and, where a backward pass
-reads them, weights `(G, K)` in panels, for the products with their transposes.
+Derived from them anew after every update, behind all parameters: the sum of an LSTM's biases; and, where a backward
+pass reads them, weights `(G, K)` in panels, for the products with their transposes.
 
 `part` of `parts` says which share of the work is done here, so that several threads can do it together.
 """
@@ -26,7 +26,7 @@ from rnnkit_numba.vectors import lanes, load_at, store_at
 
 @kernel
 def share(size, part, parts):
-    """The first and the last but one of `size` things that belong to a part."""
+    """The first of `size` things that belong to a part, and the one behind its last."""
     return size * part // parts, size * (part + 1) // parts
 
 

@@ -5,6 +5,7 @@ plain_transposed_product    products.add_transposed_product
 plain_sigmoid, plain_tanh   activations.sigmoid, tanh
 plain_activate              cells.activate
 plain_deactivate            cells.deactivate
+plain_pack                  packing.move, of one matrix
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ SUMMED = 128
 """Rows that a gradient of weights is summed over before the sum goes back to memory."""
 
 FETCHED = 2**17
-"""Numbers of a packed matrix from which on its panels are fetched ahead: a second-level cache does not hold it."""
+"""Numbers of a packed matrix from which on its panels are fetched ahead: a second-level cache does not hold it all."""
 
 FAR = 32
 """Vectors between the rows of a matrix from which on they compete for the same places in the first-level cache."""
@@ -180,7 +180,8 @@ def copy_tiles(a, a_row, tiles, rows, columns):
     while m < columns:
         height = tile_height(columns - m)
         for k in range(rows):  # the numbers in excess are written over by the next k
-            store_at(load_first(a, k * a_row + m, height), tiles, m * rows + k * height)
+            for j in range(0, height, lanes(a)):
+                store_at(load_first(a, k * a_row + m + j, height - j), tiles, m * rows + k * height + j)
         m += height
 
 

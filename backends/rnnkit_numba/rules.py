@@ -1,4 +1,4 @@
-"""Optimizers by number; the equations stand in `rnnkit.model.rules`. All parameters are one buffer `(P,)`."""
+"""Optimizers by number; the equations stand in `rnnkit.model.rules`. All parameters are one buffer."""
 
 from __future__ import annotations
 
@@ -162,6 +162,14 @@ def update_stretches(
 
 
 @kernel
+def may_divide_by_zero(code, settings, params):
+    """Whether a parameter that has had no gradient becomes NaN: there is no epsilon, or none in this dtype."""
+    if code == CODE_SGD:
+        return False
+    return like(params[0], settings[1] if code == CODE_RMSPROP else settings[2]) == 0
+
+
+@kernel
 def step(code, settings, learning_rate, count, params, grad, slots, first, last):
     """Make update number `count`, from 1, of parameters `first` to `last - 1`.
 
@@ -246,19 +254,12 @@ def sgd(settings, learning_rate, p, g, b):
 @inlined
 def adam(decoupled, settings, learning_rate, scale, grown, p, g, m, v):
     """Adam, or AdamW where the weight decay is decoupled: the parameter, m and v."""
-    g = fma(like(p, 0.0 if decoupled else settings[3]), p, g)
+    if not decoupled:
+        g = fma(like(p, settings[3]), p, g)
     m = fma(like(p, settings[0]), m, like(p, 1 - settings[0]) * g)
     v = fma(like(p, settings[1]), v, like(p, 1 - settings[1]) * (g * g))
     p = fma(like(p, -learning_rate * settings[3] if decoupled else 0.0), p, p)
-    bottom = fma(root(v), like(p, 1 / grown), like(p, settings[2]))
-    return p - unless_zero(bottom, like(p, scale) * m / bottom), m, v
-
-
-@inlined
-def unless_zero(bottom, quotient):
-    """0 where the quotient's denominator is 0: what pads the parameters has no gradient, and may have no epsilon."""
-    zero = like(bottom, 0.0)
-    return where_less(zero, bottom, quotient, bottom)
+    return p - like(p, scale) * m / fma(root(v), like(p, 1 / grown), like(p, settings[2])), m, v
 
 
 @inlined
@@ -270,8 +271,7 @@ def rmsprop(settings, learning_rate, p, g, s, a, b):
     if settings[3] != 0:
         a = like(p, settings[0]) * a + like(p, 1 - settings[0]) * g
         mean_square = s - a * a
-    bottom = root(mean_square) + like(p, settings[1])
-    move = unless_zero(bottom, g / bottom)
+    move = g / (root(mean_square) + like(p, settings[1]))
     if settings[2] != 0:
         b = like(p, settings[2]) * b + move
         move = b

@@ -1,9 +1,9 @@
 """The recurrence of a lane that runs alone: one row waits for the other, and nothing else can fill the time.
 
 Between two rows nothing passes through memory that need not. Going forward, the four gates of as many units as a vector
-holds are summed in registers, where `lstm.py` turns them into the next state. Going back, both weights being one
-matrix `(K, G)` with its columns in vectors, the product with its transpose is taken by rows: a vector of sums for
-every k, whose lanes are then added up for a vector's worth of k at once.
+holds are summed in registers, where `cells.py` turns them into the next state. Going back, the panels being those of
+the way forward, the product with the weight's transpose is taken by rows: a vector of sums for every k, whose lanes are
+then added up for a vector's worth of k at once.
 
     (1)  a[g, j] = a[g, j] + Σ_k h[k] weight[k, g, j]          g = i, f, g, o; j in one vector of units
     (2)  d_h[k] = Σ_g Σ_j d_a[g, j] weight[k, g, j]            k in one vector of units

@@ -13,7 +13,7 @@ from numba.np.arrayobj import make_array, populate_array
 
 from rnnkit_numba.compiled import kernel
 from rnnkit_numba.pointers import pointer
-from rnnkit_numba.vectors import lanes, like, load_at, load_first, store_at
+from rnnkit_numba.vectors import fma, lanes, like, load_at, load_first, store_at, total
 
 
 def _view(buffer: Any, *lengths: Any) -> Any:
@@ -114,6 +114,37 @@ def copy_rows(source_TBN, a_TBN):
         for b in range(a_TBN.shape[1]):
             for n in range(size):
                 a_TBN[t, b, n] = source_TBN[t, b, n]
+
+
+@kernel
+def all_finite(a, numbers, one):
+    """Whether so many numbers from a pointer on are."""
+    zero = like(load_first(a, 0, 0), 0.0)
+    found_0, found_1, found_2, found_3 = zero, zero, zero, zero  # side by side, as one would wait for each addition
+    n = 0
+    while numbers - n >= 4 * one:
+        found_0 = fma(load_at(a, n), zero, found_0)  # infinity times zero is NaN
+        found_1 = fma(load_at(a, n + one), zero, found_1)
+        found_2 = fma(load_at(a, n + 2 * one), zero, found_2)
+        found_3 = fma(load_at(a, n + 3 * one), zero, found_3)
+        n += 4 * one
+    while n < numbers:
+        found_0 = fma(load_first(a, n, numbers - n), zero, found_0)
+        n += one
+    return total((found_0 + found_1) + (found_2 + found_3)) == 0
+
+
+@kernel
+def clear_excess(a, row, rows, columns, used, groups, one):
+    """Zero the last units of rows that are vectors of all groups in turn, where `used` units do not fill them.
+
+    They have no weights, but an infinite input times zero is NaN.
+    """
+    last = columns // groups - one
+    for r in range(rows):
+        for group in range(groups):
+            n = r * row + groups * last + group * one
+            store_at(load_first(a, n, used - last), a, n)
 
 
 @kernel

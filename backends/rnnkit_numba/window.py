@@ -7,6 +7,7 @@ two arrays of the scratch space.
 from __future__ import annotations
 
 from rnnkit_numba import dense, lstm
+from rnnkit_numba.activations import SIGMOID, TANH
 from rnnkit_numba.compiled import kernel
 from rnnkit_numba.layout import (
     ACTIVATION,
@@ -116,7 +117,7 @@ def forward(table, packed, tape, work, reset_TB, valid_TB):
     steps, lanes = reset_TB.shape
     one = lanes_of_a_vector(tape)
     before = 2 * steps * lanes * widest(table, one)
-    x_offset = 0
+    x_offset, bounded = 0, False
     for index in range(table.shape[0]):
         inputs, outputs, width = table[index, INPUTS], table[index, OUTPUTS], table[index, WIDTH]
         q, d = table[index, PACKED], table[index, DERIVED]
@@ -135,15 +136,20 @@ def forward(table, packed, tape, work, reset_TB, valid_TB):
                 outputs,
                 reset_TB,
                 valid_TB,
+                bounded,
             )
+            bounded = True
         else:
             dense_forward(
                 x_RN,
                 inputs,
                 vector(packed, q, width * (inputs + 1)),
                 matrix(tape, table[index, OUTPUT] * lanes, steps * lanes, width),
+                outputs,
                 table[index, ACTIVATION],
+                bounded,
             )
+            bounded = table[index, ACTIVATION] == TANH or table[index, ACTIVATION] == SIGMOID
         x_offset = table[index, OUTPUT] * lanes
 
 

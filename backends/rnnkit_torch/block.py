@@ -63,6 +63,8 @@ class Course(NamedTuple):
     begins: np.ndarray
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def train_block(
     model: Chain,
     params: dict[str, Tensor],
@@ -189,7 +191,7 @@ def _run_rows(
 ) -> tuple[Tensor, State]:
     """Some rows of a window, in the graph."""
     rows, shape = slice(start, stop), (stop - start, x.shape[1])
-    pieces = Pieces(shape, shape) if whole else cut(reset[rows], valid[rows], x.device)
+    pieces = Pieces(shape, shape) if whole else cut(reset[rows], valid[rows], x.device)  # `cut` would look again
     return run(model, weights, x[rows], state, initial, pieces)
 
 

@@ -198,7 +198,7 @@ def arrays(state: State) -> list[Tensor]:
 
 
 def detach(state: State) -> State:
-    """A state cut off from its graph."""
+    """A state cut off from its graph; window by window, where `map_arrays` would take a while to find out its types."""
     return tuple(type(entry)(*[a.detach() for a in entry]) for entry in state)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLOCK_ROWS = 65_536
-"""Rows (times lanes) that a block holds at most, unless one step has more."""
+"""Rows (times lanes) that are held at a time at most, unless one step has more."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,9 @@ class Schedule:
         splitter: which rows stand in which window: `Sliding`, `Chunked`, `Continuation`, or your own.
         policy: where each window's state comes from: `Reset`, `Carry`, `BurnIn`, `Stored`, or your own.
         seed: from which the order of shuffled windows, lengths and resets are drawn, anew each epoch.
+
+    All of them are values: a splitter or policy of your own must not change once it stands here, as windows that have
+    been cut and proven are kept.
 
     Raises:
         ContinuityError: the policy would carry state into a window that does not continue what the state has seen.
@@ -224,7 +227,7 @@ class Schedule:
             windows.segment,
             row,
             detached=grid.detached,
-            reweight=None if grid.reweight is None else grid.reweight[:length],
+            reweight=None if grid.reweight is None else grid.reweight[:length].copy(),
             scale=scale,
             slots=None if table is None else table.block(first, stop, grid.epoch),
         )

@@ -44,7 +44,7 @@ class SlotTable:
         """The slot that each window of these steps starts from, `(stop - first, B)`; -1: the initial state."""
         slot = self.start[first:stop]
         if not len(self):
-            return slot
+            return slot.copy()
         step = np.arange(first, stop)[:, None]
         recorded = (self.first[slot] >= 0) & ((epoch > 0) | (self.first[slot] < step))
         return np.where((slot >= 0) & recorded, slot, -1)

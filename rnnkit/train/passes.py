@@ -59,8 +59,8 @@ def scored_outputs(
     Yields:
         `(rows, y, target)`, the target as `Sequence.take` gives it.
     """
-    for rows, y, warming in _walk(backend, model, params, series, warm):
-        scored = series.scored(rows) if warming is None else series.scored(rows) & ~warming
+    for rows, y, _ in _walk(backend, model, params, series, warm):
+        scored = series.scored(rows)  # rows before a part are not
         for first in range(0, len(rows), PASS_ROWS):
             here = np.flatnonzero(scored[first : first + PASS_ROWS]) + first
             yield rows[here], y[here], series.take(rows[here], y.dtype)[1]
@@ -88,14 +88,17 @@ def _walk(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
     """Every row that a pass reads: `(rows, y, warming)`, the last `(n,)` true where a row only warms the state up.
 
-    It is None where none does. A backend that keeps no tape takes a whole number of `PASS_ROWS` at a time.
+    It is None where none does. A backend that keeps no tape takes a whole number of `PASS_ROWS` at a time, the fewer
+    the wider they are.
     """
     if warm < 0:
         raise DataError(f"a pass expects warm to be a number of rows >= 0, got {warm!r}; 0 starts cold")
     first = np.maximum(series.runs[:, 0], series.runs[:, 1] - warm)
-    run, length = getattr(backend, "outputs", None), BLOCK_ROWS
+    run, length = getattr(backend, "outputs", None), PASS_ROWS
     if run is None:
-        run, length = (lambda *arguments: backend.forward(*arguments)[:2]), PASS_ROWS
+        run = lambda *arguments: backend.forward(*arguments)[:2]  # noqa: E731
+    else:
+        length *= max(1, BLOCK_ROWS // (PASS_ROWS * max(series.features, model.outputs)))
     grid_of = Continuation(length=length).grid
     grid = grid_of(series.runs[:, 2] - first, np.random.default_rng(0), series.name)
     dtype = next(iter(backend.to_numpy(params).values())).dtype

@@ -69,7 +69,8 @@ class Stream:
 
         Raises:
             ModelError: another shape, or no numbers.
-            DataError: a value that is missing or infinite; the state stays as it was.
+            DataError: a value that is missing or infinite; the state stays as it was. (One that only the run's
+                dtype cannot hold becomes infinite, with NumPy's warning.)
         """
         row = x if type(x) is np.ndarray and x.dtype in FLOATS else _numbers(x)
         if row.shape != self._shape:
@@ -106,6 +107,8 @@ class ForwardStepper:
 
 
 def _numbers(x: Any) -> np.ndarray:
+    if np.ma.is_masked(x):
+        raise DataError(f"Stream.step expects no masked number, got {x}; fill it in, or reset() the stream after a gap")
     try:
         return np.asarray(x, np.float64)
     except (TypeError, ValueError) as error:
