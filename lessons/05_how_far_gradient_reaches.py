@@ -413,16 +413,24 @@ def _():
         "64 rows": rk.Continuation(length=64),
         "8 rows, and 56 of look-back": rk.Continuation(length=8, lookback=56),
     }
-    balanced = {
-        name: rk.fit(_model, rk.Schedule(balancing, splitter, rk.Carry()), rule=rk.Adam(3e-3), epochs=30, seed=0)
+    _runs = {
+        name: [
+            rk.fit(_model, rk.Schedule(balancing, splitter, rk.Carry()), rule=rk.Adam(3e-3), epochs=30, seed=seed)
+            for seed in range(4)
+        ]
         for name, splitter in _splitters.items()
     }
-    balanced_loss = {name: run.history.epochs["loss"][-1] for name, run in balanced.items()}
+    _losses = {name: [run.history.epochs["loss"][-1] for run in runs] for name, runs in _runs.items()}
+    balanced_loss = {name: float(np.mean(losses)) for name, losses in _losses.items()}
+    balanced = _runs["64 rows"][int(np.argmin(_losses["64 rows"]))]
     mo.md(
-        "| gradient cut after | steps in an epoch | mean squared error after 30 epochs |\n|---|---|---|\n"
+        "| gradient cut after | steps in an epoch | mean squared error after 30 epochs: mean of four nets, and each |\n"
+        "|---|---|---|\n"
         + "\n".join(
-            f"| {name} | {len(run.history.steps['loss']) // 30} | {balanced_loss[name]:.1f} |"
-            for name, run in balanced.items()
+            f"| {name} | {len(runs[0].history.steps['loss']) // 30} | **{balanced_loss[name]:.1f}**: "
+            + ", ".join(f"{loss:.1f}" for loss in _losses[name])
+            + " |"
+            for name, runs in _runs.items()
         )
     )
     return balanced, balanced_loss, balancing
@@ -431,37 +439,36 @@ def _():
 @app.cell(hide_code=True)
 def _():
     mo.md(r"""
-    The state is carried in all four; only the reach of the gradient differs. Short windows make eight times as many
+    The state is carried throughout; only the reach of the gradient differs. Short windows make eight times as many
     steps, and still learn less: they are steps in a wrong direction. Short windows **with look-back** have both, many
-    steps and the right direction.
+    steps and the right direction. (How far a single net gets is partly luck: hence four.)
 
-    And how wrong is the direction? At the weights of the net from the third line of the table:
+    And how wrong is the direction? At the weights of the best net from the third line of the table:
     """)
     return
 
 
 @app.cell
 def _(balanced, balancing):
-    _run = balanced["64 rows"]
-    _weights = {key: array.astype(np.float64) for key, array in _run.params.items()}
+    _weights = {key: array.astype(np.float64) for key, array in balanced.params.items()}
     _schedule = rk.Schedule(balancing, rk.Continuation(length=8), rk.Carry())
-    balancing_bias = rk.gradient_bias(_run.model, _weights, _schedule, lengths=(4, 8, 16, 32, 64, 128, 256))
+    balancing_bias = rk.gradient_bias(balanced.model, _weights, _schedule, lengths=(4, 8, 16, 32, 64, 128, 256))
     balancing_bias.plot()
     return (balancing_bias,)
 
 
 @app.cell
 def _(balanced, balancing):
-    rk.trace(balanced["64 rows"], balancing, (1000, 1160), truncate=8).plot("reach")
+    rk.trace(balanced, balancing, (1000, 1160), truncate=8).plot("reach")
     return
 
 
 @app.cell(hide_code=True)
 def _():
     mo.md(r"""
-    First picture: with windows of 4 or 8 rows the cosine is about 0, so such a gradient has **nothing to do** with
-    the direction in which the loss falls. From 64 rows on, where both the push up and the pull down lie inside, it is
-    near 1. Second picture: every line is a row whose loss is asked for, every column an earlier row. What lies left
+    First picture: the gradient of windows of 4 or 8 rows points **well away** from the direction in which the loss
+    falls. (A cosine of 0 is a right angle. Nets from other seeds have given anything from 0 to 0.75 at 8 rows.) From
+    64 rows on, where both the push up and the pull down lie inside, the cosine is near 1. Second picture: every line is a row whose loss is asked for, every column an earlier row. What lies left
     of the black stairs is what windows of 8 rows cut off: nearly all of it.
 
     (There is a way to have short windows on average and no bias at all: draw the length of each window by chance, and
@@ -556,9 +563,11 @@ def _(
         ),
         "single gradients are more than five times as long as the median": bool(norms.max() > 5 * np.median(norms)),
         "on influence balancing look-back learns more than short windows": (
-            balanced_loss["8 rows, and 56 of look-back"] < 0.5 * balanced_loss["8 rows"]
+            balanced_loss["8 rows, and 56 of look-back"] < 0.8 * balanced_loss["8 rows"]
         ),
-        "there, a gradient cut at 8 rows is no guide, and one of 128 rows is": _cosine[8] < 0.5 < 0.9 < _cosine[128],
+        "there, a gradient cut at 8 rows is a poor guide, and one of 128 rows a good one": (
+            _cosine[8] < 0.85 and _cosine[128] > 0.95
+        ),
     }
     exercises = {"half_life": half_life, "bias": bias, "clip": clip, "window": window}
     summary(checks)

@@ -267,10 +267,9 @@ def test_a_gradient_that_overflows_where_it_is_frozen_stops_nothing(name, own):
     assert train(*given, **settings).done == 0
     assert train(*given, **settings, frozen=frozenset({"0.weight", "0.bias"})).done == 1
     model = rk.Chain(rk.Dense(1, 1, "tanh"), rk.Dense(1, 1))
-    params["0.weight"][:] = 1
+    params["0.weight"][:], params["1.weight"][:] = 1, 1
     block = block._replace(x=np.full_like(block.x, np.inf))
     given = (model, *engine.from_numpy((params, state, RuleState(0, {}))), block)
-    params["1.weight"][:] = 1
     assert train(*given, **settings, frozen=frozenset({"0.weight"})).done == 1
 
 

@@ -512,7 +512,7 @@ def test_blocks_are_the_same_steps_in_pieces_of_any_size(rows, lookback):
 def arrays_of(block):
     """Every array of a block, those of its slots among them."""
     slots = () if block.slots is None else block.slots
-    return [array for array in (*vars(block).values(), *slots) if isinstance(array, np.ndarray)]
+    return [array for array in (*block, *slots) if isinstance(array, np.ndarray)]
 
 
 @pytest.mark.parametrize(
