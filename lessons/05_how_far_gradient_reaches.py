@@ -468,8 +468,9 @@ def _():
     mo.md(r"""
     First picture: the gradient of windows of 4 or 8 rows points **well away** from the direction in which the loss
     falls. (A cosine of 0 is a right angle. Nets from other seeds have given anything from 0 to 0.75 at 8 rows.) From
-    64 rows on, where both the push up and the pull down lie inside, the cosine is near 1. Second picture: every line is a row whose loss is asked for, every column an earlier row. What lies left
-    of the black stairs is what windows of 8 rows cut off: nearly all of it.
+    64 rows on, where both the push up and the pull down lie inside, the cosine is near 1. Second picture: every line
+    is a row whose loss is asked for, every column an earlier row. What lies left of the black stairs is what windows
+    of 8 rows cut off: nearly all of it.
 
     (There is a way to have short windows on average and no bias at all: draw the length of each window by chance, and
     weigh the gradient up where it gets through. `Continuation(length=rk.Geometric(32), reweight=True)` does that; the
@@ -528,7 +529,7 @@ def _():
     - Over many rows a gradient is multiplied many times. It vanishes or explodes unless the factors are near 1.
     - In an LSTM the factors along the cell are the forget gates. The net sets them; their bias sets where it starts.
     - Clip the norm: it keeps the direction and limits the damage of single steps.
-    - A cut gradient can be useless, not just short, where near and far influences are opposed. Look-back mends it.
+    - A cut gradient can mislead, not just be short, where near and far influences are opposed. Look-back mends it.
     - The reach can be measured, before and after training: `rk.trace(...).reach()`, `rk.gradient_bias(...)`.
     """)
     return
