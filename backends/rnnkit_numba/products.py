@@ -46,39 +46,54 @@ def tile_height(rows):
     return 4 if rows >= 4 else 2 if rows >= 2 else 1
 
 
-def make_strip(vectors, lines=0):
+def make_strip(vectors):
     """The function that computes all rows of a strip of columns, as many of them at a time as a tile takes.
 
-    Where `a_k` is 0, a stands tile by tile, and in each tile k by k; `a_row` is then the number of k. With `lines`,
-    which takes b to be a panel, its tiles fetch what follows b, so many cache lines for every k.
+    Where `a_k` is 0, a stands tile by tile, and in each tile k by k; `a_row` is then the number of k.
     """
-    six, four, two, one = (make_tile(rows, vectors, lines) for rows in (TILE_ROWS, 4, 2, 1))
+    six, four, two, one = (make_tile(rows, vectors) for rows in (TILE_ROWS, 4, 2, 1))
 
     def strip(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner):
-        by_tile = inner * lines * lanes(b) * (LINE_BYTES // BYTES)
-        m, ahead, last = 0, inner * b_k, 2 * inner * b_k - by_tile
+        m = 0
         while rows - m > 0:
             height = tile_height(rows - m)
             a_m, c0_m, c_m = forward(a, m * a_row), forward(c0, m * c0_row), forward(c, m * c_row)
             # a tile of its own, k after k, or a part of a matrix
             row, k = (1, height) if a_k == 0 else (a_row, a_k)
             if height == TILE_ROWS:
-                six(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, ahead)
+                six(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, 0)
             elif height == 4:
-                four(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, ahead)
+                four(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, 0)
             elif height == 2:
-                two(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, ahead)
+                two(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, 0)
             else:
-                one(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, ahead)
-            m, ahead = m + height, min(ahead + by_tile, last)
+                one(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, 0)
+            m += height
 
     # symbols are told apart by this name, beyond one process by nothing else: entries read from disk share their copies
-    strip.__qualname__ = f"strip_{vectors}_{lines}"
+    strip.__qualname__ = f"strip_{vectors}"
     return kernel(strip)
 
 
 strip_4, strip_2, strip_1 = (make_strip(vectors) for vectors in (4, 2, 1))
-strip_4_far = make_strip(4, lines=2)
+
+LINES = 2
+"""Cache lines that a tile fetches ahead for every k: two tiles fetch a panel."""
+
+tile_far = make_tile(TILE_ROWS, 4, LINES)
+
+
+@kernel
+def strip_far(a, a_row, b, b_k, c0, c0_row, c, c_row, rows, inner):
+    """The same for a full panel b of a matrix that the nearest caches do not hold: its tiles fetch what follows b."""
+    by_tile = inner * LINES * lanes(b) * (LINE_BYTES // BYTES)
+    m, ahead, last = 0, inner * b_k, 2 * inner * b_k - by_tile
+    while rows - m >= TILE_ROWS:
+        a_m, c0_m, c_m = forward(a, m * a_row), forward(c0, m * c0_row), forward(c, m * c_row)
+        tile_far(a_m, a_row, 1, b, b_k, c0_m, c0_row, c_m, c_row, inner, ahead)
+        m, ahead = m + TILE_ROWS, min(ahead + by_tile, last)
+    a_m, c0_m, c_m = forward(a, m * a_row), forward(c0, m * c0_row), forward(c, m * c_row)
+    strip_4(a_m, a_row, 1, b, b_k, c0_m, c0_row, c_m, c_row, rows - m, inner)
 
 
 @kernel
@@ -90,13 +105,10 @@ def panel_width(columns, one):
 
 
 @kernel
-def strip(width, one, far, a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner):
-    """The strip that is one panel wide; `far`: b is a panel of a matrix that does not stay in the cache."""
+def strip(width, one, a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner):
+    """The strip that is one panel wide."""
     if TILE_VECTORS == 4 and width == 4 * one:
-        if far:
-            strip_4_far(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner)
-        else:
-            strip_4(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner)
+        strip_4(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner)
     elif width == 2 * one:
         strip_2(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner)
     else:
@@ -115,11 +127,11 @@ def product(a, a_row, packed, packed_rows, c0, c0_row, c, c_row, rows, columns, 
         b, c0_n, c0_n_row, c_n = forward(packed, n * packed_rows), forward(c0, n), c0_row, forward(c, n)
         k = 0
         while k == 0 or k < inner:
-            here = min(INNER, inner - k)
-            strip(
-                width, one, far, forward(a, k), a_row, 1, forward(b, k * width), width, c0_n, c0_n_row, c_n, c_row,
-                rows, here,
-            )  # fmt: skip
+            here, a_k, b_k = min(INNER, inner - k), forward(a, k), forward(b, k * width)
+            if TILE_VECTORS == 4 and far and width == 4 * one:
+                strip_far(a_k, a_row, b_k, width, c0_n, c0_n_row, c_n, c_row, rows, here)
+            else:
+                strip(width, one, a_k, a_row, 1, b_k, width, c0_n, c0_n_row, c_n, c_row, rows, here)
             c0_n, c0_n_row, k = c_n, c_row, k + INNER
         n += width
 
@@ -163,13 +175,13 @@ def add_two_transposed_products(
                         store_at(load_at(b_n, k * b_row + j), panel, k * width + j)
                 b_n, b_k = panel, width
             if x_tiled:
-                strip(width, one, False, x_tiles, here, 0, b_n, b_k, x_n, width, x_n, width, inputs, here)
+                strip(width, one, x_tiles, here, 0, b_n, b_k, x_n, width, x_n, width, inputs, here)
             else:
-                strip(width, one, False, x_r, 1, x_row, b_n, b_k, x_n, width, x_n, width, inputs, here)
+                strip(width, one, x_r, 1, x_row, b_n, b_k, x_n, width, x_n, width, inputs, here)
             if h_tiled:
-                strip(width, one, False, h_tiles, here, 0, b_n, b_k, h_n, width, h_n, width, hidden, here)
+                strip(width, one, h_tiles, here, 0, b_n, b_k, h_n, width, h_n, width, hidden, here)
             else:
-                strip(width, one, False, h_r, 1, h_row, b_n, b_k, h_n, width, h_n, width, hidden, here)
+                strip(width, one, h_r, 1, h_row, b_n, b_k, h_n, width, h_n, width, hidden, here)
             n += width
 
 
