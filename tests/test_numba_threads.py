@@ -11,7 +11,8 @@ import rnnkit_numba as compiled
 from rnnkit_numba import train as training
 from rnnkit_numba.compiled import entry
 from rnnkit_numba.layout import BLOCK_LANES
-from rnnkit_numba.threads import meet, new_barrier, processors, run_threads
+from rnnkit_numba.places import LINUX, ROOM, WORDS, is_free, keep_apart, new_places, processor, processors, tell_place
+from rnnkit_numba.threads import meet, new_barrier, run_threads
 
 import rnnkit as rk
 from rnnkit.errors import BackendError
@@ -101,6 +102,49 @@ def test_no_thread_outlives_the_call(eager):
 @entry
 def wait(barrier, threads):
     return meet(barrier, threads)
+
+
+@entry
+def gather(barrier, places, thread, threads):
+    tell_place(places, thread)
+    met = meet(barrier, threads)
+    keep_apart(places, thread, threads)
+    return processor() if met else -2
+
+
+@pytest.mark.skipif(not LINUX, reason="elsewhere threads are left where the system puts them")
+def test_threads_that_stand_on_one_processor_part_and_may_run_anywhere_again():
+    allowed = os.sched_getaffinity(0)
+    crowded = max(allowed)
+    barrier, places, where, free = new_barrier(), new_places(2), {}, {}
+
+    def work(thread):
+        os.sched_setaffinity(0, {crowded})
+        where[thread] = gather(barrier, places, thread, 2)
+        free[thread] = os.sched_getaffinity(0)
+
+    try:
+        run_threads(2, barrier, work)
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert where[0] == crowded
+    assert where[1] in (allowed - {crowded} or allowed)
+    assert free == {0: {crowded}, 1: allowed if len(allowed) > 1 else {crowded}}
+
+
+def test_processors_far_up_are_told_apart():
+    places = new_places(3)
+    places[:WORDS] = 0
+    places[[0, 1, 15]] = 1, -(2**63), 2  # 0, 127 and 961
+    for thread, place in enumerate((127, 0, 961)):
+        places[WORDS + thread * ROOM] = place
+    assert [n for n in range(1024) if free_but_for(places, n, 0)] == [0, 127, 961]
+    assert [n for n in range(1024) if free_but_for(places, n, 2)] == [961]
+
+
+@entry
+def free_but_for(places, target, threads):
+    return is_free(places, target, threads)
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])

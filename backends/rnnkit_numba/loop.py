@@ -14,6 +14,7 @@ from rnnkit_numba.compiled import entry, kernel
 from rnnkit_numba.layout import INPUTS, LEARNED, OUTPUT, OUTPUTS, PACKED, STATE, WIDTH
 from rnnkit_numba.losses import add_loss
 from rnnkit_numba.packing import add_blocks, derive, move, share
+from rnnkit_numba.places import keep_apart, tell_place
 from rnnkit_numba.pointers import pointer
 from rnnkit_numba.rules import add_squares, global_norm, may_divide_by_zero, update_stretches
 from rnnkit_numba.single_lane import recurrent_rows
@@ -217,6 +218,7 @@ def run_block(
     thread,
     threads,
     barrier,
+    places,
     table,
     params,
     moments,
@@ -267,6 +269,7 @@ def run_block(
     the parameters through the update; the threads meet in between.
 
     Args:
+        places: see `places.py`.
         packed, slots: zeros; the parameters, what is derived from them, and the moments in panels.
         d_packs: scratch for each block's gradients, in panels.
         states_6BS: scratch but for its last entry, which holds the initial state of each lane.
@@ -297,8 +300,10 @@ def run_block(
         if changed:
             derive(table, packed, lanes > 1, False, thread, threads)
             changed = False
+        tell_place(places, thread)
         if not meet(barrier, threads):  # what the window before has recorded is there, and the parameters in panels
             return k, count
+        keep_apart(places, thread, threads)
         for b in range(first_lane, last_lane):
             if initial_kind == TRAINED:
                 read_initial(table, packed, initial_BS[b])

@@ -38,8 +38,9 @@ from rnnkit_numba.layout import (
 )
 from rnnkit_numba.loop import DRAWN, SAME, TRAINED, run_block
 from rnnkit_numba.losses import loss_code
+from rnnkit_numba.places import new_places, processors
 from rnnkit_numba.rules import NORM_NUMBERS, clip_code, rule_code, stretch_table
-from rnnkit_numba.threads import SMALL_FLOPS, new_barrier, processors, run_threads
+from rnnkit_numba.threads import SMALL_FLOPS, new_barrier, run_threads
 
 if TYPE_CHECKING:
     from rnnkit.schedule.batch import Block
@@ -127,7 +128,7 @@ def train_on(
     team = min(threads or processors(), blocks)
     if 3 * plan.flops * -(-steps // piece_rows) * lanes < SMALL_FLOPS:
         team = 1
-    barrier = new_barrier()
+    barrier, places = new_barrier(), new_places(team)
     arguments = (
         plan.table,
         flat,
@@ -171,7 +172,7 @@ def train_on(
         norms,
         BLOCK_LANES,
     )
-    done, count = run_threads(team, barrier, lambda thread: run_block(thread, team, barrier, *arguments))
+    done, count = run_threads(team, barrier, lambda thread: run_block(thread, team, barrier, places, *arguments))
     slot_trees = {name: unflatten(shapes, row, params) for name, row in zip(slot_names(rule), slots, strict=True)}
     return BlockResult(
         unflatten(shapes, flat, params),
