@@ -39,7 +39,8 @@ class Case:
         model: the net.
         length: rows of a window, T.
         lanes: B.
-        windows: different windows that a call walks through; for an epoch what the rows give.
+        windows: different windows that a call walks through, 32 as in a block of `rk.fit` at B 32 and T 64; for an
+            epoch what the rows give.
         rows: rows of the series, for epochs and passes.
         targets: for each library the ratio, its time over ours, that ours should reach.
     """
@@ -50,7 +51,7 @@ class Case:
     model: rk.Chain
     length: int = 64
     lanes: int = 1
-    windows: int = 8
+    windows: int = 32
     rows: int = ROWS
     targets: dict[str, float] = field(default_factory=dict)
 
