@@ -493,6 +493,17 @@ def test_a_weight_at_padding_scores_a_zero_that_teaches_nothing():
     assert_close(train(compiled.train_block, model, block), train(reference, model, block), 1e-9)
 
 
+def test_a_weight_behind_the_last_valid_row_scores_a_zero():
+    model = CHAINS["lstm, dense"]
+    block = block_of(model)
+    valid = block.valid.copy()
+    valid[:, 5:] = False
+    block = block._replace(valid=valid, reset=block.reset & valid, weight=np.ones_like(block.weight))
+    ours, theirs = (train(trainer, model, block) for trainer in (compiled.train_block, reference))
+    assert_close(ours.loss, theirs.loss)
+    assert_close(ours.params, theirs.params)
+
+
 def test_a_block_changes_no_argument_and_repeats_its_bits():
     model, block, rule = CHAINS["two"], block_of(CHAINS["two"]), RMSProp(momentum=0.5, centered=True)
     params, state = setup(model, 0, LANES, "float64")

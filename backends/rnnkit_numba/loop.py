@@ -2,8 +2,8 @@
 
 A window is taken in pieces that share one tape. Rows outside the gradient (`detached`) go first, forward only. The
 rest is one piece; or, where the tape would be too long, pieces of `piece_rows` rows: on the way forward the state at
-the head of each is kept, on the way back each is computed again from there. Rows behind the last valid one are left
-out: padding holds the state.
+the head of each is kept, on the way back each is computed again from there. Rows behind the last one that is valid,
+reset or scored are left out: padding holds the state.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def weigh(weight_TB):
 
 
 @kernel
-def rows_in_use(reset_TB, valid_TB):
+def rows_in_use(reset_TB, valid_TB, weight_TB):
     """How many rows there are up to the last one at which something happens; at least 1."""
     for t in range(reset_TB.shape[0] - 1, 0, -1):
         for b in range(reset_TB.shape[1]):
-            if valid_TB[t, b] or reset_TB[t, b]:
+            if valid_TB[t, b] or reset_TB[t, b] or weight_TB[t, b] > 0:
                 return t + 1
     return 1
 
@@ -153,7 +153,7 @@ def go_through(
         The block's share of the window's loss.
     """
     lanes = reset_TB.shape[1]
-    used = rows_in_use(reset_TB, valid_TB)
+    used = rows_in_use(reset_TB, valid_TB, weight_TB)
     head = min(detached, used)
     pieces = -(-(used - head) // piece_rows)
     value = 0.0

@@ -34,6 +34,9 @@ from rnnkit_numba.window import read_outputs, read_state, start
 PIECE_ROWS = 64
 """Rows of a pass without tape that are computed together; they should stay in the cache."""
 
+PIECE_CELLS = 256
+"""Rows times lanes of such a piece at least: a piece begins and ends with work of its own."""
+
 
 class Tape(NamedTuple):
     """What `backward` needs of a forward pass: for every layer the numbers that its module counts.
@@ -98,10 +101,11 @@ def outputs(
     reset, valid = check_arguments(model, params, x, state, reset, valid, initial)
     dtype = common_dtype(dict(params))
     steps, lanes = reset.shape
-    plan = layout(model, PIECE_ROWS, dtype)
+    here = min(lanes, BLOCK_LANES)
+    piece_rows = max(PIECE_ROWS, PIECE_CELLS // here)
+    plan = layout(model, piece_rows, dtype)
     flat_state = flatten_state(model, state, lanes, dtype)
     y = np.empty((steps, lanes, model.outputs), dtype)
-    here = min(lanes, BLOCK_LANES)
     run_outputs(
         plan.table,
         flatten(parameter_shapes(model), params, dtype),
@@ -115,7 +119,7 @@ def outputs(
         flat_initial(model, params, initial, lanes, dtype),
         y,
         BLOCK_LANES,
-        PIECE_ROWS,
+        piece_rows,
     )
     return y, unflatten_state(model, flat_state)
 

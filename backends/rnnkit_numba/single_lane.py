@@ -11,7 +11,6 @@ then added up for a vector's worth of k at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -22,6 +21,7 @@ from rnnkit_numba.cells import activate, deactivate, deactivate_at
 from rnnkit_numba.compiled import kernel
 from rnnkit_numba.pointers import WORD, address
 from rnnkit_numba.pointers import forward as further
+from rnnkit_numba.registers import loop
 from rnnkit_numba.tiles import TILE_VECTORS
 from rnnkit_numba.vectors import BYTES, Vector, call_llvm, load_at, splat, store_at
 
@@ -45,27 +45,6 @@ def gate_address(builder: Any, weights: Any, rows: Any, k: Any, gate: int, vecto
     panel = builder.mul(rows, WORD(gate // side * side * one))
     row = builder.mul(k, WORD(side * one))
     return address(builder, weights, builder.add(builder.add(panel, row), WORD(gate % side * one)), vector)
-
-
-def loop(builder: Any, name: str, count: Any, values: list[Any], body: Callable[[Any, list[Any]], list[Any]]) -> Any:
-    """`values = body(n, values)` for n below `count`, held in registers; returns the last ones."""
-    before = builder.block
-    head, inside, after = (builder.append_basic_block(f"{name}.{part}") for part in ("head", "body", "done"))
-    builder.branch(head)
-    builder.position_at_end(head)
-    n = builder.phi(WORD)
-    n.add_incoming(WORD(0), before)
-    phis = [builder.phi(value.type) for value in values]
-    for phi, value in zip(phis, values, strict=True):
-        phi.add_incoming(value, before)
-    builder.cbranch(builder.icmp_signed("<", n, count), inside, after)
-    builder.position_at_end(inside)
-    for phi, value in zip(phis, body(n, list(phis)), strict=True):
-        phi.add_incoming(value, builder.block)
-    n.add_incoming(builder.add(n, WORD(1)), builder.block)
-    builder.branch(head)
-    builder.position_at_end(after)
-    return phis
 
 
 def make_gate_sums(units: int, most_chains: int) -> Any:

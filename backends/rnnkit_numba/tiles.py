@@ -19,6 +19,7 @@ from numba.extending import intrinsic
 
 from rnnkit_numba.arrays import LINE_BYTES
 from rnnkit_numba.pointers import WORD, address
+from rnnkit_numba.registers import loop
 from rnnkit_numba.vectors import BYTES, Vector, call_llvm, splat
 
 TILE_ROWS = 6
@@ -57,35 +58,27 @@ def make_tile(rows: int, vectors: int, lines: int = 0) -> Callable[..., None]:
                 return [builder.load(column(start, n), align=size) for n in range(vectors)]
 
             sums = [value for m in range(rows) for value in load_row(builder.gep(c0, [times(c0_row, m)]))]
-            before = builder.block
-            head, body, done = (builder.append_basic_block(f"product.{name}") for name in ("head", "body", "done"))
-            builder.branch(head)
-            builder.position_at_end(head)
-            k = builder.phi(WORD)
-            k.add_incoming(WORD(0), before)
-            phis = [builder.phi(vector) for _ in sums]
-            for phi, value in zip(phis, sums, strict=True):
-                phi.add_incoming(value, before)
-            builder.cbranch(builder.icmp_signed("<", k, inner), body, done)
-            builder.position_at_end(body)
-            b_vectors = load_row(builder.gep(b, [builder.mul(k, b_k)]))
-            for line in range(lines):
-                numbers = LINE_BYTES // size
-                first = builder.add(times(k, lines * numbers), WORD(line * numbers))
-                fetch(builder, builder.gep(b, [builder.add(ahead, first)]))
-            a_column = builder.gep(a, [builder.mul(k, a_k)])
-            for m in range(rows):
-                number = builder.load(builder.gep(a_column, [times(a_row, m)]), align=size)
-                spread = splat(builder, number, vector)
-                for phi, b_vector in zip(phis[m * vectors : (m + 1) * vectors], b_vectors, strict=True):
-                    phi.add_incoming(call_llvm(builder, "fma", [spread, b_vector, phi]), body)
-            k.add_incoming(builder.add(k, WORD(1)), body)
-            builder.branch(head)
-            builder.position_at_end(done)
+
+            def multiply_add(k: Any, sums: list[Any]) -> list[Any]:
+                b_vectors = load_row(builder.gep(b, [builder.mul(k, b_k)]))
+                for line in range(lines):
+                    numbers = LINE_BYTES // size
+                    first = builder.add(times(k, lines * numbers), WORD(line * numbers))
+                    fetch(builder, builder.gep(b, [builder.add(ahead, first)]))
+                a_column = builder.gep(a, [builder.mul(k, a_k)])
+                added: list[Any] = []
+                for m in range(rows):
+                    number = builder.load(builder.gep(a_column, [times(a_row, m)]), align=size)
+                    spread = splat(builder, number, vector)
+                    for b_vector in b_vectors:
+                        added.append(call_llvm(builder, "fma", [spread, b_vector, sums[len(added)]]))
+                return added
+
+            sums = loop(builder, "product", inner, sums, multiply_add)
             for m in range(rows):
                 row = builder.gep(target, [times(c_row, m)])
                 for n in range(vectors):
-                    builder.store(phis[m * vectors + n], column(row, n), align=size)
+                    builder.store(sums[m * vectors + n], column(row, n), align=size)
             return context.get_dummy_value()
 
         return types.none(a, whole, whole, b, whole, c0, whole, c, whole, whole, whole), lower
