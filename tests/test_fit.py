@@ -346,7 +346,8 @@ LABELLED = rk.Sequence(np.zeros(20), np.arange(20) % 4)
         ({"loss": "cross_entropy"}, "cross_entropy expects whole-number labels"),
         ({"loss": "mean"}, "expected a loss among"),
         ({"epochs": 0}, "epochs to be a whole number >= 1, got 0"),
-        ({"dtype": "float16"}, "expects dtype"),
+        ({"dtype": "float16"}, "expects dtype to be 'float32' or 'float64', got 'float16'"),
+        ({"dtype": "float16", "params": rk.setup(MODEL)[0]}, "expects dtype to be"),
         ({"params": {}}, "expects a parameter '0.weight_ih'"),
         (
             {"series": LABELLED, "loss": "cross_entropy", "model": rk.Chain(rk.LSTM(1, 3))},

@@ -70,7 +70,9 @@ def test_a_stream_has_the_same_outputs_with_and_without_a_stepper():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("steps", "lanes"), [(1, 1), (PIECE_CELLS // 2, 2), (3 * PIECE_CELLS + 5, 1), (PIECE_CELLS + 1, 20)])
+@pytest.mark.parametrize(
+    ("steps", "lanes"), [(1, 1), (PIECE_CELLS // 2, 2), (3 * PIECE_CELLS + 5, 1), (PIECE_CELLS + 1, 20)]
+)
 def test_a_pass_without_tape_is_the_forward_pass(steps, lanes, dtype):
     rng = np.random.default_rng(0)
     params, state = rk.setup(MODEL, 0, lanes, dtype)

@@ -117,6 +117,7 @@ def fit(
         epochs=epochs,
         rule=rule,
         clip=clip,
+        dtype=dtype,
         learning_rate=learning_rate,
         early_stopping=early_stopping,
         warm=warm,

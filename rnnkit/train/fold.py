@@ -13,7 +13,7 @@ from rnnkit.backend import Backend, BlockResult, check_parameters, map_arrays
 from rnnkit.errors import ModelError
 from rnnkit.model.heads import head_keys, head_parameters, head_rule_state, state_of, with_head, with_head_rule_state
 from rnnkit.model.initialisers import draw_noise, initial_state, setup, zero_state
-from rnnkit.model.layers import Chain
+from rnnkit.model.layers import Chain, parameter_shapes
 from rnnkit.model.losses import Loss
 from rnnkit.model.rules import Clip, Rule, RuleState, initial_rule_state, slot_names
 from rnnkit.model.state import State
@@ -62,13 +62,15 @@ class Fold:
         self, seed: int, lanes: int, params: Mapping[str, np.ndarray] | None, rule_state: RuleState | None
     ) -> Values:
         """Where training starts, the backend's arrays of one dtype."""
-        drawn, state = setup(self.model, seed, lanes, self.dtype)
         kind = np.dtype(self.dtype)
-        if params is not None:
+        if params is None:
+            first, state = setup(self.model, seed, lanes, self.dtype)
+        else:
             check_parameters(self.model, params)
-            drawn = {key: np.array(params[key], kind) for key in drawn}
+            first = {key: np.array(params[key], kind) for key in parameter_shapes(self.model)}
+            state = initial_state(self.model, first, lanes)
         if rule_state is None:
-            return Values(*self.engine.from_numpy((drawn, initial_rule_state(self.rule, drawn), state)))
+            return Values(*self.engine.from_numpy((first, initial_rule_state(self.rule, first), state)))
         names = slot_names(self.rule)
         if set(rule_state.slots) != set(names):
             raise ModelError(
@@ -77,8 +79,8 @@ class Fold:
             )
         for moments in rule_state.slots.values():
             check_parameters(self.model, moments)
-        moments = {name: {key: np.array(rule_state.slots[name][key], kind) for key in drawn} for name in names}
-        return Values(*self.engine.from_numpy((drawn, rule_state._replace(slots=moments), state)))
+        moments = {name: {key: np.array(rule_state.slots[name][key], kind) for key in first} for name in names}
+        return Values(*self.engine.from_numpy((first, rule_state._replace(slots=moments), state)))
 
     def enter(self, values: Values, feed: Feed, lanes: int) -> Values:
         """The same with every lane at the initial state, and nothing recorded: a feed begins."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from rnnkit.data import Sequence
 from rnnkit.errors import ModelError, ScheduleError
+from rnnkit.model.initialisers import DTYPES
 from rnnkit.model.layers import Chain
 from rnnkit.model.rules import Clip, Rule
 from rnnkit.schedule import Curriculum, Schedule
@@ -23,6 +24,7 @@ def check_settings(
     epochs: Any,
     rule: Any,
     clip: Any,
+    dtype: Any,
     learning_rate: Any,
     early_stopping: Any,
     warm: Any,
@@ -43,6 +45,7 @@ def check_settings(
         (whole and epochs >= 1, "epochs", "a whole number >= 1", epochs, "epochs=10"),
         (isinstance(rule, Rule), "rule", "an optimizer", rule, "rule=rk.Adam(1e-3)"),
         (isinstance(clip, Clip | None), "clip", "ClipNorm, ClipValue or None", clip, "clip=rk.ClipNorm(1.0)"),
+        (dtype in DTYPES, "dtype", "'float32' or 'float64'", dtype, "dtype='float32'"),
         (
             hasattr(learning_rate, "factors") and not isinstance(learning_rate, type),
             "learning_rate",
