@@ -43,7 +43,7 @@ from rnnkit.model import (
     slot_names,
 )
 from rnnkit_numba.products import summing_scratch
-from rnnkit_numba.single_lane import GROUP
+from rnnkit_numba.single_lane import recurrent_rows
 from rnnkit_numba.vectors import lanes_of
 
 KIND, INPUTS, OUTPUTS, ACTIVATION, READ, WIDTH, PARAMETERS, LEARNED, PACKED, DERIVED, STATE = range(11)
@@ -126,7 +126,7 @@ def _(layer: LSTM, steps: int, vector: int) -> Extent:
     return Extent(
         kind=KIND_LSTM,
         activation=0,
-        panels=(gates * layer.inputs, gates * padded(layer.hidden, min(GROUP, vector)), gates, gates),
+        panels=(gates * layer.inputs, gates * recurrent_rows.py_func(layer.hidden, vector), gates, gates),
         derived=gates * (1 + width + padded(layer.inputs, vector)),
         state=2 * layer.hidden,
         tape=hidden + width * (steps + 1) + 2 * width,

@@ -11,13 +11,12 @@ from __future__ import annotations
 import numpy as np
 
 from rnnkit_numba.compiled import entry, kernel
-from rnnkit_numba.layout import INPUTS, LEARNED, OUTPUT, OUTPUTS, PACKED, STATE, WIDTH
+from rnnkit_numba.layout import OUTPUT, WIDTH
 from rnnkit_numba.losses import add_loss
-from rnnkit_numba.packing import add_blocks, derive, move, share
+from rnnkit_numba.packing import add_blocks, clear_what_pads, derive, move, read_initial, share, write_initial
 from rnnkit_numba.places import keep_apart, tell_place
 from rnnkit_numba.pointers import pointer
 from rnnkit_numba.rules import add_squares, global_norm, may_divide_by_zero, update_stretches
-from rnnkit_numba.single_lane import recurrent_rows
 from rnnkit_numba.threads import meet
 from rnnkit_numba.vectors import lanes as lanes_of_a_vector
 from rnnkit_numba.views import copy, fill, vector
@@ -57,33 +56,6 @@ def any_valid(valid_TB, b):
     for t in range(valid_TB.shape[0]):
         found = found or valid_TB[t, b]
     return found
-
-
-@kernel
-def learned_at(table, index, one):
-    """Where a layer's learned initial state stands in panels: behind two weights and two biases."""
-    inputs, outputs, columns = table[index, INPUTS], table[index, OUTPUTS], 4 * table[index, WIDTH]
-    return table[index, PACKED] + columns * (inputs + recurrent_rows(outputs, one) + 2)
-
-
-@kernel
-def read_initial(table, packed, initial_S):
-    """A learned initial state from the parameters in panels."""
-    for index in range(table.shape[0]):
-        p, s = learned_at(table, index, lanes_of_a_vector(packed)), table[index, STATE]
-        for j in range(table[index, LEARNED]):
-            initial_S[s + j] = packed[p + j]
-
-
-@kernel
-def write_initial(table, d_initial_BS, d_packed):
-    """The gradient of a learned initial state, summed over lanes, among those of the parameters in panels."""
-    for index in range(table.shape[0]):
-        p, s = learned_at(table, index, lanes_of_a_vector(d_packed)), table[index, STATE]
-        for j in range(table[index, LEARNED]):
-            d_packed[p + j] = 0
-            for b in range(d_initial_BS.shape[0]):
-                d_packed[p + j] += d_initial_BS[b, s + j]
 
 
 @kernel
@@ -203,14 +175,6 @@ def go_through(
             table, packed, tape, work, reset, valid, reweight_T[first:last], d_state_BS, d_initial_BS, d_packed, False
         )
     return value
-
-
-@kernel
-def clear_what_pads(table, params, panels):
-    """Zero what pads the parameters, or their moments, in panels; `params` is scratch."""
-    move(table, params, panels, False, 0, 1)
-    fill(panels, 0)
-    move(table, params, panels, True, 0, 1)
 
 
 @entry

@@ -15,13 +15,14 @@ pass reads them, weights `(G, K)` in panels, for the products with their transpo
 from __future__ import annotations
 
 from rnnkit_numba.compiled import kernel
-from rnnkit_numba.layout import DERIVED, INPUTS, KIND, KIND_LSTM, LEARNED, OUTPUTS, PACKED, PARAMETERS, WIDTH
+from rnnkit_numba.layout import DERIVED, INPUTS, KIND, KIND_LSTM, LEARNED, OUTPUTS, PACKED, PARAMETERS, STATE, WIDTH
 from rnnkit_numba.pointers import forward as further
 from rnnkit_numba.pointers import pointer
 from rnnkit_numba.products import panel_width
 from rnnkit_numba.single_lane import recurrent_rows
 from rnnkit_numba.transposition import transpose
 from rnnkit_numba.vectors import lanes, load_at, store_at
+from rnnkit_numba.views import fill
 
 
 @kernel
@@ -173,3 +174,38 @@ def add_blocks(d_packs, part, parts):
         more = pointer(d_packs, block * size, size)
         for n in range(first * one, last * one, one):
             store_at(load_at(total, n) + load_at(more, n), total, n)
+
+
+@kernel
+def learned_at(table, index, one):
+    """Where a layer's learned initial state stands in panels: behind two weights and two biases."""
+    inputs, outputs, columns = table[index, INPUTS], table[index, OUTPUTS], 4 * table[index, WIDTH]
+    return table[index, PACKED] + columns * (inputs + recurrent_rows(outputs, one) + 2)
+
+
+@kernel
+def read_initial(table, packed, initial_S):
+    """A learned initial state from the parameters in panels."""
+    for index in range(table.shape[0]):
+        p, s = learned_at(table, index, lanes(packed)), table[index, STATE]
+        for j in range(table[index, LEARNED]):
+            initial_S[s + j] = packed[p + j]
+
+
+@kernel
+def write_initial(table, d_initial_BS, d_packed):
+    """The gradient of a learned initial state, summed over lanes, among those of the parameters in panels."""
+    for index in range(table.shape[0]):
+        p, s = learned_at(table, index, lanes(d_packed)), table[index, STATE]
+        for j in range(table[index, LEARNED]):
+            d_packed[p + j] = 0
+            for b in range(d_initial_BS.shape[0]):
+                d_packed[p + j] += d_initial_BS[b, s + j]
+
+
+@kernel
+def clear_what_pads(table, params, panels):
+    """Zero what pads the parameters, or their moments, in panels; `params` is scratch."""
+    move(table, params, panels, False, 0, 1)
+    fill(panels, 0)
+    move(table, params, panels, True, 0, 1)

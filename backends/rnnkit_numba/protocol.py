@@ -22,8 +22,7 @@ from rnnkit_numba.layout import (
     unflatten,
     unflatten_state,
 )
-from rnnkit_numba.loop import write_initial
-from rnnkit_numba.packing import add_blocks, derive, move, pack
+from rnnkit_numba.packing import add_blocks, derive, move, pack, write_initial
 from rnnkit_numba.rules import NO_CLIP, rule_code, stretch_table, update_stretches
 from rnnkit_numba.vectors import lanes as lanes_of_a_vector
 from rnnkit_numba.views import clear_padding, copy_rows, cube, fill, vector

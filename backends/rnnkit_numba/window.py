@@ -6,7 +6,7 @@ two arrays of the scratch space.
 
 from __future__ import annotations
 
-from rnnkit_numba import dense, lstm
+from rnnkit_numba import dense, layout, lstm
 from rnnkit_numba.activations import SIGMOID, TANH
 from rnnkit_numba.compiled import kernel
 from rnnkit_numba.layout import (
@@ -32,12 +32,7 @@ from rnnkit_numba.views import clear_padding, copy_alike, cube, matrix, vector
 
 lstm_forward, lstm_backward = lstm.forward, lstm.backward
 dense_forward, dense_backward = dense.forward, dense.backward
-
-
-@kernel
-def padded(features, one):
-    """Features rounded up to a whole number of vectors."""
-    return -(-features // one) * one
+padded = kernel(layout.padded)
 
 
 @kernel
