@@ -504,6 +504,21 @@ def test_a_weight_behind_the_last_valid_row_scores_a_zero():
     assert_close(ours.params, theirs.params)
 
 
+@pytest.mark.parametrize("bad", [0.0, np.nan])
+def test_no_update_is_made_where_all_rows_are_detached(bad):
+    model = CHAINS["lstm, dense"]
+    block = block_of(model)
+    block.y[0, 0] += bad
+    block = block._replace(detached=block.x.shape[1])
+    ours, theirs = (train(trainer, model, block) for trainer in (compiled.train_block, reference))
+    np.testing.assert_allclose(ours.loss, theirs.loss, rtol=1e-12)
+    assert_close(ours.state, theirs.state)
+    assert_same_bits(ours.norm, theirs.norm)
+    assert ours.rule_state.step == 0
+    assert ours.done == 6
+    assert_same_bits(ours.params, setup(model, 0, LANES, "float64")[0])
+
+
 def test_a_block_changes_no_argument_and_repeats_its_bits():
     model, block, rule = CHAINS["two"], block_of(CHAINS["two"]), RMSProp(momentum=0.5, centered=True)
     params, state = setup(model, 0, LANES, "float64")

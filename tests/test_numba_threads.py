@@ -11,8 +11,19 @@ import rnnkit_numba as compiled
 from rnnkit_numba import train as training
 from rnnkit_numba.compiled import entry
 from rnnkit_numba.layout import BLOCK_LANES
-from rnnkit_numba.places import LINUX, ROOM, WORDS, is_free, keep_apart, new_places, processor, processors, tell_place
-from rnnkit_numba.threads import meet, new_barrier, run_threads
+from rnnkit_numba.places import (
+    ALLOWED,
+    CAN_MOVE,
+    ROOM,
+    WORDS,
+    free_processor,
+    keep_apart,
+    new_places,
+    processor,
+    stands_behind,
+    tell_place,
+)
+from rnnkit_numba.threads import meet, new_barrier, processors, run_threads
 
 import rnnkit as rk
 from rnnkit.errors import BackendError
@@ -112,39 +123,77 @@ def gather(barrier, places, thread, threads):
     return processor() if met else -2
 
 
-@pytest.mark.skipif(not LINUX, reason="elsewhere threads are left where the system puts them")
-def test_threads_that_stand_on_one_processor_part_and_may_run_anywhere_again():
-    allowed = os.sched_getaffinity(0)
-    crowded = max(allowed)
+def test_threads_that_start_on_one_processor_part_and_may_run_anywhere_again():
+    allowed = os.sched_getaffinity(0) if CAN_MOVE else set()
+    crowded = max(allowed, default=-1)
     barrier, places, where, free = new_barrier(), new_places(2), {}, {}
 
     def work(thread):
-        os.sched_setaffinity(0, {crowded})
+        if CAN_MOVE:
+            os.sched_setaffinity(0, {crowded})
+            os.sched_setaffinity(0, allowed if thread else {crowded})
         where[thread] = gather(barrier, places, thread, 2)
-        free[thread] = os.sched_getaffinity(0)
+        free[thread] = os.sched_getaffinity(0) if CAN_MOVE else set()
 
     try:
         run_threads(2, barrier, work)
     finally:
-        os.sched_setaffinity(0, allowed)
+        if CAN_MOVE:
+            os.sched_setaffinity(0, allowed)
     assert where[0] == crowded
-    assert where[1] in (allowed - {crowded} or allowed)
-    assert free == {0: {crowded}, 1: allowed if len(allowed) > 1 else {crowded}}
-
-
-def test_processors_far_up_are_told_apart():
-    places = new_places(3)
-    places[:WORDS] = 0
-    places[[0, 1, 15]] = 1, -(2**63), 2  # 0, 127 and 961
-    for thread, place in enumerate((127, 0, 961)):
-        places[WORDS + thread * ROOM] = place
-    assert [n for n in range(1024) if free_but_for(places, n, 0)] == [0, 127, 961]
-    assert [n for n in range(1024) if free_but_for(places, n, 2)] == [961]
+    assert where[1] in (allowed - {crowded} or {crowded})
+    assert free == {0: {crowded} - {-1}, 1: allowed}
 
 
 @entry
-def free_but_for(places, target, threads):
-    return is_free(places, target, threads)
+def choose(places, thread, threads):
+    return free_processor(places, thread, threads) if stands_behind(places, thread) else -2
+
+
+@pytest.mark.parametrize(
+    ("allowed", "told", "chosen"),
+    [
+        ({0, 1}, [0, 0], [-2, 1]),
+        ({0, 1}, [1, 1], [-2, 0]),
+        ({0, 1}, [0, 1], [-2, -2]),
+        ({5}, [5, 5], [-2, -1]),
+        ({0, 1, 2, 3}, [0, 0, 1, 0], [-2, 2, -2, 3]),
+        ({0, 1, 2, 3}, [2, 2, 2, 2], [-2, 3, 0, 1]),
+        ({0, 1, 2}, [0, 0, 0, 0], [-2, 1, 2, 1]),  # more threads than processors
+        ({63, 64, 127, 961, 1023}, [64, 64, 64, 64, 961], [-2, 127, 1023, 63, -2]),
+        ({0, 1}, [-1, -1], [-2, -2]),  # unknown places
+    ],
+)
+def test_each_thread_that_stands_behind_another_gets_a_free_processor_of_its_own(allowed, told, chosen):
+    places = new_places(len(told))
+    bits = np.frombuffer(sum(1 << n for n in allowed).to_bytes(8 * WORDS, "little"), "<i8")
+    for thread, place in enumerate(told):
+        places[thread * ROOM] = place
+        places[thread * ROOM + ALLOWED :][:WORDS] = bits
+    assert [choose(places, thread, len(told)) for thread in range(len(told))] == chosen
+
+
+def test_training_keeps_its_threads_apart(eager, monkeypatch):
+    allowed, kept = os.sched_getaffinity(0) if CAN_MOVE else set(), []
+    made, run = training.new_places, training.run_block
+
+    def crowd(thread, *rest):
+        if CAN_MOVE:
+            os.sched_setaffinity(0, {max(allowed)})
+            os.sched_setaffinity(0, allowed if thread else {max(allowed)})
+        return run(thread, *rest)
+
+    monkeypatch.setattr(training, "new_places", lambda n: (kept.append(made(n)), kept[-1])[1])
+    monkeypatch.setattr(training, "run_block", crowd)
+    try:
+        train(2)
+    finally:
+        if CAN_MOVE:
+            os.sched_setaffinity(0, allowed)
+    first, second = kept[0][[0, ROOM]]
+    moved_to = np.flatnonzero(kept[0][ROOM + ALLOWED + WORDS :][:WORDS])
+    assert first == max(allowed, default=-1)
+    assert second != first or len(moved_to) or len(allowed) < 2
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])

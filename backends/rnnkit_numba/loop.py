@@ -233,7 +233,7 @@ def run_block(
     the parameters through the update; the threads meet in between.
 
     Args:
-        places: see `places.py`.
+        places: where the threads tell each other their processors, see `places.py`.
         packed, slots: zeros; the parameters, what is derived from them, and the moments in panels.
         d_packs: scratch for each block's gradients, in panels.
         states_6BS: scratch but for its last entry, which holds the initial state of each lane.
@@ -243,7 +243,7 @@ def run_block(
     Returns:
         `(done, count)`: the windows trained, and the updates made since the rule's start.
     """
-    windows, _, lanes = reset_KTB.shape
+    windows, steps, lanes = reset_KTB.shape
     blocks = d_packs.shape[0]
     tape_lane = tapes.shape[1] // min(lanes, block_lanes)
     started_BS, handed_on_BS, running_BS = states_6BS[0], states_6BS[1], states_6BS[2]
@@ -256,18 +256,18 @@ def run_block(
     move(table, params, packed, True, thread, threads)
     for slot in range(moments.shape[0]):
         move(table, moments[slot], slots[slot], True, thread, threads)
+    tell_place(places, thread)
     if not meet(barrier, threads):
         return 0, count
+    keep_apart(places, thread, threads)
     done, changed = windows, True
     for k in range(windows):
         total, scored = weigh(weight_KTB[k])
         if changed:
             derive(table, packed, lanes > 1, False, thread, threads)
             changed = False
-        tell_place(places, thread)
         if not meet(barrier, threads):  # what the window before has recorded is there, and the parameters in panels
             return k, count
-        keep_apart(places, thread, threads)
         for b in range(first_lane, last_lane):
             if initial_kind == TRAINED:
                 read_initial(table, packed, initial_BS[b])
@@ -334,33 +334,34 @@ def run_block(
             value /= scale_K[k]
             if thread == 0:
                 losses[k], norms[k] = value, norm
-            if not (np.isfinite(value) and np.isfinite(norm)):
-                done = k
-                break
-            count += 1
-            update_stretches(
-                stretches,
-                rule,
-                rule_settings,
-                learning_rates[k],
-                count,
-                clip,
-                clip_limit,
-                norm,
-                trained,
-                grad,
-                slots,
-                first_vector * one,
-                last_vector * one,
-            )
-            changed = True
-            if may_divide_by_zero(rule, rule_settings, trained):
-                if not meet(barrier, threads):
-                    return k, count
-                if thread == 0:
-                    clear_what_pads(table, params, trained)
-                    for slot in range(moments.shape[0]):
-                        clear_what_pads(table, moments[slot], slots[slot])
+            if detached < steps:  # else there is no gradient
+                if not (np.isfinite(value) and np.isfinite(norm)):
+                    done = k
+                    break
+                count += 1
+                update_stretches(
+                    stretches,
+                    rule,
+                    rule_settings,
+                    learning_rates[k],
+                    count,
+                    clip,
+                    clip_limit,
+                    norm,
+                    trained,
+                    grad,
+                    slots,
+                    first_vector * one,
+                    last_vector * one,
+                )
+                changed = True
+                if may_divide_by_zero(rule, rule_settings, trained):
+                    if not meet(barrier, threads):
+                        return k, count
+                    if thread == 0:
+                        clear_what_pads(table, params, trained)
+                        for slot in range(moments.shape[0]):
+                            clear_what_pads(table, moments[slot], slots[slot])
         recording = write_KBW.shape[2] > 0  # before that, everyone must have started this window
         if (scored or recording) and not meet(barrier, threads):
             return k, count

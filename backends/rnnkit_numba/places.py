@@ -1,14 +1,13 @@
-"""Where threads run: two that stand on one processor wait for each other, and every meeting takes a time slice.
+"""Where threads run: two that start on one processor wait for each other, and every meeting takes a time slice.
 
 A thread starts wherever the system thinks fit. Some systems put it beside the one that started it, in virtual machines
-above all, and find out after ten milliseconds, a whole block of windows. So the threads tell each other where they are,
-and one that finds another of them on its processor moves: it asks to run on a free processor alone, and, once there,
-to run on any again.
+above all, and find out after ten milliseconds, a whole block of windows. So the threads tell each other where they are
+before they begin, and one that finds another of them on its processor moves, once: it asks to run on a free processor
+alone, and, once there, to run wherever it might before. The thread that called never moves.
 """
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -17,7 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from rnnkit_numba.compiled import kernel
+from rnnkit_numba.compiled import check_index, kernel
 
 MOST = 1024
 """Processors that a set of them is made for, as Linux's C libraries have it."""
@@ -25,32 +24,25 @@ MOST = 1024
 WORDS = MOST // 64
 """Numbers of 64 bits that hold such a set."""
 
-ROOM = 8 + WORDS
-"""Numbers that a thread has in `places`: its processor, in a cache line of its own, and scratch for a set of one."""
+ALLOWED, TARGET = 8, 8 + WORDS
+"""Where a thread's sets stand: those that it may run on, and the one that it moves to."""
 
-LINUX = bool(llvm.address_of_symbol("sched_getcpu") and llvm.address_of_symbol("sched_setaffinity"))
+ROOM = 8 + 2 * WORDS
+"""Numbers that a thread has in `places`: its processor, in a cache line of its own, and room for two sets."""
 
-
-def processors() -> int:
-    """Processors that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CAN_MOVE = all(llvm.address_of_symbol(f"sched_{name}") for name in ("getcpu", "getaffinity", "setaffinity"))
+"""Whether the C library tells where a thread runs and lets it move, as on Linux."""
 
 
 def new_places(threads: int) -> np.ndarray:
-    """The set of processors that threads may run on, empty where nobody is to move; behind it their places."""
-    places = np.zeros(WORDS + threads * ROOM, np.int64)
-    if LINUX:
-        allowed = os.sched_getaffinity(0)
-        if max(allowed) < MOST:
-            bits = sum(1 << processor for processor in allowed)
-            places[:WORDS] = np.frombuffer(bits.to_bytes(MOST // 8, "little"), np.int64)
-    return places
+    """Where threads tell each other their places."""
+    return np.zeros(threads * ROOM, np.int64)
 
 
 @intrinsic
 def _processor(typingctx: Any) -> Any:
     def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-        if not LINUX:
+        if not CAN_MOVE:
             return ir.IntType(64)(-1)
         kind = ir.FunctionType(ir.IntType(32), [])
         return builder.sext(builder.call(declared(builder, kind, "sched_getcpu"), []), ir.IntType(64))
@@ -58,18 +50,24 @@ def _processor(typingctx: Any) -> Any:
     return types.int64(), lower
 
 
-@intrinsic
-def _run_on(typingctx: Any, places: Any, start: Any) -> Any:
-    def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-        if LINUX:
-            word, size, byte = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
-            target = context.make_array(places)(context, builder, arguments[0])
-            allowed = builder.bitcast(builder.gep(target.data, [arguments[1]]), byte)
-            kind = ir.FunctionType(word, [word, size, byte])
-            builder.call(declared(builder, kind, "sched_setaffinity"), [word(0), size(MOST // 8), allowed])
-        return context.get_dummy_value()
+def on_set(name: str) -> Any:
+    """The function of the C library that reads or writes this thread's set, as `f(places, start)`: 0 or more, or -1."""
 
-    return types.none(places, types.intp), lower
+    @intrinsic
+    def call(typingctx, places, start):  # type: ignore[no-untyped-def]
+        def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+            if not CAN_MOVE:
+                return ir.IntType(64)(-1)
+            word, size, byte = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
+            array = context.make_array(places)(context, builder, arguments[0])
+            check_index(context, builder, [arguments[1]], [array.nitems], WORDS)
+            bits = builder.bitcast(builder.gep(array.data, [arguments[1]]), byte)
+            function = declared(builder, ir.FunctionType(word, [word, size, byte]), name)
+            return builder.sext(builder.call(function, [word(0), size(MOST // 8), bits]), size)
+
+        return types.int64(places, types.intp), lower
+
+    return call
 
 
 def declared(builder: Any, kind: ir.FunctionType, name: str) -> Any:
@@ -80,47 +78,65 @@ def declared(builder: Any, kind: ir.FunctionType, name: str) -> Any:
 processor: Any = _processor
 """`processor()`: the number of the one that this thread runs on, -1 where that is unknown."""
 
-run_on: Any = _run_on
-"""`run_on(places, start)`: let this thread run on the set of processors that begins there, and on no others."""
+read_allowed = on_set("sched_getaffinity")
+"""`read_allowed(places, start)`: write the set of processors that this thread may run on."""
+
+run_on = on_set("sched_setaffinity")
+"""`run_on(places, start)`: let this thread run on the set that stands there, and on no other processor."""
 
 
 @kernel
 def tell_place(places, thread):
-    """Say where this thread is; the others may read it once they have met."""
-    places[WORDS + thread * ROOM] = processor()
+    """Say where this thread is; the others may read it once all have met."""
+    places[thread * ROOM] = processor()
 
 
 @kernel
 def keep_apart(places, thread, threads):
     """Move to a free processor if a thread before this one has told the same place."""
-    mine = WORDS + thread * ROOM
-    crowded = False
-    for other in range(thread):
-        crowded = crowded or places[WORDS + other * ROOM] == places[mine]
-    if not crowded or places[mine] < 0:
+    mine = thread * ROOM
+    if not stands_behind(places, thread) or read_allowed(places, mine + ALLOWED) < 0:
         return
-    free = 0
-    for n in range(MOST):
-        free += is_free(places, n, threads)
-    if free == 0:
-        return
-    passed = (thread - 1) % free  # several that stand on one processor go to different ones
-    for n in range(1, MOST):
-        target = (places[mine] + n) % MOST
-        if is_free(places, target, threads):
-            if passed == 0:
-                places[mine + 8 + target // 64] = np.int64(1) << (target % 64)
-                run_on(places, mine + 8)
-                places[mine + 8 + target // 64] = 0
-                run_on(places, 0)
-                return
-            passed -= 1
+    target = free_processor(places, thread, threads)
+    if target >= 0:
+        places[mine + TARGET + target // 64] = np.int64(1) << (target % 64)
+        run_on(places, mine + TARGET)
+        run_on(places, mine + ALLOWED)
 
 
 @kernel
-def is_free(places, target, threads):
-    """Whether the threads may run on a processor, and none of them has told that it does."""
-    free = (places[target // 64] >> (target % 64)) & 1 == 1
+def stands_behind(places, thread):
+    """Whether a thread before this one has told the same place."""
+    found = False
+    for other in range(thread):
+        found = found or places[other * ROOM] == places[thread * ROOM]
+    return found and places[thread * ROOM] >= 0
+
+
+@kernel
+def free_processor(places, thread, threads):
+    """A processor that this thread may run on and that none has told, another for every thread that looks; -1: none."""
+    free, rank = 0, 0
+    for n in range(MOST):
+        free += is_free(places, n, thread, threads)
+    if free == 0:
+        return -1
+    for other in range(1, thread):
+        rank += stands_behind(places, other)
+    rank %= free
+    for n in range(MOST):
+        target = (places[0] + n) % MOST  # other calls look elsewhere first
+        if is_free(places, target, thread, threads):
+            if rank == 0:
+                return target
+            rank -= 1
+    return -1
+
+
+@kernel
+def is_free(places, target, thread, threads):
+    """Whether this thread may run on a processor, and no thread has told that it does."""
+    free = (places[thread * ROOM + ALLOWED + target // 64] >> (target % 64)) & 1 == 1
     for other in range(threads):
-        free = free and places[WORDS + other * ROOM] != target
+        free = free and places[other * ROOM] != target
     return free

@@ -31,10 +31,10 @@ from rnnkit_numba.window import forward as window_forward
 from rnnkit_numba.window import read_outputs, read_state, start
 
 PIECE_ROWS = 64
-"""Rows of a pass without tape that are computed together; they should stay in the cache."""
+"""Rows of a pass without tape that are computed together, or more of few lanes; they should stay in the cache."""
 
 PIECE_CELLS = 256
-"""Rows times lanes of such a piece at least: a piece begins and ends with work of its own."""
+"""Rows times lanes of such a piece where that makes it longer: it begins and ends with work of its own."""
 
 
 class Tape(NamedTuple):

@@ -6,6 +6,7 @@ least of all. Between two meeting points threads write to different numbers; who
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +27,11 @@ ARRIVED, ROUND, STOPPED = 0, 8, 16
 
 PATIENCE = 2000
 """Looks at the barrier before the processor is offered to another thread."""
+
+
+def processors() -> int:
+    """Processors that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def new_barrier() -> np.ndarray:

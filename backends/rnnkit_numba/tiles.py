@@ -66,12 +66,12 @@ def make_tile(rows: int, vectors: int, lines: int = 0) -> Callable[..., None]:
                     first = builder.add(times(k, lines * numbers), WORD(line * numbers))
                     fetch(builder, builder.gep(b, [builder.add(ahead, first)]))
                 a_column = builder.gep(a, [builder.mul(k, a_k)])
-                added: list[Any] = []
+                added = []
                 for m in range(rows):
                     number = builder.load(builder.gep(a_column, [times(a_row, m)]), align=size)
                     spread = splat(builder, number, vector)
-                    for b_vector in b_vectors:
-                        added.append(call_llvm(builder, "fma", [spread, b_vector, sums[len(added)]]))
+                    of_row = zip(b_vectors, sums[m * vectors : (m + 1) * vectors], strict=True)
+                    added += [call_llvm(builder, "fma", [spread, b_vector, value]) for b_vector, value in of_row]
                 return added
 
             sums = loop(builder, "product", inner, sums, multiply_add)

@@ -38,9 +38,9 @@ from rnnkit_numba.layout import (
 )
 from rnnkit_numba.loop import DRAWN, SAME, TRAINED, run_block
 from rnnkit_numba.losses import loss_code
-from rnnkit_numba.places import new_places, processors
+from rnnkit_numba.places import new_places
 from rnnkit_numba.rules import NORM_NUMBERS, clip_code, rule_code, stretch_table
-from rnnkit_numba.threads import SMALL_FLOPS, new_barrier, run_threads
+from rnnkit_numba.threads import SMALL_FLOPS, new_barrier, processors, run_threads
 
 if TYPE_CHECKING:
     from rnnkit.schedule.batch import Block

@@ -83,7 +83,8 @@ def train_block(
         frozen: keys of parameters that are not trained: neither they nor their moments change, their gradient counts
             in no norm, no clipping and no check, and their lag in the rule state grows by one with every update.
 
-    A window without a scored row only advances the state: no update is made. Its loss and norm are 0.
+    A window without a scored row only advances the state: no update is made. Its loss and norm are 0. Nor is one made
+    where all rows are detached.
     """
     steps, lanes = block.x.shape[0], block.x.shape[2]
     losses, norms = np.zeros(steps), np.zeros(steps)
