@@ -21,7 +21,6 @@ from rnnkit_numba.places import (
     new_places,
     processor,
     stands_behind,
-    tell_place,
 )
 from rnnkit_numba.threads import meet, new_barrier, processors, run_threads
 
@@ -111,14 +110,13 @@ def test_no_thread_outlives_the_call(eager):
 
 
 @entry
-def wait(barrier, threads):
-    return meet(barrier, threads)
+def wait(barrier, places, thread, threads):
+    return meet(barrier, places, thread, threads)
 
 
 @entry
 def gather(barrier, places, thread, threads):
-    tell_place(places, thread)
-    met = meet(barrier, threads)
+    met = meet(barrier, places, thread, threads)
     keep_apart(places, thread, threads)
     return processor() if met else -2
 
@@ -199,12 +197,12 @@ def test_training_keeps_its_threads_apart(eager, monkeypatch):
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 @pytest.mark.parametrize("failing", [0, 1])
 def test_a_thread_that_fails_lets_the_others_go(error, failing):
-    barrier, met, before = new_barrier(), [], set(threading.enumerate())
+    barrier, places, met, before = new_barrier(), new_places(3), [], set(threading.enumerate())
 
     def work(thread):
         if thread == failing:
             raise error("no")
-        met.append(wait(barrier, 3))
+        met.append(wait(barrier, places, thread, 3))
 
     with pytest.raises(error, match="no"):
         run_threads(3, barrier, work)

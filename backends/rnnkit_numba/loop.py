@@ -14,7 +14,7 @@ from rnnkit_numba.compiled import entry, kernel
 from rnnkit_numba.layout import OUTPUT, WIDTH
 from rnnkit_numba.losses import add_loss
 from rnnkit_numba.packing import add_blocks, clear_what_pads, derive, move, read_initial, share, write_initial
-from rnnkit_numba.places import keep_apart, tell_place
+from rnnkit_numba.places import keep_apart
 from rnnkit_numba.pointers import pointer
 from rnnkit_numba.rules import add_squares, global_norm, may_divide_by_zero, update_stretches
 from rnnkit_numba.threads import meet
@@ -256,8 +256,7 @@ def run_block(
     move(table, params, packed, True, thread, threads)
     for slot in range(moments.shape[0]):
         move(table, moments[slot], slots[slot], True, thread, threads)
-    tell_place(places, thread)
-    if not meet(barrier, threads):
+    if not meet(barrier, places, thread, threads):
         return 0, count
     keep_apart(places, thread, threads)
     done, changed = windows, True
@@ -266,7 +265,9 @@ def run_block(
         if changed:
             derive(table, packed, lanes > 1, False, thread, threads)
             changed = False
-        if not meet(barrier, threads):  # what the window before has recorded is there, and the parameters in panels
+        if not meet(
+            barrier, places, thread, threads
+        ):  # what the window before has recorded is there, and the parameters in panels
             return k, count
         for b in range(first_lane, last_lane):
             if initial_kind == TRAINED:
@@ -319,14 +320,14 @@ def run_block(
                             d_initial_BS[b, j] += d_state_BS[b, j]
                 write_initial(table, d_initial_BS[first:last], d_packs[block])
         if scored:
-            if not meet(barrier, threads):
+            if not meet(barrier, places, thread, threads):
                 return k, count
             if blocks > 1:
                 add_blocks(d_packs, thread, threads)
-                if not meet(barrier, threads):
+                if not meet(barrier, places, thread, threads):
                     return k, count
             add_squares(stretches, grad, squares, thread, threads)
-            if not meet(barrier, threads):
+            if not meet(barrier, places, thread, threads):
                 return k, count
             norm, value = global_norm(squares), 0.0
             for block in range(blocks):
@@ -356,14 +357,14 @@ def run_block(
                 )
                 changed = True
                 if may_divide_by_zero(rule, rule_settings, trained):
-                    if not meet(barrier, threads):
+                    if not meet(barrier, places, thread, threads):
                         return k, count
                     if thread == 0:
                         clear_what_pads(table, params, trained)
                         for slot in range(moments.shape[0]):
                             clear_what_pads(table, moments[slot], slots[slot])
         recording = write_KBW.shape[2] > 0  # before that, everyone must have started this window
-        if (scored or recording) and not meet(barrier, threads):
+        if (scored or recording) and not meet(barrier, places, thread, threads):
             return k, count
         for b in range(first_lane, last_lane):
             copy(handed_on_BS[b], carried_BS[b])

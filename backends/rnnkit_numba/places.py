@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from rnnkit_numba.compiled import check_index, kernel
+from rnnkit_numba.compiled import check_index, declared, kernel
 
 MOST = 1024
 """Processors that a set of them is made for, as Linux's C libraries have it."""
@@ -70,11 +70,6 @@ def on_set(name: str) -> Any:
     return call
 
 
-def declared(builder: Any, kind: ir.FunctionType, name: str) -> Any:
-    """A function of the C library."""
-    return builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
-
-
 processor: Any = _processor
 """`processor()`: the number of the one that this thread runs on, -1 where that is unknown."""
 
@@ -87,8 +82,17 @@ run_on = on_set("sched_setaffinity")
 
 @kernel
 def tell_place(places, thread):
-    """Say where this thread is; the others may read it once all have met."""
+    """Say where this thread is; others may read it at any time, and nothing but speed depends on what they find."""
     places[thread * ROOM] = processor()
+
+
+@kernel
+def in_the_way(places, thread, threads):
+    """Whether another thread was last seen on the processor where this one is."""
+    here, found = processor(), False
+    for other in range(threads):
+        found = found or (other != thread and places[other * ROOM] == here)
+    return found and here >= 0
 
 
 @kernel

@@ -17,7 +17,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from rnnkit_numba.compiled import kernel
+from rnnkit_numba.compiled import declared, kernel
+from rnnkit_numba.places import in_the_way, tell_place
 
 SMALL_FLOPS = 2_000_000
 """Operations of a window below which a second thread costs more than it saves."""
@@ -25,8 +26,15 @@ SMALL_FLOPS = 2_000_000
 ARRIVED, ROUND, STOPPED = 0, 8, 16
 """Where the counters of a barrier stand, each in a cache line of its own."""
 
-PATIENCE = 2000
-"""Looks at the barrier before the processor is offered to another thread."""
+GLANCES = 2000
+"""Looks at the barrier before a thread asks whether it stands in the way of another one."""
+
+PATIENCE = 400_000
+"""Looks at the barrier, about a millisecond, before a thread naps between them.
+
+A thread that waits stays on its processor: offering it would mean to wait for a whole time slice of whatever else is
+running, at every meeting. It offers it where another thread of the same team may be waiting for it.
+"""
 
 
 def processors() -> int:
@@ -93,31 +101,40 @@ def _atomic_load(typingctx: Any, array: Any, index: Any) -> Any:
     return types.int64(array, types.intp), lower
 
 
-YIELD = "sched_yield" if llvm.address_of_symbol("sched_yield") else ""
+def without_arguments(name: str, *arguments: int) -> Any:
+    """A function of the C library with constant arguments, to call from kernels; nothing where it is missing."""
+    there = bool(llvm.address_of_symbol(name))
 
+    @intrinsic
+    def call(typingctx):  # type: ignore[no-untyped-def]
+        def lower(context: Any, builder: Any, sig: Any, _: Any) -> Any:
+            if there:
+                word = ir.IntType(32)
+                function = declared(builder, ir.FunctionType(word, [word] * len(arguments)), name)
+                builder.call(function, [word(argument) for argument in arguments])
+            return context.get_dummy_value()
 
-@intrinsic
-def _offer_processor(typingctx: Any) -> Any:
-    def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-        if YIELD:
-            kind = ir.FunctionType(ir.IntType(32), [])
-            function = builder.module.globals.get(YIELD) or ir.Function(builder.module, kind, YIELD)
-            builder.call(function, [])
-        return context.get_dummy_value()
+        return types.none(), lower
 
-    return types.none(), lower
+    return call
 
 
 atomic_add: Any = _atomic_add
 atomic_load: Any = _atomic_load
-offer_processor: Any = _offer_processor
+
+offer_processor = without_arguments("sched_yield")
+"""`offer_processor()`: let another thread run here."""
+
+nap = without_arguments("usleep", 1)
+"""`nap()`: sleep as short as the system can."""
 
 
 @kernel
-def meet(barrier, threads):
+def meet(barrier, places, thread, threads):
     """Wait until all threads are here. False: one of them has failed, and the caller returns at once."""
     if threads == 1:
         return True
+    tell_place(places, thread)
     turn = atomic_load(barrier, ROUND)
     if atomic_add(barrier, ARRIVED, 1) == threads - 1:
         atomic_add(barrier, ARRIVED, -threads)
@@ -128,6 +145,8 @@ def meet(barrier, threads):
         if atomic_load(barrier, STOPPED) != 0:
             return False
         looks += 1
-        if looks > PATIENCE:
+        if looks % GLANCES == 0 and in_the_way(places, thread, threads):
             offer_processor()
+        if looks > PATIENCE:
+            nap()
     return atomic_load(barrier, STOPPED) == 0
