@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from measure import Comparison, Work, check_answers, compare, fma_peak
+from measure import SLOWER, Comparison, Work, check_answers, compare, fma_peak
 
 import rnnkit as rk
 
@@ -167,7 +167,7 @@ def run_case(
 def main() -> None:
     """See the module's docstring."""
     parser = argparse.ArgumentParser(description="Time a case against its peers, in alternation.")
-    parser.add_argument("cases", nargs="*", choices=[*CASES, []], metavar="case")
+    parser.add_argument("cases", nargs="*", metavar="case")
     parser.add_argument("--peers", default="torch", help="libraries with commas between, 'all' or 'none'")
     parser.add_argument("--seconds", type=float, default=10, help="about how long to measure each case")
     parser.add_argument("--rounds", type=int, help="instead of what fits in --seconds")
@@ -178,8 +178,20 @@ def main() -> None:
             print(f"{case.name:<12}{case.title:<42}{wanted}")
         return
     peers = {"all": list(PEERS), "none": []}.get(options.peers, options.peers.split(","))
+    for kind, known, names in (("case", CASES, options.cases), ("peer", PEERS, peers)):
+        for name in names:
+            if name not in known:
+                parser.error(f"no {kind} {name!r}; there are {', '.join(known)}")
+    for name in peers:
+        if importlib.util.find_spec(name) is None:
+            print(f"{name} is not installed and left out")
     peak = {threads: fma_peak(threads) for threads in (1, 2)}
     print(f"measured peak: {peak[1]:.0f} GFLOP/s on one core, {peak[2]:.0f} on two")
+    print(
+        "Of each case, our fastest setting, and of every other one how many times its time is ours (x): the median of\n"
+        f"samples in turns, smallest to largest. Settings {SLOWER:g} times slower than their library's best in a\n"
+        "trial are left out. Where the ranges are wide, something else was running."
+    )
     for name in options.cases:
         show(CASES[name], run_case(CASES[name], peers, options.seconds, options.rounds), peak)
 
@@ -192,7 +204,8 @@ def show(case: Case, comparison: Comparison, peak: dict[int, float]) -> None:
         line = f"  {comparison.ours:<30}{seconds_text(np.median(mine)):>12}"
         if case.flops:
             gflops = case.flops / np.median(mine) / 1e9
-            line += f"   {gflops:.1f} GFLOP/s, {gflops / peak[comparison.threads]:.0%} of peak"
+            share = gflops / peak[comparison.threads]
+            line += f"   {gflops:.1f} GFLOP/s, {share:.0%} of the peak of {_cores(comparison.threads)}"
         print(line)
     for label, pairs in comparison.pairs.items():
         ratios = np.array([theirs / ours for ours, theirs in pairs])
@@ -200,8 +213,12 @@ def show(case: Case, comparison: Comparison, peak: dict[int, float]) -> None:
         print(
             f"  {label:<30}{seconds_text(np.median([t for _, t in pairs])):>12}   x {np.median(ratios):.2f} "
             f"({ratios.min():.2f} to {ratios.max():.2f}, {len(pairs)} pairs)"
-            + (f", wanted {wanted:g}" if wanted else "")
+            + (f", wanted {wanted:g}: {'reached' if np.median(ratios) >= wanted else 'missed'}" if wanted else "")
         )
+
+
+def _cores(number: int) -> str:
+    return "one core" if number == 1 else f"{number} cores"
 
 
 def seconds_text(seconds: Any) -> str:

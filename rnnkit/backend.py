@@ -129,7 +129,8 @@ def backend(name: str | Backend, **options: Any) -> Backend:
 
     Args:
         name: such as `"numba"`, `"numpy"` or `"torch"`; a backend comes back as it is.
-        options: handed to the backend's `configure`, such as `device="cuda"` for torch.
+        options: handed to the backend's `configure`, such as `threads=1` for numba (unless told otherwise, one for
+            each processor) or `device="cuda"` for torch.
 
     Raises:
         BackendError: no such backend (the message lists the installed ones), two distributions that declare the
@@ -288,7 +289,10 @@ def check_parameters(model: Chain, params: Mapping[str, Any]) -> None:
                 f"the model expects a parameter {key!r} of shape {shape}, got none; make them with rk.setup(model)"
             )
         if tuple(params[key].shape) != shape:
-            raise ModelError(f"the model expects parameter {key!r} of shape {shape}, got {tuple(params[key].shape)}")
+            raise ModelError(
+                f"the model expects parameter {key!r} of shape {shape}, got {tuple(params[key].shape)}; take those of "
+                f"the same model, or make them with rk.setup(model)"
+            )
     extra = [key for key in params if key not in expected]
     if extra:
         raise ModelError(f"the model expects no parameter {extra[0]!r}, got one; leave it out")

@@ -277,6 +277,19 @@ def test_torch_gives_the_outputs_of_every_case(bench: Any) -> None:
         np.testing.assert_allclose(y.numpy(), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["step-65"], "no case 'step-65'; there are epoch-10, "), (["step-64", "--peers", "jaxx"], "no peer 'jaxx'")],
+)
+def test_cases_and_peers_that_are_not_there_are_refused(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["cases.py", *arguments])
+    with pytest.raises(SystemExit):
+        bench.cases.main()
+    assert message in capsys.readouterr().err
+
+
 def test_a_setting_that_is_far_from_its_librarys_fastest_is_dropped(bench: Any) -> None:
     trial = {"rnnkit": 1.0, "torch, 1 thread": 2.0, "torch, 2 threads": 9.0, "jax, jitted": 9.0}
     assert [label for label in trial if not bench.measure.contends(label, trial)] == ["torch, 2 threads"]

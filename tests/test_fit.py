@@ -348,6 +348,9 @@ LABELLED = rk.Sequence(np.zeros(20), np.arange(20) % 4)
         ({"epochs": 0}, "epochs to be a whole number >= 1, got 0"),
         ({"dtype": "float16"}, "expects dtype to be 'float32' or 'float64', got 'float16'"),
         ({"dtype": "float16", "params": rk.setup(MODEL)[0]}, "expects dtype to be"),
+        ({"dtype": np.float64}, "write dtype='float64'"),
+        ({"params": {k: p + np.nan for k, p in rk.setup(MODEL)[0].items()}}, "expects params to be finite"),
+        ({"params": rk.setup(rk.Chain(rk.LSTM(1, 5), rk.Dense(5, 1)))[0]}, "take those of the same model"),
         ({"params": {}}, "expects a parameter '0.weight_ih'"),
         (
             {"series": LABELLED, "loss": "cross_entropy", "model": rk.Chain(rk.LSTM(1, 3))},

@@ -9,17 +9,18 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import llvmlite
 import numba
 from llvmlite import ir
 from numba import types
 from numba.core import config as untyped_config
-from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 
@@ -111,7 +112,7 @@ def entry(function: Callable[..., Any]) -> Any:
     try:
         dispatcher._cache = PackageCache(dispatcher.py_func)
     except RuntimeError:  # no folder that can be written: compile in every process
-        return dispatcher
+        dispatcher._cache = NoCache(dispatcher.py_func.__name__)
     return dispatcher
 
 
@@ -128,6 +129,7 @@ class PackageCache(FunctionCache):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
+        self._wait = Wait(function.__name__)
         digest = source_digest(Path(__file__).parent)
         self._cache_file = IndexDataCacheFile(
             cache_path=self.cache_path,
@@ -143,11 +145,12 @@ class PackageCache(FunctionCache):
             self._discard()
             found = None
         if found is None:
-            announce(sig)
+            self._wait.begin(sig, "once")
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep a compiled function; where the disk is full or read-only the next process compiles again."""
+        self._wait.end()
         try:
             super().save_overload(sig, data)
         except OSError:
@@ -157,16 +160,45 @@ class PackageCache(FunctionCache):
         Path(self._cache_file._index_path).unlink(missing_ok=True)
 
 
-def announce(argument_types: Any) -> None:
-    """Say on stderr that somebody has to wait, once for each dtype."""
-    names = {str(a.dtype) for a in argument_types if isinstance(a, types.Array)} & {"float32", "float64"}
-    dtype = "float32" if "float32" in names else "float64" if names else None
-    if dtype and dtype not in ANNOUNCED:
-        ANNOUNCED.add(dtype)
-        print(f"rnnkit: compiling the {dtype} kernels for this machine, once ...", file=sys.stderr, flush=True)
+class NoCache(NullCache):
+    """Keeps nothing, and says so."""
+
+    def __init__(self, name: str) -> None:
+        self._wait = Wait(name)
+
+    def load_overload(self, sig: Any, target_context: Any) -> None:
+        """Nothing is there."""
+        self._wait.begin(sig, "in every process, as none of their folders can be written; set NUMBA_CACHE_DIR")
+
+    def save_overload(self, sig: Any, cres: Any) -> None:
+        """Nothing is kept."""
+        self._wait.end()
 
 
-ANNOUNCED: set[str] = set()
+class Wait:
+    """Says on stderr that somebody has to wait for an entry, once for each dtype, and how long it took."""
+
+    announced: ClassVar[set[str]] = set()
+
+    def __init__(self, name: str) -> None:
+        self._name, self._dtype, self._began = name, "", 0.0
+
+    def begin(self, argument_types: Any, how_often: str) -> None:
+        """The entry is about to be compiled."""
+        names = {str(a.dtype) for a in argument_types if isinstance(a, types.Array)} & {"float32", "float64"}
+        self._dtype = "float32" if "float32" in names else "".join(names)
+        self._began = time.perf_counter()
+        if self._dtype and self._dtype not in self.announced:
+            self.announced.add(self._dtype)
+            self._say(f"compiling the {self._dtype} kernels for this machine, {how_often} ...")
+
+    def end(self) -> None:
+        """It is."""
+        if self._dtype:
+            self._say(f"{self._name} for {self._dtype} took {time.perf_counter() - self._began:.1f} s to compile")
+
+    def _say(self, text: str) -> None:
+        print(f"rnnkit: {text}", file=sys.stderr, flush=True)
 
 
 @cache

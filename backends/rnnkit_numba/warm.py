@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from rnnkit.model import DTYPES, LSTM, MSE, Adam, Chain, Dense, initial_rule_state, setup
 from rnnkit.schedule.batch import Block
+from rnnkit_numba.loop import run_block
 from rnnkit_numba.protocol import backward, forward, outputs, update
 from rnnkit_numba.stepper import Stepper
 from rnnkit_numba.train import train_block
@@ -34,3 +37,12 @@ def warmup(dtypes: tuple[str, ...] = DTYPES) -> None:
         update(rule, params, backward(model, params, tape, x).params, moments)
         outputs(model, params, x, state)
         Stepper(model, params, 1, state).step(x[0])
+
+
+def cache_folder() -> Path | None:
+    """Where compiled kernels are kept: under `NUMBA_CACHE_DIR`, beside the package, or in the user's cache folder.
+
+    None where none of them can be written.
+    """
+    path = run_block._cache.cache_path
+    return None if path is None else Path(path)

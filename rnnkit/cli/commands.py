@@ -281,11 +281,22 @@ def inspect(
 
 
 @app.command
-def warmup() -> int:
-    """Compile the kernels of the numba backend for this machine now, so that no run waits for it."""
-    import rnnkit_numba
+def warmup(*, dtype: Literal["float32", "float64", "both"] = "both") -> int:
+    """Compile the kernels of the numba backend for this machine now, so that no run waits for it.
 
-    rnnkit_numba.warmup()
+    They are kept in the folder that the environment variable NUMBA_CACHE_DIR names; without it, beside the installed
+    package, or in the user's cache folder where that cannot be written. New versions of rnnkit or Numba compile anew.
+
+    Args:
+        dtype: for which numbers; float32 is what `train` uses unless told otherwise.
+    """
+    from rnnkit_numba.warm import cache_folder, warmup
+
+    dtypes = ("float32", "float64") if dtype == "both" else (dtype,)
+    warmup(dtypes)
+    folder = cache_folder()
+    kept = f"in {folder}" if folder else "in no folder that can be written: the next process compiles again"
+    print(f"the {' and '.join(dtypes)} kernels are compiled, {kept}")
     return 0
 
 

@@ -62,7 +62,7 @@ def fit(
     Args:
         model: a `Chain` whose sizes fit the series.
         schedule: what each step reads and where its state comes from: a `Schedule`, or a `Curriculum`.
-        backend: name of a backend, or what `rk.backend(...)` returned.
+        backend: name of a backend, or what `rk.backend(...)` returned, such as `rk.backend("numba", threads=1)`.
         rule: the optimizer.
         loss: `"mse"`, `"mae"`, `"huber"`, `"cross_entropy"`, `"binary_cross_entropy"`, or a loss with settings.
         epochs: passes over the schedule; left out, those of the curriculum's phases, or 10.
@@ -86,7 +86,8 @@ def fit(
             its test part, else its validation part, else what it is trained on: `Run.transfer`.
         stop: asked after every block, with the run so far, whether to stop there; the epoch that it cuts short is
             recorded as an epoch of fewer rows.
-        block_rows: rows times lanes of a block at most (at least one step): how often `on_block` and `stop` come.
+        block_rows: rows times lanes of a block at most (at least one step): how often `on_block` and `stop` come,
+            and how long Ctrl-C may take.
 
     Returns:
         A `Run`. Its parameters are NumPy arrays: under `early_stopping` those after the best epoch, with the state

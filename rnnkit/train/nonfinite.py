@@ -6,7 +6,7 @@ import numpy as np
 
 from rnnkit.backend import BlockResult, map_arrays
 from rnnkit.data.joined import Joined
-from rnnkit.errors import NonFiniteError
+from rnnkit.errors import ModelError, NonFiniteError
 from rnnkit.model.heads import state_of
 from rnnkit.model.initialisers import initial_state
 from rnnkit.model.losses import row_loss
@@ -17,8 +17,10 @@ from rnnkit.train.block import start_of
 from rnnkit.train.fold import Fold, Values
 
 
-def overflow(epoch: int, step: int, count: int) -> NonFiniteError:
-    """The error of parameters that an update has made infinite."""
+def overflow(epoch: int, step: int, count: int, finite_before: bool) -> ModelError | NonFiniteError:
+    """The error of parameters that an update has made infinite, or that were so before."""
+    if not finite_before:
+        return ModelError("fit expects params to be finite, got some that are not; draw others with rk.setup(model)")
     return NonFiniteError(
         f"fit: an update of epoch {epoch}, steps {step} to {step + count - 1} (from 0) made parameters that are not "
         f"finite. The parameters before these steps are kept; lower the learning rate"

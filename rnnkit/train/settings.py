@@ -45,7 +45,7 @@ def check_settings(
         (whole and epochs >= 1, "epochs", "a whole number >= 1", epochs, "epochs=10"),
         (isinstance(rule, Rule), "rule", "an optimizer", rule, "rule=rk.Adam(1e-3)"),
         (isinstance(clip, Clip | None), "clip", "ClipNorm, ClipValue or None", clip, "clip=rk.ClipNorm(1.0)"),
-        (dtype in DTYPES, "dtype", "'float32' or 'float64'", dtype, "dtype='float32'"),
+        (dtype in DTYPES, "dtype", "'float32' or 'float64'", dtype, f"dtype='float{64 if '64' in str(dtype) else 32}'"),
         (
             hasattr(learning_rate, "factors") and not isinstance(learning_rate, type),
             "learning_rate",

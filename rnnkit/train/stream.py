@@ -74,7 +74,10 @@ class Stream:
         """
         row = x if type(x) is np.ndarray and x.dtype in FLOATS else _numbers(x)
         if row.shape != self._shape:
-            raise ModelError(f"Stream.step expects a row of shape {self._shape} (lanes, features), got {row.shape}")
+            raise ModelError(
+                f"Stream.step expects a row of shape {self._shape} (lanes, features), got {row.shape}; "
+                f"write [[value]] for one number"
+            )
         # NaN or infinity times zero; NumPy's isfinite takes longer than the whole step
         if not (isfinite(row.item()) if row.size == 1 else row.ravel().dot(self._zeros) == 0):
             raise DataError(

@@ -160,7 +160,7 @@ class Training:
                 noise = fold.noise(draws, block)
                 after, result = fold.through(self.values, block, feed.heads[member], here, noise, frozen)
                 if not fold.is_finite(after):
-                    raise overflow(epoch, step, len(block.x))
+                    raise overflow(epoch, step, len(block.x), fold.is_finite(self.values))
                 self.values, done = after, result.done
                 loss = result.loss[:done]
                 weight = tally.add_block(block, members, feed.names, loss)
