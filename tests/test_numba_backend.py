@@ -679,6 +679,18 @@ def test_a_damaged_cache_is_compiled_anew(cached, tmp_path, suffix, keep):
     assert sum(third.stats.cache_hits.values()) == 1  # the second has repaired it
 
 
+def test_machine_code_with_a_changed_byte_is_not_run(cached, tmp_path):
+    assert cached()(2.0) == 4.0
+    (damaged,) = tmp_path.rglob("*.nbc")
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    second, third = cached(), cached()
+    assert second(2.0) == third(2.0) == 4.0
+    assert sum(second.stats.cache_hits.values()) == 0
+    assert sum(third.stats.cache_hits.values()) == 1
+
+
 def test_an_edit_in_any_source_asks_for_a_new_compilation(tmp_path):
     def digest():
         source_digest.cache_clear()

@@ -124,6 +124,20 @@ def compiled_for(dispatcher: Any, arguments: tuple[Any, ...]) -> Callable[..., A
     return dispatcher.get_overload(tuple(dispatcher.typeof_pyval(argument) for argument in arguments))
 
 
+class CheckedFile(IndexDataCacheFile):
+    """Numba's files, which end with a digest of what stands before it: damaged machine code is never run."""
+
+    def _dump(self, obj: Any) -> bytes:
+        content = super()._dump(obj)
+        return content + hashlib.sha256(content).digest()
+
+    def _load_data(self, name: str) -> Any:
+        content, size = Path(self._data_path(name)).read_bytes(), hashlib.sha256().digest_size
+        if hashlib.sha256(content[:-size]).digest() != content[-size:]:
+            raise ValueError(f"{name} is damaged")
+        return super()._load_data(name)
+
+
 class PackageCache(FunctionCache):
     """Numba's cache of one function, valid for exactly these sources; a damaged file is compiled anew."""
 
@@ -131,7 +145,7 @@ class PackageCache(FunctionCache):
         super().__init__(function)
         self._wait = Wait(function.__name__)
         digest = source_digest(Path(__file__).parent)
-        self._cache_file = IndexDataCacheFile(
+        self._cache_file = CheckedFile(
             cache_path=self.cache_path,
             filename_base=f"{self._impl.filename_base}-{digest}",
             source_stamp=(self._impl.locator.get_source_stamp(), digest),
@@ -141,7 +155,7 @@ class PackageCache(FunctionCache):
         """The compiled function for a signature, or None: not there, or not readable."""
         try:
             found = super().load_overload(sig, target_context)
-        except Exception:  # a truncated pickle or object file may raise anything
+        except Exception:  # a damaged index may raise anything
             self._discard()
             found = None
         if found is None:
