@@ -39,8 +39,8 @@ class Case:
         model: the net.
         length: rows of a window, T.
         lanes: B.
-        windows: different windows that a call walks through, 32 as in a block of `rk.fit` at B 32 and T 64; for an
-            epoch what the rows give.
+        windows: different windows that a call walks through, as many as a block of `rk.fit` has; for an epoch what the
+            rows give.
         rows: rows of the series, for epochs and passes.
         targets: for each library the ratio, its time over ours, that ours should reach.
     """
@@ -122,7 +122,7 @@ CASES = {
             "step",
             step_net(64, 256, 2),
             lanes=64,
-            windows=3,
+            windows=16,
             targets={"torch": 1.5, "jax": 1.5},
         ),
         Case(
@@ -132,7 +132,7 @@ CASES = {
             step_net(128, 512),
             length=35,
             lanes=64,
-            windows=3,
+            windows=29,
             targets={"torch": 1.2, "jax": 1.2},
         ),
         Case("stream-10", "streamed step, H 10", "stream", epoch_net(10), targets={"torch": 30, "onnxruntime": 4}),
