@@ -265,9 +265,8 @@ def run_block(
         if changed:
             derive(table, packed, lanes > 1, False, thread, threads)
             changed = False
-        if not meet(
-            barrier, places, thread, threads
-        ):  # what the window before has recorded is there, and the parameters in panels
+        # after this, what the window before has recorded is there, and the parameters in panels
+        if not meet(barrier, places, thread, threads):
             return k, count
         for b in range(first_lane, last_lane):
             if initial_kind == TRAINED:
