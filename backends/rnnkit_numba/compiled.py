@@ -17,7 +17,6 @@ from typing import Any, ClassVar
 
 import llvmlite
 import numba
-from llvmlite import ir
 from numba import types
 from numba.core import config as untyped_config
 from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
@@ -51,11 +50,6 @@ def check_index(context: Any, builder: Any, indices: Any, lengths: Any, last: An
         outside = builder.or_(builder.icmp_signed("<", index, index.type(0)), builder.icmp_signed(">", end, length))
         with builder.if_then(outside, likely=False):
             context.call_conv.return_user_exc(builder, IndexError, ("a pointer leaves its array",))
-
-
-def declared(builder: Any, kind: ir.FunctionType, name: str) -> Any:
-    """A function of the C library."""
-    return builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
 
 
 class PartLibrary(JITCodeLibrary):

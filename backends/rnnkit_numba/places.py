@@ -16,7 +16,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from rnnkit_numba.compiled import check_index, declared, kernel
+from rnnkit_numba.compiled import check_index, kernel
+from rnnkit_numba.pointers import WORD
 
 MOST = 1024
 """Processors that a set of them is made for, as Linux's C libraries have it."""
@@ -39,38 +40,50 @@ def new_places(threads: int) -> np.ndarray:
     return np.zeros(threads * ROOM, np.int64)
 
 
-@intrinsic
-def _processor(typingctx: Any) -> Any:
-    def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-        if not CAN_MOVE:
-            return ir.IntType(64)(-1)
-        kind = ir.FunctionType(ir.IntType(32), [])
-        return builder.sext(builder.call(declared(builder, kind, "sched_getcpu"), []), ir.IntType(64))
+def calling(name: str, *arguments: int) -> Any:
+    """A function that calls one of the C library, always with these whole numbers; -1 where there is none."""
+    there = bool(llvm.address_of_symbol(name))
 
-    return types.int64(), lower
+    @intrinsic
+    def call(typingctx: Any) -> Any:
+        def lower(context: Any, builder: Any, sig: Any, _: Any) -> Any:
+            if not there:
+                return WORD(-1)
+            number = ir.IntType(32)
+            function = declared(builder, ir.FunctionType(number, [number] * len(arguments)), name)
+            return builder.sext(builder.call(function, [number(argument) for argument in arguments]), WORD)
+
+        return types.int64(), lower
+
+    return call
+
+
+def declared(builder: Any, kind: ir.FunctionType, name: str) -> Any:
+    """A function of the C library."""
+    return builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
 
 
 def on_set(name: str) -> Any:
     """The function of the C library that reads or writes this thread's set, as `f(places, start)`: 0 or more, or -1."""
 
     @intrinsic
-    def call(typingctx, places, start):  # type: ignore[no-untyped-def]
+    def call(typingctx: Any, places: Any, start: Any) -> Any:
         def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
             if not CAN_MOVE:
-                return ir.IntType(64)(-1)
-            word, size, byte = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
+                return WORD(-1)
+            number, byte = ir.IntType(32), ir.IntType(8).as_pointer()
             array = context.make_array(places)(context, builder, arguments[0])
             check_index(context, builder, [arguments[1]], [array.nitems], WORDS)
             bits = builder.bitcast(builder.gep(array.data, [arguments[1]]), byte)
-            function = declared(builder, ir.FunctionType(word, [word, size, byte]), name)
-            return builder.sext(builder.call(function, [word(0), size(MOST // 8), bits]), size)
+            function = declared(builder, ir.FunctionType(number, [number, WORD, byte]), name)
+            return builder.sext(builder.call(function, [number(0), WORD(MOST // 8), bits]), WORD)
 
         return types.int64(places, types.intp), lower
 
     return call
 
 
-processor: Any = _processor
+processor = calling("sched_getcpu")
 """`processor()`: the number of the one that this thread runs on, -1 where that is unknown."""
 
 read_allowed = on_set("sched_getaffinity")

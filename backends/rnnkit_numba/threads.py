@@ -11,14 +11,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from rnnkit_numba.compiled import declared, kernel
-from rnnkit_numba.places import in_the_way, tell_place
+from rnnkit_numba.compiled import kernel
+from rnnkit_numba.places import calling, in_the_way, tell_place
 
 SMALL_FLOPS = 2_000_000
 """Operations of a window below which a second thread costs more than it saves."""
@@ -101,31 +99,13 @@ def _atomic_load(typingctx: Any, array: Any, index: Any) -> Any:
     return types.int64(array, types.intp), lower
 
 
-def without_arguments(name: str, *arguments: int) -> Any:
-    """A function of the C library with constant arguments, to call from kernels; nothing where it is missing."""
-    there = bool(llvm.address_of_symbol(name))
-
-    @intrinsic
-    def call(typingctx):  # type: ignore[no-untyped-def]
-        def lower(context: Any, builder: Any, sig: Any, _: Any) -> Any:
-            if there:
-                word = ir.IntType(32)
-                function = declared(builder, ir.FunctionType(word, [word] * len(arguments)), name)
-                builder.call(function, [word(argument) for argument in arguments])
-            return context.get_dummy_value()
-
-        return types.none(), lower
-
-    return call
-
-
 atomic_add: Any = _atomic_add
 atomic_load: Any = _atomic_load
 
-offer_processor = without_arguments("sched_yield")
+offer_processor = calling("sched_yield")
 """`offer_processor()`: let another thread run here."""
 
-nap = without_arguments("usleep", 1)
+nap = calling("usleep", 1)
 """`nap()`: sleep as short as the system can."""
 
 

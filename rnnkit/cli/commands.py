@@ -292,7 +292,9 @@ def warmup(*, dtype: Literal["float32", "float64", "both"] = "both") -> int:
     """
     from rnnkit_numba.warm import cache_folder, warmup
 
-    dtypes = ("float32", "float64") if dtype == "both" else (dtype,)
+    from rnnkit.model import DTYPES
+
+    dtypes = DTYPES if dtype == "both" else (dtype,)
     warmup(dtypes)
     folder = cache_folder()
     kept = f"in {folder}" if folder else "in no folder that can be written: the next process compiles again"

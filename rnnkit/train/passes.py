@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -94,10 +95,8 @@ def _walk(
     if warm < 0:
         raise DataError(f"a pass expects warm to be a number of rows >= 0, got {warm!r}; 0 starts cold")
     first = np.maximum(series.runs[:, 0], series.runs[:, 1] - warm)
-    run, length = getattr(backend, "outputs", None), PASS_ROWS
-    if run is None:
-        run = lambda *arguments: backend.forward(*arguments)[:2]  # noqa: E731
-    else:
+    run, length = getattr(backend, "outputs", partial(_forward, backend)), PASS_ROWS
+    if hasattr(backend, "outputs"):
         length *= max(1, BLOCK_ROWS // (PASS_ROWS * max(series.features, model.outputs)))
     grid_of = Continuation(length=length).grid
     grid = grid_of(series.runs[:, 2] - first, np.random.default_rng(0), series.name)
@@ -115,3 +114,8 @@ def _walk(
         begin = series.runs[pieces.segment, 1]
         warming = rows < np.repeat(begin, pieces.rows) if (starts < begin).any() else None
         yield rows, backend.to_numpy(y)[:, 0], warming
+
+
+def _forward(backend: Backend, *arguments: Any) -> tuple[Any, Any]:
+    """`outputs` for a backend that has none of its own."""
+    return backend.forward(*arguments)[:2]
