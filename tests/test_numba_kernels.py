@@ -6,8 +6,9 @@ import sys
 
 import numpy as np
 import pytest
+from numba import njit
 from rnnkit_numba import cells, layout, packing, single_lane
-from rnnkit_numba.compiled import entry
+from rnnkit_numba.compiled import entry, kernel, specialised
 from rnnkit_numba.plain import (
     plain_activate,
     plain_deactivate,
@@ -344,6 +345,21 @@ def test_another_vector_size_is_refused():
         capture_output=True, text=True, env={**os.environ, "RNNKIT_VECTOR_BYTES": "48"},
     )  # fmt: skip
     assert "expects RNNKIT_VECTOR_BYTES to be 16, 32 or 64, got '48'" in done.stderr
+
+
+def test_a_kernel_is_compiled_for_types_and_not_for_the_constants_that_callers_write():
+    def add(a, b):
+        return a + b
+
+    for decorator, times in ((kernel, 1), (specialised, 3)):
+        function = decorator(add)
+
+        @njit
+        def call(number, function=function):
+            return function(number, 1) + function(number, b=2) + function(number, number)
+
+        assert call(5) == 23
+        assert len(function.overloads) == times
 
 
 def test_kernels_that_differ_have_different_names():

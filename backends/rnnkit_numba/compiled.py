@@ -89,7 +89,22 @@ class PartCompiler(CompilerBase):
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a function that other compiled functions call."""
+    """Compile a function that other compiled functions call, once for the types of its arguments.
+
+    Numba would take every constant that a caller writes for a type of its own: a quarter of the time to compile.
+    """
+    dispatcher = specialised(function)
+    if config.DISABLE_JIT:
+        return dispatcher
+    find = dispatcher.get_call_template
+    dispatcher.get_call_template = lambda args, kws: find(
+        tuple(types.unliteral(a) for a in args), {name: types.unliteral(a) for name, a in kws.items()}
+    )
+    return dispatcher
+
+
+def specialised(function: Callable[..., Any]) -> Any:
+    """Compile a function that other compiled functions call, anew for every constant that one of them writes."""
     return numba.njit(pipeline_class=PartCompiler, **OPTIONS, **INTERNAL)(function)
 
 

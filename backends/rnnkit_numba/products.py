@@ -11,7 +11,7 @@ All matrices are given by a pointer and the numbers from one of their rows to th
 from __future__ import annotations
 
 from rnnkit_numba.arrays import LINE_BYTES
-from rnnkit_numba.compiled import kernel
+from rnnkit_numba.compiled import kernel, specialised
 from rnnkit_numba.pointers import forward
 from rnnkit_numba.tiles import TILE_ROWS, TILE_VECTORS, make_tile
 from rnnkit_numba.vectors import BYTES, lanes, load_at, load_first, store_at
@@ -72,7 +72,7 @@ def make_strip(vectors):
 
     # symbols are told apart by this name, beyond one process by nothing else: entries read from disk share their copies
     strip.__qualname__ = f"strip_{vectors}"
-    return kernel(strip)
+    return specialised(strip)  # the numbers between two k, or two rows, are 1 or 0 where they are constants
 
 
 strip_4, strip_2, strip_1 = (make_strip(vectors) for vectors in (4, 2, 1))
@@ -104,7 +104,7 @@ def panel_width(columns, one):
     return 2 * one if columns >= 2 * one else one
 
 
-@kernel
+@specialised
 def strip(width, one, a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner):
     """The strip that is one panel wide."""
     if TILE_VECTORS == 4 and width == 4 * one:
@@ -176,7 +176,7 @@ def add_two_transposed_products(
                 b_n, b_k = panel, width
             if x_tiled:
                 strip(width, one, x_tiles, here, 0, b_n, b_k, x_n, width, x_n, width, inputs, here)
-            else:
+            elif inputs > 0:
                 strip(width, one, x_r, 1, x_row, b_n, b_k, x_n, width, x_n, width, inputs, here)
             if h_tiled:
                 strip(width, one, h_tiles, here, 0, b_n, b_k, h_n, width, h_n, width, hidden, here)
