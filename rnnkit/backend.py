@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 GROUP = "rnnkit.backends"
 
+PARTS = ("name", "forward", "backward", "update", "from_numpy", "to_numpy")
+"""What a backend must have."""
+
 
 class Gradients(NamedTuple):
     """Derivatives of a scalar with respect to everything that goes into a forward pass.
@@ -142,9 +145,11 @@ def backend(name: str | Backend, **options: Any) -> Backend:
         'numpy'
     """
     loaded = _load(name) if isinstance(name, str) else name
-    if not isinstance(loaded, Backend):
+    missing = [part for part in PARTS if not hasattr(loaded, part)]
+    if missing:
         raise BackendError(
-            f"backend expects a module with name, forward, backward, update, from_numpy and to_numpy, got {loaded!r}"
+            f"backend expects a module with {', '.join(PARTS)}, got {loaded!r} without {', '.join(missing)}; "
+            f"add {'it' if len(missing) == 1 else 'them'}"
         )
     if not options:
         return loaded
@@ -188,6 +193,8 @@ def _entry_points() -> Iterable[EntryPoint]:
 
 def map_arrays(function: Callable[[Any], Any], tree: Any) -> Any:
     """Apply a function to every array of a tree of dicts, tuples and named tuples; numbers, text and None pass."""
+    if isinstance(tree, np.ndarray):  # most are, and the other questions take longer
+        return function(tree)
     if isinstance(tree, Mapping):
         return {key: map_arrays(function, value) for key, value in tree.items()}
     if isinstance(tree, tuple):

@@ -189,9 +189,11 @@ class Schedule:
         shape = (stop - first, length, grid.lanes)
         head = ((pieces.step - first) * length + pieces.at) * grid.lanes + pieces.lane
         start = self.series.starts[pieces.segment] + pieces.offset
-        rows = np.full(shape, -1)
         whole = pieces.rows == length  # most windows are, and need no index for each row
-        rows[(pieces.step - first)[whole], :, pieces.lane[whole]] = start[whole, None] + np.arange(length)
+        first_row = np.full((stop - first, grid.lanes), -1)
+        first_row[(pieces.step - first)[whole], pieces.lane[whole]] = start[whole]
+        rows = first_row[:, None] + np.arange(length)[:, None]
+        rows.swapaxes(1, 2)[first_row < 0] = -1
         which, nth = spread(pieces.rows[~whole])
         rows.reshape(-1)[head[~whole][which] + nth * grid.lanes] = start[~whole][which] + nth
         windows = windows_of(pieces, first, stop, grid.lanes)

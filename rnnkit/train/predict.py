@@ -35,7 +35,8 @@ def predict(run: Run, series: Sequence, *, warm: int = WARM_ROWS) -> np.ndarray:
     series = seen_by(run, series)
     predicted = np.full((series.rows, run.model.outputs), np.nan)
     for rows, y in outputs(run.backend, run.model, run.backend.from_numpy(run.params), series, warm):
-        predicted[rows] = run.in_units(y)
+        gapless = len(rows) and rows[-1] - rows[0] == len(rows) - 1  # they increase
+        predicted[slice(rows[0], rows[-1] + 1) if gapless else rows] = run.in_units(y)
     return predicted
 
 

@@ -112,7 +112,7 @@ class Training:
         steps = sum(turn.steps for turn in turns)
         factors = self.learning_rate.factors(epoch, self.epochs, steps, self.history.monitored)
         rates = self.fold.rule.learning_rate * factors
-        draws = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch,)))
+        draws = self.fold.draws(self.seed, epoch)
         opened = False
         for number, turn in enumerate(turns):
             entered = time.perf_counter()
@@ -142,7 +142,7 @@ class Training:
         self._account(epoch, tally, time.perf_counter() - began)
 
     def turn(
-        self, turn: Turn, epoch: int, rates: np.ndarray, draws: np.random.Generator, before: Tally
+        self, turn: Turn, epoch: int, rates: np.ndarray, draws: np.random.Generator | None, before: Tally
     ) -> Tally | None:
         """Train through a turn; None where none of its data sets can be opened."""
         fold = self.fold
