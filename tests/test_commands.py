@@ -321,6 +321,18 @@ def test_ctrl_c_keeps_the_run_so_far(home):
     assert main(["evaluate", "runs/a"]) == 0
 
 
+def test_a_run_is_kept_where_nobody_reads_its_lines_to_the_end(home):
+    command = [sys.executable, "-m", "rnnkit.cli.commands", "train", "a.toml"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()  # as `| head -1` does
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
+    assert same(rk.load(home / "runs" / "a"), by_hand(home)[0])
+
+
 def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch, error: type[BaseException] = KeyboardInterrupt) -> None:
     """Let training end in an error after some blocks."""
     fold_module = import_module("rnnkit.train.fold")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -21,10 +23,19 @@ WIDTH = 100
 """Columns that output to a file or pipe is laid out for."""
 
 
+class Lines(Console):
+    """Standard output. Where nobody reads on, as behind `| head`, the work goes on in silence and keeps its results."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing from here on."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def new_console() -> Console:
     """Standard output; away from a terminal lines are laid out for a fixed width."""
-    console = Console(highlight=False, soft_wrap=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDTH)
+    console = Lines(highlight=False, soft_wrap=False)
+    return console if console.is_terminal else Lines(highlight=False, width=WIDTH)
 
 
 def say(console: Console, text: str) -> None:
