@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -115,47 +114,67 @@ def scan_csv(
                 raise DataError(
                     f"{who} has one column, {header[0]!r}; is {found[0]!r} the separator? this reads commas: convert it"
                 )
-            records = _records(reader, len(header))
-            first = list(islice(records, 1))
-            dates = [name for _, row in first for name, cell in zip(header, row, strict=False) if _is_date(cell)]
+            first = next(_texts(reader, len(header), 1), None)
+            first_row = first.rows[0] if first else []
+            dates = [name for name, cell in zip(header, first_row, strict=False) if _is_date(cell)]
             if choice is None:
                 choice = choose(who, header, wanted, tuple(dates))
             else:
                 check_columns(who, header, "series_id", [wanted.series_id])
-            return use(choice, _blocks(who, header, choice, wanted, chain(first, records)))
+            texts = _texts(reader, len(header), max(1, CELLS // len(header)), first)
+            return use(choice, _blocks(who, header, choice, wanted, texts))
         except csv.Error as error:
             raise DataError(f"{who}, line {reader.line_num}: {error}; correct the quoting") from error
         except UnicodeDecodeError as error:
             raise SourceError(f"{who} is not UTF-8 text after line {reader.line_num}; convert it") from error
 
 
-def _records(reader: Any, width: int) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each row; blank lines count unless nothing comes after them."""
+class Texts(NamedTuple):
+    """The text of some rows.
+
+    Attributes:
+        lines: the line of each in the file.
+        rows: the cells of each.
+    """
+
+    lines: list[int]
+    rows: list[list[str]]
+
+
+def _texts(reader: Any, width: int, size: int, first: Texts | None = None) -> Iterator[Texts]:
+    """The rows, `size` at a time, those of `first` before all; blank lines count unless nothing comes after them."""
+    lines, rows = (list(first.lines), list(first.rows)) if first else ([], [])
     blank: list[int] = []
-    for row in reader:
+    while True:
+        if len(rows) >= size:
+            yield Texts(lines, rows)
+            lines, rows = [], []
+        row = next(reader, None)
+        if row is None:
+            break
         if not row:
             blank.append(reader.line_num)
             continue
-        for line in blank:
-            yield line, [""] if width == 1 else []
-        blank.clear()
-        yield reader.line_num, row
+        if blank:
+            lines += blank
+            rows += [[""] if width == 1 else []] * len(blank)
+            blank = []
+        lines.append(reader.line_num)
+        rows.append(row)
+    if rows:
+        yield Texts(lines, rows)
 
 
-def _blocks(
-    who: str, header: list[str], choice: Choice, wanted: Wanted, records: Iterator[tuple[int, list[str]]]
-) -> Iterator[Block]:
+def _blocks(who: str, header: list[str], choice: Choice, wanted: Wanted, texts: Iterator[Texts]) -> Iterator[Block]:
     chosen = choice.features + choice.targets
     kind, found = None, False
-    while chunk := list(islice(records, max(1, CELLS // len(header)))):
-        at = [line for line, _ in chunk]
-        rows = [row for _, row in chunk]
-        for line, row in chunk:
-            if len(row) != len(header):
-                raise DataError(
-                    f"{who}, line {line} has {len(row)} cell{'' if len(row) == 1 else 's'}, but the header names "
-                    f"{len(header)} column{'' if len(header) == 1 else 's'}; correct the line"
-                )
+    for at, rows in texts:
+        if set(map(len, rows)) != {len(header)}:
+            line, cells = next((n, len(row)) for n, row in zip(at, rows, strict=True) if len(row) != len(header))
+            raise DataError(
+                f"{who}, line {line} has {cells} cell{'' if cells == 1 else 's'}, but the header names "
+                f"{len(header)} column{'' if len(header) == 1 else 's'}; correct the line"
+            )
         cells = dict(zip(header, zip(*rows, strict=True), strict=False))
         blocks = {name: _numbers(cells[name]) for name in chosen}
         read = [block for name in chosen if (block := blocks[name]) is not None]
@@ -170,7 +189,7 @@ def _blocks(
             ids = [cell.strip() for cell in cells[str(wanted.series_id)]]
         yield Block(np.array(at), np.stack(read, axis=1) if read else np.empty((len(at), 0)), times, ids)
         found = True
-        del chunk, rows, cells, blocks, read  # or the text of two blocks would stand in memory
+        del rows, cells, blocks, read  # or the text of two blocks would stand in memory
     if not found:
         raise DataError(f"{who} has a header line and no rows")
 
