@@ -21,15 +21,16 @@ CELLS = 400
 def plot_transfer(transfer: Transfer) -> Figure:
     """A row a stage of training, a column a data set; a frame where the data set was trained on in that stage.
 
-    Colours compare each data set with itself: dark is its lowest error, light its highest.
+    Colours compare each data set with itself: dark is its lowest error, light its highest, by ratios between them.
     """
     from matplotlib.patches import Rectangle
 
     stages, sets = transfer.errors.shape
     figure, (axes,) = new_figure(3.2 + 0.95 * sets, 2.2 + 0.34 * stages)
     errors = transfer.errors
-    low, high = np.fmin.reduce(errors), np.fmax.reduce(errors)  # NaN: it could not be opened
-    share = (errors - low) / np.where(high > low, high - low, 1)
+    height = np.log(errors) if np.nanmin(errors) > 0 else errors  # the first stages may be far above all others
+    low, high = np.fmin.reduce(height), np.fmax.reduce(height)  # NaN: it could not be opened
+    share = (height - low) / np.where(high > low, high - low, 1)
     axes.imshow(share, cmap="cividis", vmin=0, vmax=1, aspect="auto")
     for stage, column in np.argwhere(transfer.trained):
         axes.add_patch(Rectangle((column - 0.46, stage - 0.44), 0.92, 0.88, fill=False, edgecolor="white", linewidth=2))
