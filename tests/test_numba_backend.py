@@ -10,7 +10,7 @@ import rnnkit_numba as compiled
 import rnnkit_numpy as textbook
 from numba.core import config
 from rnnkit_numba import compiled as compiling
-from rnnkit_numba.compiled import Wait, entry, source_digest
+from rnnkit_numba.compiled import entry, source_digest
 from rnnkit_numba.layout import BLOCK_LANES, extent
 from rnnkit_numba.protocol import run_backward, run_forward, run_update
 from rnnkit_numba.train import run_block
@@ -645,10 +645,9 @@ def first_number(a):
 
 def test_who_waits_is_told_what_for_and_how_long_it_took(monkeypatch, tmp_path, capfd):
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(Wait, "announced", set())
     assert entry(first_number)(np.ones(1)) == 1
     begun, done = capfd.readouterr().err.splitlines()
-    assert begun == "rnnkit: compiling the float64 kernels for this machine, once ..."
+    assert begun == "rnnkit: compiling first_number for float64, once on this machine ..."
     assert re.fullmatch(r"rnnkit: first_number for float64 took \d+\.\d s to compile", done)
     assert entry(first_number)(np.ones(1)) == 1  # read from disk
     assert capfd.readouterr().err == ""
@@ -659,10 +658,9 @@ def test_who_waits_in_every_process_is_told_why(monkeypatch, capfd):
         raise RuntimeError("cannot cache function: no locator available")
 
     monkeypatch.setattr(compiling, "PackageCache", no_folder)
-    monkeypatch.setattr(Wait, "announced", set())
     assert entry(first_number)(np.ones(1, np.float32)) == 1
     begun, done = capfd.readouterr().err.splitlines()
-    assert "float32 kernels for this machine, in every process" in begun
+    assert "compiling first_number for float32, in every process" in begun
     assert begun.endswith("set NUMBA_CACHE_DIR ...")
     assert "first_number for float32 took" in done
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import llvmlite
 import numba
@@ -168,7 +168,7 @@ class PackageCache(FunctionCache):
             self._discard()
             found = None
         if found is None:
-            self._wait.begin(sig, "once")
+            self._wait.begin(sig, "once on this machine")
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -199,9 +199,7 @@ class NoCache(NullCache):
 
 
 class Wait:
-    """Says on stderr that somebody has to wait for an entry, once for each dtype, and how long it took."""
-
-    announced: ClassVar[set[str]] = set()
+    """Says on stderr that somebody has to wait for an entry, and how long it took."""
 
     def __init__(self, name: str) -> None:
         self._name, self._dtype, self._began = name, "", 0.0
@@ -211,9 +209,8 @@ class Wait:
         names = {str(a.dtype) for a in argument_types if isinstance(a, types.Array)} & {"float32", "float64"}
         self._dtype = "float32" if "float32" in names else "".join(names)
         self._began = time.perf_counter()
-        if self._dtype and self._dtype not in self.announced:
-            self.announced.add(self._dtype)
-            self._say(f"compiling the {self._dtype} kernels for this machine, {how_often} ...")
+        if self._dtype:
+            self._say(f"compiling {self._name} for {self._dtype}, {how_often} ...")
 
     def end(self) -> None:
         """It is."""

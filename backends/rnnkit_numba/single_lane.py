@@ -55,7 +55,7 @@ def make_gate_sums(units: int, most_chains: int) -> Any:
     """
 
     @intrinsic
-    def gate_sums(typingctx, h, weights, rows, a):  # type: ignore[no-untyped-def]
+    def gate_sums(typingctx: Any, h: Any, weights: Any, rows: Any, a: Any) -> Any:
         if not (isinstance(a, types.CPointer) and a == h == weights):
             return None
         vector_type = Vector(a.dtype)

@@ -9,7 +9,6 @@ no result depends on the tile which computed it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -29,7 +28,7 @@ TILE_VECTORS = 4 if BYTES != 32 else 2
 """Vectors of a full tile: 24 accumulators for the 32 registers of AVX-512 and NEON, 12 for the 16 of AVX2."""
 
 
-def make_tile(rows: int, vectors: int, lines: int = 0) -> Callable[..., None]:
+def make_tile(rows: int, vectors: int, lines: int = 0) -> Any:
     """The function `tile(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, inner, ahead)`.
 
     a, b, c0 and c are pointers, `row` and `k` the numbers from one row and one k to the next; rows of b, c0 and c
@@ -38,7 +37,10 @@ def make_tile(rows: int, vectors: int, lines: int = 0) -> Callable[..., None]:
     """
 
     @intrinsic
-    def tile(typingctx, a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, inner, ahead):  # type: ignore[no-untyped-def]
+    def tile(
+        typingctx: Any, a: Any, a_row: Any, a_k: Any, b: Any, b_k: Any, c0: Any, c0_row: Any, c: Any, c_row: Any,
+        inner: Any, ahead: Any,
+    ) -> Any:  # fmt: skip
         if not (isinstance(c, types.CPointer) and a == b == c0 == c):
             return None
         whole = types.intp
@@ -83,7 +85,7 @@ def make_tile(rows: int, vectors: int, lines: int = 0) -> Callable[..., None]:
 
         return types.none(a, whole, whole, b, whole, c0, whole, c, whole, whole, whole), lower
 
-    return tile  # type: ignore[return-value]
+    return tile
 
 
 def fetch(builder: Any, pointer: Any) -> None:
