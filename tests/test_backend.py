@@ -72,7 +72,7 @@ def test_backend_whose_library_is_missing(monkeypatch):
 
 
 def test_what_is_no_backend_is_refused():
-    without = "without forward, backward, update, from_numpy, to_numpy; add them"
+    without = "without forward, backward, update, from_numpy, to_numpy; add them, or name"
     with pytest.raises(rk.BackendError, match=f"expects a module with name, forward, .* {without}"):
         rk.backend(SimpleNamespace(name="half"))
 

@@ -345,7 +345,7 @@ def test_warm_is_no_negative_number(trained):
 def test_predict_wants_a_run_and_a_sequence(trained):
     run, series, _ = trained
     with pytest.raises(
-        rk.ModelError, match=r"expected a Run and a Sequence, got Run and ndarray; .*rk.Sequence\(values"
+        rk.ModelError, match=r"predict expects a Run and a Sequence, got Run and ndarray; .*rk.Sequence\(values"
     ):
         rk.predict(run, season(50))
     with pytest.raises(rk.ModelError, match="got Chain and Sequence"):

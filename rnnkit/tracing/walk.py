@@ -178,7 +178,7 @@ def _what_is_traced(
     if isinstance(model, Run):
         if params is not None or loss is not None:
             raise ModelError("trace expects params and loss with a Chain alone: a Run has its own; leave them out")
-        series, params, loss, model = seen_by(model, series, ahead=True), model.params, model.loss, model.model
+        series, params, loss, model = seen_by("trace", model, series, ahead=True), model.params, model.loss, model.model
     elif params is None:
         raise ModelError("trace expects params with a Chain, got none; make them with rk.setup(model), or give a Run")
     if not any(isinstance(layer, LSTM) for layer in layers_to_run(model, "trace")):

@@ -32,7 +32,7 @@ def predict(run: Run, series: Sequence, *, warm: int = WARM_ROWS) -> np.ndarray:
     Raises:
         ModelError: a feature count that does not fit the model.
     """
-    series = seen_by(run, series)
+    series = seen_by("predict", run, series)
     predicted = np.full((series.rows, run.model.outputs), np.nan)
     for rows, y in outputs(run.backend, run.model, run.backend.from_numpy(run.params), series, warm):
         gapless = len(rows) and rows[-1] - rows[0] == len(rows) - 1  # they increase
@@ -108,7 +108,7 @@ def evaluate(run: Run, series: Sequence, *, period: int | None = None, warm: int
     """
     if period is not None and period < 1:
         raise DataError(f"evaluate expects a period of at least 1 row, got {period!r}")
-    series = seen_by(run, series, ahead=True)
+    series = seen_by("evaluate", run, series, ahead=True)
     series = as_trained(run.model, series, run.loss)
     known = series.horizon if series.horizon > 0 else 1  # the target of this many rows before is the last one known
     lags = {"persistence": known} if series.score == "all" else {}  # what ends a sample has no earlier value
@@ -148,7 +148,7 @@ def forecast(run: Run, series: Sequence, steps: int, *, warm: int = WARM_ROWS) -
         ModelError: a model that does not predict its own inputs.
         DataError: fewer than one step, or a series shorter than its horizon.
     """
-    series = seen_by(run, series, ahead=True)
+    series = seen_by("forecast", run, series, ahead=True)
     if steps < 1:
         raise DataError(f"forecast expects steps >= 1, got {steps!r}")
     if series.target_columns != tuple(range(series.features)) or series.horizon < 1:
@@ -170,11 +170,11 @@ def forecast(run: Run, series: Sequence, steps: int, *, warm: int = WARM_ROWS) -
     return run.in_units(np.concatenate(ahead[:steps]))
 
 
-def seen_by(run: Run, series: Sequence, ahead: bool = False) -> Sequence:
+def seen_by(who: str, run: Run, series: Sequence, ahead: bool = False) -> Sequence:
     """The series scaled as the run was trained, if it has the same columns (and, with `ahead`, the same horizon)."""
     if not isinstance(run, Run) or not isinstance(series, Sequence):
         raise ModelError(
-            f"expected a Run and a Sequence, got {type(run).__name__} and {type(series).__name__}; "
+            f"{who} expects a Run and a Sequence, got {type(run).__name__} and {type(series).__name__}; "
             f"train one with rk.fit(...), and wrap values: rk.Sequence(values)"
         )
     run.check_one(series.name)
