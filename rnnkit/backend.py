@@ -149,7 +149,7 @@ def backend(name: str | Backend, **options: Any) -> Backend:
     if missing:
         raise BackendError(
             f"backend expects a module with {', '.join(PARTS)}, got {loaded!r} without {', '.join(missing)}; "
-            f"add {'it' if len(missing) == 1 else 'them'}, or name an installed backend, such as 'numba'"
+            f"give the name of an installed backend, such as 'numba', or add what is missing"
         )
     if not options:
         return loaded

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import rnnkit as rk
-from rnnkit.backend import check_parameters
+from rnnkit.backend import PARTS, Backend, check_parameters
 
 
 def test_import_loads_no_backend_and_nothing_heavy():
@@ -72,9 +72,13 @@ def test_backend_whose_library_is_missing(monkeypatch):
 
 
 def test_what_is_no_backend_is_refused():
-    without = "without forward, backward, update, from_numpy, to_numpy; add them, or name"
+    without = "without forward, backward, update, from_numpy, to_numpy; give the name"
     with pytest.raises(rk.BackendError, match=f"expects a module with name, forward, .* {without}"):
         rk.backend(SimpleNamespace(name="half"))
+
+
+def test_what_a_backend_must_have_is_what_the_protocol_names():
+    assert set(PARTS) == {name for name in vars(Backend) if not name.startswith("_")}
 
 
 def test_options_of_a_backend_without_options():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -323,7 +324,8 @@ def test_ctrl_c_keeps_the_run_so_far(home):
 
 def test_a_run_is_kept_where_nobody_reads_its_lines_to_the_end(home):
     command = [sys.executable, "-m", "rnnkit.cli.commands", "train", "a.toml"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=buffered) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()

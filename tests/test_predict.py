@@ -77,6 +77,21 @@ def test_predict_walks_segments_apart_and_in_bounded_pieces(trained, monkeypatch
         np.testing.assert_allclose(rk.predict(compiled, series), expected, rtol=1e-10)
 
 
+@pytest.mark.parametrize("hole", [1, 2])
+def test_rows_in_holes_are_left_out_and_pieces_that_only_warm_up_give_none(trained, monkeypatch, hole):
+    run, _, _ = trained
+    series = rk.Sequence(season(60), segments=[(0, 24), (24 + hole, 60)])
+    _, _, part = series.split(20, 0)
+    stops = [int(row) for row in part.runs[:, 2]]
+    expected = np.full((60, 1), np.nan)
+    for (start, first, _), stop in zip(part.runs, stops, strict=True):
+        begin = max(int(start), int(first) - 9)
+        expected[first:stop] = by_hand(run, series, begin, stop)[int(first) - begin :]
+    for rows in (4096, 40, 4):
+        monkeypatch.setattr("rnnkit.train.passes.PASS_ROWS", rows)
+        np.testing.assert_allclose(rk.predict(run, part, warm=9), expected, rtol=1e-12)
+
+
 def test_errors_are_the_same_bits_however_many_rows_are_computed_at_a_time(trained, monkeypatch):
     run, _, _ = trained
     compiled = dataclasses.replace(run, backend=rk.backend("numba"))

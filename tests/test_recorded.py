@@ -166,6 +166,15 @@ def test_noise_does_not_depend_on_the_size_of_blocks(backend):
             np.testing.assert_allclose(run.params[key], p, rtol=1e-12, err_msg=key)
 
 
+def test_another_seed_draws_other_noise_and_nothing_else():
+    for initial, differ in ((rk.Noise(0.5), True), (rk.Zeros(), False)):
+        model = rk.Chain(*MODEL.layers, initial=initial)
+        params, _ = rk.setup(model, seed=0, dtype="float64")
+        first, second = (trained(rk.Reset(), model, epochs=1, params=params, seed=seed)[0] for seed in (0, 1))
+        same = all(np.array_equal(p, second.params[key]) for key, p in first.params.items())
+        assert same != differ
+
+
 @pytest.mark.parametrize("backend", ["numpy", "numba", "torch"])
 def test_windows_as_long_as_samples_record_nothing_and_train(backend):
     schedule = rk.Schedule(rk.Sequence.panel(np.sin(np.arange(60)).reshape(10, 6)), rk.Chunked(8), rk.Stored())

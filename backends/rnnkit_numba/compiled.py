@@ -96,7 +96,7 @@ def kernel(function: Callable[..., Any]) -> Any:
     dispatcher = specialised(function)
     if config.DISABLE_JIT:
         return dispatcher
-    find = dispatcher.get_call_template
+    find = dispatcher.get_call_template  # asked for each call that is compiled, with the types of what is given
     dispatcher.get_call_template = lambda args, kws: find(
         tuple(types.unliteral(a) for a in args), {name: types.unliteral(a) for name, a in kws.items()}
     )

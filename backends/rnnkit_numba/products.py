@@ -176,7 +176,7 @@ def add_two_transposed_products(
                 b_n, b_k = panel, width
             if x_tiled:
                 strip(width, one, x_tiles, here, 0, b_n, b_k, x_n, width, x_n, width, inputs, here)
-            elif inputs > 0:
+            else:
                 strip(width, one, x_r, 1, x_row, b_n, b_k, x_n, width, x_n, width, inputs, here)
             if h_tiled:
                 strip(width, one, h_tiles, here, 0, b_n, b_k, h_n, width, h_n, width, hidden, here)

@@ -23,19 +23,20 @@ WIDTH = 100
 """Columns that output to a file or pipe is laid out for."""
 
 
-class Lines(Console):
+class Output(Console):
     """Standard output. Where nobody reads on, as behind `| head`, the work goes on in silence and keeps its results."""
 
     def on_broken_pipe(self) -> None:
         """Say nothing from here on."""
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())  # or Python would complain at its end
 
 
 def new_console() -> Console:
     """Standard output; away from a terminal lines are laid out for a fixed width."""
-    console = Lines(highlight=False, soft_wrap=False)
-    return console if console.is_terminal else Lines(highlight=False, width=WIDTH)
+    console = Output(highlight=False, soft_wrap=False)
+    return console if console.is_terminal else Output(highlight=False, width=WIDTH)
 
 
 def say(console: Console, text: str) -> None:
