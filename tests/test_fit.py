@@ -329,6 +329,13 @@ def bad_fit(**changes):
     return rk.fit(model, schedule, **{"backend": "numpy", "epochs": 1} | changes)
 
 
+def test_columns_that_do_not_fit_the_model_are_named(tmp_path):
+    file = tmp_path / "pair.csv"
+    file.write_text("t,v\n" + "".join(f"{t},{t % 5}\n" for t in range(40)))
+    with pytest.raises(rk.ModelError, match=r"'pair' has 2 \(t, v\); .* inputs=2, or choose other columns$"):
+        bad_fit(series=rk.Sequence.open(file, target="v"))
+
+
 LABELLED = rk.Sequence(np.zeros(20), np.arange(20) % 4)
 
 

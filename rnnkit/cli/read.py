@@ -102,6 +102,9 @@ class Draft:
             *around, key = map(str, problem.path[len(override.path) :])
             hint = f"; did you mean {'.'.join((*around, meant))!r}?" if meant else known
             return f"option {override.option}: unknown key {'.'.join((*around, key))!r}{hint}"
+        inside = [table for table, value in self.config if problem.path[0] in getattr(type(value), "model_fields", ())]
+        if len(problem.path) == 1 and inside:
+            return f"unknown option {override.option}; did you mean --{inside[0]}.{problem.path[0]}?"
         depth = len(problem.path) - 1
         option = ".".join(map(str, (*override.path[:depth], meant, *override.path[depth + 1 :])))
         return f"unknown option {override.option}" + (f"; did you mean --{option}?" if meant else known)

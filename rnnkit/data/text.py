@@ -170,9 +170,9 @@ def _blocks(who: str, header: list[str], choice: Choice, wanted: Wanted, texts: 
     kind, found = None, False
     for at, rows in texts:
         if set(map(len, rows)) != {len(header)}:
-            line, cells = next((n, len(row)) for n, row in zip(at, rows, strict=True) if len(row) != len(header))
+            line, count = next((n, len(row)) for n, row in zip(at, rows, strict=True) if len(row) != len(header))
             raise DataError(
-                f"{who}, line {line} has {cells} cell{'' if cells == 1 else 's'}, but the header names "
+                f"{who}, line {line} has {count} cell{'' if count == 1 else 's'}, but the header names "
                 f"{len(header)} column{'' if len(header) == 1 else 's'}; correct the line"
             )
         cells = dict(zip(header, zip(*rows, strict=True), strict=False))

@@ -6,7 +6,7 @@ import numpy as np
 
 from rnnkit.data import Sequence
 from rnnkit.data.survey import Facts
-from rnnkit.errors import ModelError
+from rnnkit.errors import ModelError, listed
 from rnnkit.model.layers import Chain
 from rnnkit.model.losses import BinaryCrossEntropy, CrossEntropy, Loss
 
@@ -35,9 +35,11 @@ def check_fit(model: Chain, series: Sequence | Facts, loss: Loss) -> None:
         ModelError: a feature, output or class count that does not fit, or no labels where the loss wants them.
     """
     if model.inputs != series.features:
+        columns = series.feature_names
+        found = f"{series.features} ({listed(columns, 12, 'in all')})" if columns else f"{series.features}"
         raise ModelError(
-            f"the model expects {model.inputs} features, but {series.name!r} has {series.features}; "
-            f"let its first layer have inputs={series.features}"
+            f"the model expects {model.inputs} features, but {series.name!r} has {found}; "
+            f"let its first layer have inputs={series.features}{', or choose other columns' if columns else ''}"
         )
     if isinstance(loss, CrossEntropy) and not series.labels:
         raise ModelError(

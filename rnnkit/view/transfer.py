@@ -28,7 +28,7 @@ def plot_transfer(transfer: Transfer) -> Figure:
     stages, sets = transfer.errors.shape
     figure, (axes,) = new_figure(3.2 + 0.95 * sets, 2.2 + 0.34 * stages)
     errors = transfer.errors
-    height = np.log(errors) if np.nanmin(errors) > 0 else errors  # the first stages may be far above all others
+    height = errors if (errors <= 0).any() else np.log(errors)  # the first stages may be far above all others
     low, high = np.fmin.reduce(height), np.fmax.reduce(height)  # NaN: it could not be opened
     share = (height - low) / np.where(high > low, high - low, 1)
     axes.imshow(share, cmap="cividis", vmin=0, vmax=1, aspect="auto")
