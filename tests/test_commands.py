@@ -661,7 +661,9 @@ def test_evaluate_prints_the_table_again(home, trained, capsys):
 def test_a_folder_without_a_run_is_refused(home, trained, capsys):
     (home / "empty").mkdir()
     for tokens in (["predict", "empty"], ["evaluate", "gone"], ["forecast", "empty", "--steps", "2"]):
-        assert "found no run in" in refused(capsys, *tokens)
+        assert "it has no config.toml; give the folder that `train` named" in refused(capsys, *tokens)
+    rk.load("runs/a").save("saved")
+    assert "it has no config.toml; read it in Python, with rk.load" in refused(capsys, "evaluate", "saved")
     (trained / "run.json").unlink()
     assert "has no run.json" in refused(capsys, "evaluate", "runs/a")
     assert "has no validation part" in _without_validation(home, capsys)

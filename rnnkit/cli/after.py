@@ -22,6 +22,7 @@ from rnnkit.cli.train import evaluations, predicted_values
 from rnnkit.data import Sequence
 from rnnkit.errors import ConfigError, DataError, SourceError
 from rnnkit.train import Evaluation, Run, forecast, load
+from rnnkit.train.run import DESCRIPTION
 from rnnkit.train.targets import is_classification
 from rnnkit.view.plots import plot_continuation
 
@@ -43,7 +44,9 @@ def read_run(folder: Path, backend: str | None, tokens: Tokens[str], data_set: s
     """
     file = folder / CONFIG
     if not file.is_file():
-        raise SourceError(f"found no run in {str(folder)!r}: it has no {CONFIG}; give the folder that `train` named")
+        saved = (folder / DESCRIPTION).is_file()  # by `Run.save`, which knows of no data
+        remedy = "read it in Python, with rk.load" if saved else "give the folder that `train` named"
+        raise SourceError(f"found no run of `rnnkit train` in {str(folder)!r}: it has no {CONFIG}; {remedy}")
     tokens = [*([] if backend is None else ["--backend", backend, "--device", "none", "--threads", "none"]), *tokens]
     draft = read(file)
     if draft.many is None:

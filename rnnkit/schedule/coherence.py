@@ -83,7 +83,7 @@ def check_settings(curriculum: Curriculum) -> None:
             )
             raise ScheduleError(
                 f"SideBySide expects data sets that share batches to share the {own[0]}, too, but {whose}; "
-                f"leave it out, weigh data sets with weight=, or use RoundRobin()"
+                f"leave {own[0]} out, weigh data sets with weight=, or use RoundRobin()"
             )
 
 
