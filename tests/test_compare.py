@@ -822,7 +822,7 @@ def test_a_failed_cell_gives_exit_status_1(home, capsys, monkeypatch):
 
 
 def test_ctrl_c_keeps_finished_cells_and_the_same_command_goes_on(home):
-    (home / "a.toml").write_text(STUDY.replace("seeds = 2", "seeds = 8").replace("200", "1000"))
+    (home / "a.toml").write_text(STUDY.replace("seeds = 2", "seeds = 8").replace("200", "30_000"))
     command = [sys.executable, "-u", "-W", "error", "-m", "rnnkit.cli.commands", "compare", "a.toml", "--jobs", "2"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
