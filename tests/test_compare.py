@@ -822,10 +822,15 @@ def test_a_failed_cell_gives_exit_status_1(home, capsys, monkeypatch):
 
 
 def test_ctrl_c_keeps_finished_cells_and_the_same_command_goes_on(home):
-    (home / "a.toml").write_text(STUDY.replace("seeds = 2", "seeds = 8").replace("200", "30_000"))
+    (home / "a.toml").write_text(STUDY.replace("seeds = 2", "seeds = 8").replace("200", "1000"))
     command = [sys.executable, "-u", "-W", "error", "-m", "rnnkit.cli.commands", "compare", "a.toml", "--jobs", "2"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
