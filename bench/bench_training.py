@@ -37,7 +37,7 @@ def bench_epoch(benchmark: Any, name: str) -> None:
 
 
 @pytest.mark.benchmark(group="whole epoch")
-@pytest.mark.parametrize("rows", [100_000, 1_000_000])
+@pytest.mark.parametrize("rows", [100_000, 1_000_000, 10_000_000])
 def bench_rows(benchmark: Any, rows: int) -> None:
     """The cost of a row should not depend on how many there are: here beside the series of the epochs."""
     case = CASES["epoch-10"]
