@@ -322,3 +322,14 @@ def test_labels_without_their_loss_are_told_which():
         rk.ModelError, match=r"gives 2 outputs, but 'a' has 1 targets a row; .*or say loss='cross_entropy'"
     ):
         fit(course({"a": panel(2)}), model=rk.Chain(rk.LSTM(1, 5), rk.Dense(5, 2)))
+
+
+@pytest.mark.parametrize(
+    ("errors", "shares"),
+    [([1.0, 0.1, 0.01], [1.0, 0.5, 0.0]), ([1.0, 0.5, 0.0], [1.0, 0.5, 0.0])],  # by ratio; as they are beside a zero
+)
+def test_colours_of_a_transfer_matrix_compare_errors_by_ratio(errors, shares):
+    trained = np.array([[False], [True], [True]])
+    matrix = rk.Transfer(("a",), ("start", "a", "b"), trained, np.array(errors)[:, None], ("validation",))
+    (image,) = matrix.plot().axes[0].get_images()
+    np.testing.assert_allclose(np.ma.filled(image.get_array(), np.nan)[:, 0], shares, atol=1e-12)
