@@ -104,9 +104,20 @@ def initial_state(model: Chain, params: Mapping[str, Any], lanes: int, noise: St
     )
 
 
-def draw_noise(model: Chain, rng: np.random.Generator, windows: int, lanes: int, dtype: Any) -> State | None:
-    """What `Noise` draws for some windows, `(K, B, H)` each; None for every other initial state."""
+def noise_generator(model: Chain, seed: int, epoch: int) -> np.random.Generator | None:
+    """From which `Noise` draws the initial states of an epoch; None for every other initial state."""
     if not isinstance(model.initial, Noise):
+        return None
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch,)))
+
+
+def draw_noise(model: Chain, rng: np.random.Generator | None, windows: int, lanes: int, dtype: Any) -> State | None:
+    """What `Noise` draws for some windows, `(K, B, H)` each; None for every other initial state.
+
+    Args:
+        rng: the epoch's `noise_generator`; its windows are drawn in order.
+    """
+    if rng is None or not isinstance(model.initial, Noise):
         return None
     state = zero_state(model, lanes, np.dtype(dtype))
     sizes = [zeros.size for entry in state for zeros in entry]

@@ -12,7 +12,6 @@ import numpy as np
 from rnnkit.backend import Backend, BlockResult, check_parameters, map_arrays
 from rnnkit.errors import ModelError
 from rnnkit.model.heads import head_keys, head_parameters, head_rule_state, state_of, with_head, with_head_rule_state
-from rnnkit.model.initial import Noise
 from rnnkit.model.initialisers import draw_noise, initial_state, setup, zero_state
 from rnnkit.model.layers import Chain, parameter_shapes
 from rnnkit.model.losses import Loss
@@ -90,17 +89,9 @@ class Fold:
         store = None if slots is None else zero_state(chain, slots, np.dtype(self.dtype))
         return values._replace(state=self.engine.from_numpy(state), store=self.engine.from_numpy(store))
 
-    def draws(self, seed: int, epoch: int) -> np.random.Generator | None:
-        """From which the initial states of an epoch are drawn; None where they are not."""
-        if not isinstance(self.model.initial, Noise):
-            return None
-        return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch,)))
-
-    def noise(self, draws: np.random.Generator | None, block: Block) -> State | None:
+    def noise(self, rng: np.random.Generator | None, block: Block) -> State | None:
         """What is drawn for the initial states of a block."""
-        if draws is None:
-            return None
-        return draw_noise(self.model, draws, len(block.x), block.x.shape[2], self.dtype)
+        return draw_noise(self.model, rng, len(block.x), block.x.shape[2], self.dtype)
 
     def through(
         self,

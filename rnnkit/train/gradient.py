@@ -10,7 +10,7 @@ import numpy as np
 from rnnkit.backend import Backend, map_arrays
 from rnnkit.backend import backend as find_backend
 from rnnkit.errors import ScheduleError
-from rnnkit.model.initialisers import draw_noise, initial_state
+from rnnkit.model.initialisers import draw_noise, initial_state, noise_generator
 from rnnkit.model.layers import Chain
 from rnnkit.model.losses import Loss, as_loss
 from rnnkit.schedule import Schedule
@@ -62,7 +62,7 @@ def epoch_gradient(
     carried = initial_state(model, params, lanes)
     total, loss_sum, summed = 0.0, 0.0, {key: np.zeros_like(p, dtype=np.float64) for key, p in params.items()}
     for number in (epoch - 1, epoch) if _goes_on(schedule, epoch) else (epoch,):
-        draws = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
+        draws = noise_generator(model, seed, number)
         for block in schedule.blocks(number, str(kind)):
             check_targets(loss, block.y, model.outputs)
             noise = draw_noise(model, draws, len(block.x), lanes, kind)

@@ -95,8 +95,9 @@ def _walk(
     if warm < 0:
         raise DataError(f"a pass expects warm to be a number of rows >= 0, got {warm!r}; 0 starts cold")
     first = np.maximum(series.runs[:, 0], series.runs[:, 1] - warm)
-    run, length = getattr(backend, "outputs", partial(_forward, backend)), PASS_ROWS
-    if hasattr(backend, "outputs"):
+    own, length = getattr(backend, "outputs", None), PASS_ROWS
+    run = partial(_forward, backend) if own is None else own
+    if own is not None:
         length *= max(1, BLOCK_ROWS // (PASS_ROWS * max(series.features, model.outputs)))
     grid_of = Continuation(length=length).grid
     grid = grid_of(series.runs[:, 2] - first, np.random.default_rng(0), series.name)

@@ -10,6 +10,7 @@ import numpy as np
 
 from rnnkit.data.sequence import Sequence
 from rnnkit.errors import DataError, ScheduleError
+from rnnkit.model.initialisers import noise_generator
 from rnnkit.model.patterns import match_parameters
 from rnnkit.schedule.turn import Turn
 from rnnkit.train.course import Course
@@ -112,7 +113,7 @@ class Training:
         steps = sum(turn.steps for turn in turns)
         factors = self.learning_rate.factors(epoch, self.epochs, steps, self.history.monitored)
         rates = self.fold.rule.learning_rate * factors
-        draws = self.fold.draws(self.seed, epoch)
+        draws = noise_generator(self.fold.model, self.seed, epoch)
         opened = False
         for number, turn in enumerate(turns):
             entered = time.perf_counter()
