@@ -14,6 +14,7 @@ from rnnkit.errors import (
     ModelError,
     NonFiniteError,
     RnnkitError,
+    RnnkitWarning,
     ScheduleError,
     SourceError,
 )
@@ -170,6 +171,7 @@ __all__ = [
     "RMSProp",
     "Reset",
     "RnnkitError",
+    "RnnkitWarning",
     "RoundRobin",
     "RuleState",
     "Run",

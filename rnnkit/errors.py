@@ -5,8 +5,13 @@ Every error is a `RnnkitError` and also the built-in exception that a caller wou
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
+
+PACKAGE = str(Path(__file__).parent)
 
 
 class RnnkitError(Exception):
@@ -58,6 +63,22 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C during training; `run` holds everything up to the last finished block."""
 
     run: Any = None
+
+
+class RnnkitWarning(UserWarning):
+    """Something that is used as it is, but is rarely meant; says what to do, or which option silences it."""
+
+
+def warn(message: str) -> None:
+    """Warn of what is rarely meant, at the place of the caller's code that called rnnkit.
+
+    Args:
+        message: one line: *who* has *what*, and what to do or which option silences it.
+    """
+    depth, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(message, RnnkitWarning, stacklevel=depth)
 
 
 def listed(names: Iterable[str], most: int, what: str) -> str:

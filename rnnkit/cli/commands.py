@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
 
 from rnnkit.cli.status import INTERRUPTED, REFUSED
-from rnnkit.errors import ConfigError, RnnkitError
+from rnnkit.errors import ConfigError, RnnkitError, RnnkitWarning
 
 Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
 
@@ -314,7 +316,8 @@ def main(tokens: Sequence[str] | None = None) -> int:
     """
     try:
         command, bound, _ = app.parse_args(tokens, print_error=False, exit_on_error=False)
-        return command(*bound.args, **bound.kwargs) or 0
+        with telling_warnings():
+            return command(*bound.args, **bound.kwargs) or 0
     except CycloptsError as error:
         hint = "options go after the config; " if isinstance(error, UnknownOptionError) else ""
         return _refuse(f"{error}\n{hint}see rnnkit --help")
@@ -323,6 +326,25 @@ def main(tokens: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("rnnkit: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+@contextmanager
+def telling_warnings() -> Iterator[None]:
+    """Print each warning of ours once, as one line on standard error; those of others as Python does."""
+    told: set[str] = set()
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+            if not issubclass(category, RnnkitWarning):
+                usual(message, category, *place)
+            elif str(message) not in told:
+                told.add(str(message))
+                print(f"rnnkit: warning: {message}", file=sys.stderr)
+
+        warnings.showwarning = show  # pyright: ignore[reportAttributeAccessIssue]
+        warnings.simplefilter("always", RnnkitWarning)
+        yield
 
 
 def _refuse(message: str) -> int:
