@@ -219,16 +219,17 @@ def _fma_loop() -> tuple[Callable[[int], float], int]:
             half = ir.Constant(vector, [0.5] * width)
             kind = ir.FunctionType(vector, [vector] * 3)
             fma = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{width}f32")
-            for n, phi in enumerate(sums):
+            after_turn = [builder.call(fma, [phi, half, half]) for phi in sums]
+            for n, (phi, value) in enumerate(zip(sums, after_turn, strict=True)):
                 phi.add_incoming(ir.Constant(vector, [float(n)] * width), start)
-                phi.add_incoming(builder.call(fma, [phi, half, half]), body)
+                phi.add_incoming(value, body)
             left = builder.sub(turn, ir.Constant(turn.type, 1))
             turn.add_incoming(left, body)
             builder.cbranch(builder.icmp_signed(">", left, ir.Constant(turn.type, 0)), body, after)
             builder.position_at_end(after)
-            total = sums[0]
-            for phi in sums[1:]:
-                total = builder.fadd(total, phi)
+            total = after_turn[0]  # adding up the phis would keep both alive: more vectors than AVX2 has registers
+            for value in after_turn[1:]:
+                total = builder.fadd(total, value)
             return builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
 
         return types.float32(types.int64), lower
