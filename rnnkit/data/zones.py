@@ -1,0 +1,115 @@
+"""Zones of times: their offsets from UTC at any time, and clocks that are set forward and back."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from rnnkit.errors import DataError, did_you_mean
+
+SECOND = 1_000_000
+"""Microseconds."""
+
+YEARS = (1900, 2100)
+"""Changes of clocks before and after are not looked for: the offset of the nearest one holds."""
+
+
+@dataclass(frozen=True)
+class Zone:
+    """A zone by its name: of the IANA database, `"UTC"`, or an offset such as `"+02:00"`; made by `zone_named`.
+
+    Attributes:
+        name: as times carry it.
+        fixed: seconds ahead of UTC where that never changes, else None.
+    """
+
+    name: str
+    fixed: int | None = None
+
+    @cached_property
+    def changes(self) -> tuple[np.ndarray, np.ndarray]:
+        """When clocks change: `(K,)` int64 microseconds of UTC; and the seconds ahead of UTC before the first and after
+        each, `(K + 1,)` int64."""
+        if self.fixed is not None:
+            return np.empty(0, np.int64), np.array([self.fixed])
+        from zoneinfo import ZoneInfo
+
+        zone, epoch = ZoneInfo(self.name), datetime(1970, 1, 1, tzinfo=UTC)
+
+        def offset(second: int) -> int:
+            ahead = (epoch + timedelta(seconds=second)).astimezone(zone).utcoffset()
+            return 0 if ahead is None else round(ahead.total_seconds())
+
+        low, high = ((datetime(year, 1, 1, tzinfo=UTC) - epoch).days * 86400 for year in YEARS)
+        step = 4 * 86400
+        offsets, instants = [offset(low)], []
+        for start in range(low, high, step):
+            stop = min(start + step, high)
+            if offset(stop) == offsets[-1]:
+                continue
+            while stop - start > 1:  # halve, until the change lies between two seconds
+                middle = (start + stop) // 2
+                start, stop = (middle, stop) if offset(middle) == offsets[-1] else (start, middle)
+            instants.append(stop * SECOND)
+            offsets.append(offset(stop))
+        return np.array(instants, np.int64), np.array(offsets, np.int64)
+
+    def ahead(self, utc: np.ndarray) -> np.ndarray:
+        """Seconds by which local clocks are ahead at some times of UTC `(n,)` int64 microseconds."""
+        instants, offsets = self.changes
+        return offsets[np.searchsorted(instants, utc, side="right")]
+
+    def abbreviation(self, name: str) -> int | None:
+        """The seconds ahead of UTC of a name such as `CEST` in this zone, or None where clocks never show it."""
+        if self.fixed is not None:
+            return None
+        from zoneinfo import ZoneInfo
+
+        zone, instants = ZoneInfo(self.name), self.changes[0].tolist()
+        for instant in [*reversed(instants), 0]:
+            moment = datetime.fromtimestamp(instant / SECOND + 1, zone)
+            if moment.tzname() == name:
+                return round((moment.utcoffset() or timedelta()).total_seconds())
+        return None
+
+
+def zone_named(name: Any, who: str) -> Zone:
+    """A zone by its name.
+
+    Raises:
+        DataError: a name that is not known.
+    """
+    text = name.strip() if isinstance(name, str) else ""
+    if text in ("UTC", "Z", "GMT"):
+        return Zone("UTC", 0)
+    offset = re.fullmatch(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?([0-5]\d))?", text)
+    if offset is not None and int(offset[2]) < 24:
+        seconds = (int(offset[2]) * 60 + int(offset[3] or 0)) * 60 * (-1 if offset[1] == "-" else 1)
+        return Zone(offset_name(seconds), seconds)
+    from zoneinfo import ZoneInfo, available_timezones
+
+    try:
+        ZoneInfo(text)
+    except (KeyError, ValueError, OSError):
+        near = did_you_mean(text, sorted(available_timezones()))
+        raise DataError(
+            f"{who} expects zone to be a name such as 'Europe/Berlin', 'UTC' or '+01:00', got {name!r}{near}"
+        ) from None
+    return Zone(text)
+
+
+def offset_name(seconds: int) -> str:
+    """An offset from UTC as ISO 8601 writes it, and 0 as `UTC`."""
+    return offset_text(seconds) if seconds else "UTC"
+
+
+def offset_text(seconds: int) -> str:
+    """An offset from UTC as ISO 8601 writes it: `+02:00`."""
+    hours, rest = divmod(abs(seconds), 3600)
+    minutes, rest = divmod(rest, 60)
+    return f"{'-' if seconds < 0 else '+'}{hours:02}:{minutes:02}" + (f":{rest:02}" if rest else "")
