@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -19,12 +20,15 @@ from rnnkit.cli.problems import mentioned
 from rnnkit.cli.read import Draft
 from rnnkit.cli.sets import OPENED, Entry, entries
 from rnnkit.data import Sequence
+from rnnkit.data.survey import Opening
 from rnnkit.errors import ContinuityError, RnnkitError, did_you_mean
 from rnnkit.model import Chain, Loss
 from rnnkit.model.patterns import match_parameters
 from rnnkit.schedule import Curriculum, Phase, Schedule, SideBySide
 from rnnkit.train.course import check_frozen, course
 from rnnkit.train.targets import as_trained
+
+Told = Callable[[str, Opening], None]
 
 
 @dataclass(frozen=True)
@@ -63,19 +67,27 @@ class ManyExperiment:
 
     def period(self, name: str) -> int | None:
         """Rows of a season of a data set."""
-        return next(entry.table.period for entry in self.entries if entry.name == name)
+        return self._by_name[name].table.period
+
+    @cached_property
+    def _by_name(self) -> dict[str, Entry]:
+        return {entry.name: entry for entry in self.entries}
 
 
-def build_any(draft: Draft) -> Experiment | ManyExperiment:
+def build_any(draft: Draft, told: Told | None = None) -> Experiment | ManyExperiment:
     """Open the data and make the objects of the core; no backend is loaded.
+
+    Args:
+        draft: a config.
+        told: takes what is being done with which of many data sets.
 
     Raises:
         ConfigError: everything that is wrong, in the file and between the file and its data.
     """
-    return build(draft) if draft.many is None else _Many(Builder(draft), draft.many).build()
+    return build(draft) if draft.many is None else _Many(Builder(draft), draft.many, told).build()
 
 
-def build_any_with_backend(draft: Draft) -> tuple[Experiment | ManyExperiment, Backend]:
+def build_any_with_backend(draft: Draft, told: Told | None = None) -> tuple[Experiment | ManyExperiment, Backend]:
     """The same, and the backend.
 
     Raises:
@@ -84,14 +96,15 @@ def build_any_with_backend(draft: Draft) -> tuple[Experiment | ManyExperiment, B
     if draft.many is None:
         return build_with_backend(draft)
     builder, engine = started(draft)
-    return _Many(builder, draft.many).build(), engine()
+    return _Many(builder, draft.many, told).build(), engine()
 
 
 class _Many:
     """Builds what it can and collects what the core refuses."""
 
-    def __init__(self, builder: Builder, config: ManyConfig) -> None:
+    def __init__(self, builder: Builder, config: ManyConfig, told: Told | None) -> None:
         self.builder, self.config = builder, config
+        self.told: Told = told or (lambda doing, at: None)
         self.entries: list[Entry] = []
 
     def build(self) -> ManyExperiment:
@@ -133,6 +146,7 @@ class _Many:
                 phases=phases,
                 on_error=table.on_error,
                 seed=config.seed,
+                on_open=partial(self.told, "measuring"),
             )
         except RnnkitError as error:
             key = "order" if isinstance(table.order, list) and mentioned(str(error), ("order",)) else "interleave"
@@ -210,8 +224,10 @@ class _Many:
     def rehearse(self, curriculum: Curriculum, model: Chain, loss: Loss) -> None:
         """Make the schedules of training, as far as they differ: what is refused shows before it starts."""
         side_by_side, seen = isinstance(curriculum.interleave, SideBySide), set()
-        for name, facts in curriculum.facts.items():
-            own, entry = curriculum[name], self.entry(name)
+        by_name = {entry.name: entry for entry in self.entries}
+        for place, (name, facts) in enumerate(curriculum.facts.items()):
+            self.told("planning", Opening(name, place, len(curriculum.facts)))
+            own, entry = curriculum[name], by_name[name]
             splitter, policy = own.splitter or curriculum.splitter, own.policy or curriculum.policy
             with self.blaming_schedule(entry, splitter):
                 if not side_by_side:
@@ -229,10 +245,6 @@ class _Many:
         if side_by_side:
             with self.blaming_schedule(None, curriculum.splitter), curriculum.turns(0)[0].open():
                 pass
-
-    def entry(self, name: str) -> Entry:
-        """The data set of a name."""
-        return next(entry for entry in self.entries if entry.name == name)
 
     @contextmanager
     def blaming_schedule(self, entry: Entry | None, splitter: object) -> Iterator[None]:

@@ -11,7 +11,7 @@ from rnnkit.cli.build import Experiment
 from rnnkit.cli.build_many import ManyExperiment, build_any
 from rnnkit.cli.files import check_picture, save_picture
 from rnnkit.cli.read import Draft
-from rnnkit.cli.report import left_out, say
+from rnnkit.cli.report import left_out, opening, say
 from rnnkit.cli.report_many import data_sets_table, own_windows, phases, skipped_lines
 from rnnkit.errors import ConfigError
 from rnnkit.model import summary
@@ -33,7 +33,8 @@ def plan(draft: Draft, steps: int | None, picture: Path | None, overwrite: bool,
     """
     if steps is not None and steps < 1:
         raise ConfigError(f"plan expects --steps of at least 1, got {steps}")
-    experiment = build_any(draft)
+    with opening(console) as told:
+        experiment = build_any(draft, told)
     if picture is not None:
         check_picture(picture, overwrite)
     shown = {} if steps is None else {"steps": steps}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -13,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from rnnkit.cli.build import Experiment
+from rnnkit.data.survey import Opening
 from rnnkit.model import summary
 from rnnkit.train import Evaluation, History
 from rnnkit.train import Progress as Place
@@ -21,6 +23,9 @@ VERBS = {"train": "train on", "validation": "validate", "test": "test"}
 
 WIDTH = 100
 """Columns that output to a file or pipe is laid out for."""
+
+NOW_AND_THEN = 5.0
+"""Seconds between two lines about work that prints nothing of its own."""
 
 
 class Output(Console):
@@ -132,6 +137,31 @@ def live(console: Console, epochs: int) -> Iterator[Callable[[Place], None]]:
             bar.update(task, completed=share, description=escape(said))
 
         yield advance
+
+
+@contextmanager
+def opening(console: Console) -> Iterator[Callable[[str, Opening], None]]:
+    """Tells how far the opening of many data sets is: a bar on a terminal, elsewhere a line now and then on standard
+    error; yields what takes the word for what is done, and the data set."""
+    if console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("opening", total=None)
+
+            def advance(doing: str, at: Opening) -> None:
+                bar.update(task, total=at.sets, completed=at.place, description=escape(f"{doing} {at.name}"))
+
+            yield advance
+        return
+    last = time.monotonic()
+
+    def tell(doing: str, at: Opening) -> None:
+        nonlocal last
+        if time.monotonic() - last >= NOW_AND_THEN:
+            last = time.monotonic()
+            print(f"{doing} data sets: {at.place:,} of {at.sets:,}", file=sys.stderr)
+
+    yield tell
 
 
 def count(number: int, thing: str) -> str:

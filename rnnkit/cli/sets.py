@@ -81,6 +81,7 @@ def entries(config: ManyConfig, folder: Path) -> tuple[list[Entry], list[Problem
     """
     found: list[Entry] = []
     problems: list[Problem] = []
+    places: dict[str, int] = {}
     common = {key: getattr(config.common, key) for key in config.common.model_fields_set if key in Listed.model_fields}
     for index, listed in enumerate(config.data):
         own = frozenset(listed.model_fields_set)
@@ -97,11 +98,12 @@ def entries(config: ManyConfig, folder: Path) -> tuple[list[Entry], list[Problem
                 name = f"{listed.name}/{file.stem}"
             if only is not None:
                 name = f"{name}/{only}" if several or listed.name else only
-            before = next((entry for entry in found if entry.name == name), None)
+            before = places.get(name)
             if before is not None:
-                message = f"the name {name!r} is that of data.{before.place}, too; give each data set a name of its own"
+                message = f"the name {name!r} is that of data.{before}, too; give each data set a name of its own"
                 key = ("name",) if "name" in own else ()
                 problems.append(Problem(("data", index, *key), message))
+            places.setdefault(name, index)
             found.append(Entry(name, file, index, table, own, only))
     return found, problems
 

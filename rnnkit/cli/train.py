@@ -31,10 +31,11 @@ from rnnkit.cli.folder import (
     writing,
 )
 from rnnkit.cli.read import Draft
-from rnnkit.cli.report import count, describe, epoch_line, error_table, left_out, live, say
+from rnnkit.cli.report import count, describe, epoch_line, error_table, left_out, live, opening, say
 from rnnkit.cli.report_many import data_sets_table, errors_by_set, heading, how, skipped_lines, turn_line
 from rnnkit.cli.status import INTERRUPTED
 from rnnkit.data import Sequence
+from rnnkit.data.survey import Opening
 from rnnkit.errors import Interrupted, RnnkitError, SourceError
 from rnnkit.model import BinaryCrossEntropy, CrossEntropy
 from rnnkit.train import Evaluation, History, Run, TurnEnd, evaluate, fit, predict
@@ -102,7 +103,8 @@ def train(draft: Draft, overwrite: bool, console: Console) -> int:
         RnnkitError: anything that is wrong; nothing has been written then. After the first step it says where the run
             so far is.
     """
-    experiment, engine = build_any_with_backend(draft)
+    with opening(console) as told:
+        experiment, engine = build_any_with_backend(draft, told)
     folder = Path(draft.config.out)
     check_free(folder, overwrite)
     introduce(experiment, console)
@@ -165,17 +167,19 @@ def conclude(experiment: Experiment, run: Run, folder: Path, console: Console) -
 @conclude.register
 def _(experiment: ManyExperiment, run: Run, folder: Path, console: Console) -> None:
     found, drawn = {}, {}
-    for name in run.sets:
-        try:
-            parts = experiment.parts(name)
-        except SourceError as error:  # it was there when it was trained on
-            say(console, f"not evaluated: {error}")
-            continue
-        own = run.on(name)
-        found[name] = evaluations(own, parts, experiment.period(name), experiment.warm)
-        if len(drawn) < PANELS:
-            part = list(parts.values())[-1]
-            drawn[name] = part, predicted_values(own, part, experiment.warm)
+    with opening(console) as told:
+        for place, name in enumerate(run.sets):
+            told("evaluating", Opening(name, place, len(run.sets)))
+            try:
+                parts = experiment.parts(name)
+            except SourceError as error:  # it was there when it was trained on
+                say(console, f"not evaluated: {error}")
+                continue
+            own = run.on(name)
+            found[name] = evaluations(own, parts, experiment.period(name), experiment.warm)
+            if len(drawn) < PANELS:
+                part = list(parts.values())[-1]
+                drawn[name] = part, predicted_values(own, part, experiment.warm)
     with writing(folder):
         write_evaluation(folder / EVALUATION, found)
         if drawn:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, field, replace
+from functools import cache
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from rnnkit.data.kept import KeptTable, stamps
 from rnnkit.data.readers import series_ids
 from rnnkit.data.scaling import Standard
 from rnnkit.data.sequence import Sequence
@@ -24,6 +28,9 @@ if TYPE_CHECKING:
 Scaling = Literal["own", "shared"]
 
 Opener = Callable[[], Sequence]
+
+PER_SET = ("only", "name", "segments", "gap", "missing", "short", "score")
+"""Options of `Sequence.open` that change nothing of what is read of a table."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +74,7 @@ class DataSet:
     head: str | None = None
     split: tuple[float, float] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    _kept: KeptTable | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if hasattr(self.source, "__next__"):
@@ -88,7 +96,7 @@ class DataSet:
         who = f"data set {self.name!r}"
         if self.options and not isinstance(self.source, str | os.PathLike):
             raise DataError(f"{who} takes options with a path alone, got {', '.join(self.options)}; leave them out")
-        known = set(signature(Sequence.open).parameters) - {"path"}
+        known = _open_options()
         for unknown in sorted(set(self.options) - known):
             raise DataError(
                 f"{who} takes the options of Sequence.open, {', '.join(sorted(known))}, got {unknown!r}"
@@ -119,6 +127,9 @@ class DataSet:
     ) -> list[DataSet]:
         """A data set for each series of one long table, in order of first appearance.
 
+        The table is read when the first of them is opened, and stays open for the others as long as one of them lives:
+        a CSV file in memory, unless `memmap` is among the options.
+
         Args:
             path: the table.
             series_id: the column that says which series a row belongs to.
@@ -127,7 +138,11 @@ class DataSet:
         """
         opening = dict(options or {})
         names = series_ids(path, series_id, array=opening.get("array"))
-        return [cls(path, name, options=opening | {"series_id": series_id, "only": name}, **own) for name in names]
+        kept = KeptTable()
+        return [
+            cls(path, name, options=opening | {"series_id": series_id, "only": name}, _kept=kept, **own)
+            for name in names
+        ]
 
     def open(self, scaler: Standard | None = None) -> Opened:
         """Open it and split it.
@@ -152,14 +167,10 @@ class DataSet:
 
     def fingerprint(self, series: Sequence) -> tuple[Any, ...]:
         """What tells, when it is opened again, whether it is still the same: size and time of the file, runs, rows."""
-        stamp: list[tuple[str, int, int]] = []
-        if isinstance(self.source, str | os.PathLike):
-            path = Path(self.source)
-            files = sorted(path.rglob("*")) if path.is_dir() else [path]
-            stamp = [(str(file), stat.st_size, stat.st_mtime_ns) for file in files for stat in [file.stat()]]
+        stamp = stamps(Path(self.source)) if isinstance(self.source, str | os.PathLike) else ()
         some = np.unique([series.starts[0], series.starts[-1], series.starts[-1] + series.lengths[-1] - 1])
         x, y = series.with_scaler(None).take(some, np.float64)
-        return tuple(stamp), series.rows, series.runs.tobytes(), x.tobytes(), y.tobytes()
+        return stamp, series.rows, series.runs.tobytes(), x.tobytes(), y.tobytes()
 
     def _seen(self, part: Sequence | None, scaler: Standard | None) -> Sequence | None:
         """A part with the scaler and weight of this data set."""
@@ -172,7 +183,8 @@ class DataSet:
         if isinstance(self.source, Sequence):
             return self.source.with_name(self.name)
         if isinstance(self.source, str | os.PathLike):
-            return Sequence.open(self.source, **{"name": self.name, **self.options})
+            with nullcontext() if self._kept is None else self._kept.lent(Path(self.source), _table_of(self)):
+                return Sequence.open(self.source, **{"name": self.name, **self.options})
         try:
             series = self.source()
         except RnnkitError:
@@ -238,11 +250,36 @@ def data_sets(given: Any, options: Mapping[str, Any]) -> tuple[DataSet, ...]:
     found = tuple(each for name, source in named for each in _expanded(name, source, options))
     if not found:
         raise DataError("Curriculum expects at least one data set, got none")
-    names = [each.name for each in found]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = next((name for name, count in Counter(each.name for each in found).items() if count > 1), None)
     if twice is not None:
         raise DataError(f"Curriculum expects a name for each data set, got {twice!r} twice; say DataSet(..., name=...)")
-    return found
+    return _sharing(found)
+
+
+def _sharing(found: tuple[DataSet, ...]) -> tuple[DataSet, ...]:
+    """The data sets, those that are series of one table with one place where it is kept."""
+    tables: dict[str, list[int]] = {}
+    for place, each in enumerate(found):
+        if isinstance(each.source, str | os.PathLike) and "only" in each.options:
+            tables.setdefault(_table_of(each), []).append(place)
+    shared = list(found)
+    for places in tables.values():
+        if len(places) > 1:
+            kept = next((each._kept for place in places if (each := found[place])._kept is not None), KeptTable())
+            for place in places:
+                if found[place]._kept is not kept:
+                    shared[place] = replace(found[place], _kept=kept)
+    return tuple(shared)
+
+
+def _table_of(each: DataSet) -> str:
+    """What says which rows a table has, whatever series of it: its path and how it is read."""
+    return repr((str(each.source), sorted((key, value) for key, value in each.options.items() if key not in PER_SET)))
+
+
+@cache
+def _open_options() -> frozenset[str]:
+    return frozenset(signature(Sequence.open).parameters) - {"path"}
 
 
 def _expanded(name: str, source: Any, options: Mapping[str, Any]) -> Iterator[DataSet]:

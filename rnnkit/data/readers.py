@@ -11,7 +11,8 @@ from rnnkit.data.arrays import NpyTable, hdf5_table, zarr_table
 from rnnkit.data.arrow import ArrowTable, ParquetTable
 from rnnkit.data.columns import Column, Opened, Wanted
 from rnnkit.data.converted import read_converted
-from rnnkit.data.series import gather
+from rnnkit.data.kept import table_by_series
+from rnnkit.data.series import BySeries
 from rnnkit.data.tables import Table, table_ids, table_source
 from rnnkit.data.text import csv_ids, read_csv
 from rnnkit.errors import DataError, SourceError, did_you_mean
@@ -60,10 +61,15 @@ def open_source(
         _no_array(path, array)
         return read_csv(path, wanted) if memmap is None else read_converted(path, wanted, Path(memmap))
 
-    opened = _reading("Sequence.open", path, read)
-    if opened.ids is None:
-        return opened
-    gathered = gather(opened.source, opened.times, opened.ids, only)
+    if wanted.series_id is None:
+        return _reading("Sequence.open", path, read)
+
+    def read_series() -> BySeries:
+        opened = _reading("Sequence.open", path, read)
+        assert opened.ids is not None  # they were asked for
+        return BySeries(opened.source, opened.times, opened.ids)
+
+    gathered = table_by_series(read_series).of(only)
     return Opened(gathered.source, gathered.times)
 
 

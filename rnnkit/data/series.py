@@ -100,40 +100,70 @@ class Gathered:
     times: Any
 
 
-def gather(source: Source, times: Any, ids: Ids, only: Any) -> Gathered:
-    """Lay series end to end, in order of first appearance, the rows of each in the order of the file.
-
-    Rows that stand so already are not moved. Else arrays in memory are copied, and everything else is read through
-    an index of its rows.
+class BySeries:
+    """The rows of a table series by series, in order of first appearance, the rows of each in the order of the file.
 
     Args:
         source: all rows of a file.
         times: `(N,)`, or None.
         ids: the series of each row.
-        only: the id or the ids of the series to keep; None keeps all.
-
-    Raises:
-        DataError: an id that no row has.
     """
-    kept = _kept(source.who, ids.names, only)
-    names = tuple(ids.names[code] for code in kept)
-    every = len(kept) == len(ids.names)
-    index = np.arange(len(ids.codes)) if every else np.flatnonzero(np.isin(ids.codes, kept))
-    codes = ids.codes[index]
-    if (np.diff(codes) < 0).any():
-        order = np.argsort(codes, kind="stable")
-        index, codes = index[order], codes[order]
-    edges = np.append(np.searchsorted(codes, kept), len(index))
-    if len(index) == len(ids.codes) and (np.diff(index) == 1).all():
-        return Gathered(replace(source, series=SeriesRows(names, edges)), times)
-    moved = replace(
-        source,
-        x=_gathered(source.x, index),
-        y=None if source.y is None else _gathered(source.y, index),
-        lines=None if source.lines is None else source.lines[index],
-        series=SeriesRows(names, edges, index),
-    )
-    return Gathered(moved, None if times is None else np.asarray(times)[index])
+
+    def __init__(self, source: Source, times: Any, ids: Ids) -> None:
+        self._source, self._times, self._names = source, times, ids.names
+        self._places = {name: place for place, name in enumerate(ids.names)}
+        self._rows = np.argsort(ids.codes, kind="stable")
+        self._edges = np.append(0, np.cumsum(np.bincount(ids.codes, minlength=len(ids.names))))
+        self._in_order = bool((np.diff(ids.codes) >= 0).all())
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all of it stands in arrays, in memory or mapped into it."""
+        return self._source.indexable
+
+    def of(self, only: Any = None) -> Gathered:
+        """Some series, end to end.
+
+        Rows that stand so already are not moved. Else arrays in memory are copied, those of one series as a view where
+        they stand together, and everything else is read through an index of its rows.
+
+        Args:
+            only: the id or the ids of the series to keep; None keeps all.
+
+        Raises:
+            DataError: an id that no row has.
+        """
+        source, times, edges = self._source, self._times, self._edges
+        kept = range(len(self._names)) if only is None else self._kept(only)
+        if len(kept) == len(self._names) and self._in_order:
+            return Gathered(replace(source, series=SeriesRows(self._names, edges)), times)
+        index = np.concatenate([self._rows[edges[place] : edges[place + 1]] for place in kept])
+        names = tuple(self._names[place] for place in kept)
+        ends = np.append(0, np.cumsum([edges[place + 1] - edges[place] for place in kept]))
+        moved = replace(
+            source,
+            x=_gathered(source.x, index),
+            y=None if source.y is None else _gathered(source.y, index),
+            lines=None if source.lines is None else source.lines[index],
+            series=SeriesRows(names, ends, index),
+        )
+        return Gathered(moved, None if times is None else np.asarray(times)[index])
+
+    def _kept(self, only: Any) -> list[int]:
+        """The places of the series to keep, ascending."""
+        given = only.tolist() if isinstance(only, np.ndarray | np.generic) else only
+        asked = [_id(name) for name in (given if isinstance(given, list | tuple | range) else [given])]
+        who, names = self._source.who, self._names
+        if not asked:
+            raise DataError(f"{who} expects only= to name at least one series, got none; leave it out to keep all")
+        for name in asked:
+            if name not in self._places:
+                shown = ", ".join(names[:12]) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")
+                raise DataError(
+                    f"{who} has no series {name!r}, asked for with only=; its series are {shown}"
+                    f"{did_you_mean(name, names)}"
+                )
+        return sorted({self._places[name] for name in asked})
 
 
 def _gathered(rows: Rows, index: np.ndarray) -> Rows:
@@ -150,21 +180,3 @@ def _id(name: Any) -> str:
     """An id as series are named: a whole number without its point."""
     whole = isinstance(name, float | np.floating) and float(name).is_integer()
     return str(int(name) if whole else name)
-
-
-def _kept(who: str, names: tuple[str, ...], only: Any) -> list[int]:
-    """The places in `names` of the series to keep, ascending."""
-    if only is None:
-        return list(range(len(names)))
-    given = only.tolist() if isinstance(only, np.ndarray | np.generic) else only
-    asked = [_id(name) for name in (given if isinstance(given, list | tuple | range) else [given])]
-    if not asked:
-        raise DataError(f"{who} expects only= to name at least one series, got none; leave it out to keep all")
-    places = {name: place for place, name in enumerate(names)}
-    for name in asked:
-        if name not in places:
-            shown = ", ".join(names[:12]) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")
-            raise DataError(
-                f"{who} has no series {name!r}, asked for with only=; its series are {shown}{did_you_mean(name, names)}"
-            )
-    return sorted({places[name] for name in asked})

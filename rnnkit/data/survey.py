@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -50,6 +50,19 @@ class Facts(NamedTuple):
     fingerprint: tuple[Any, ...]
 
 
+class Opening(NamedTuple):
+    """A data set that is about to be opened.
+
+    Attributes:
+        name: its name.
+        place, sets: its place, from 0, among how many.
+    """
+
+    name: str
+    place: int
+    sets: int
+
+
 class Survey(NamedTuple):
     """What is known of the data sets that can be opened, by name, and why the others cannot."""
 
@@ -57,12 +70,15 @@ class Survey(NamedTuple):
     skipped: dict[str, str]
 
 
-def survey(datasets: Iterable[DataSet], on_error: OnError) -> Survey:
+def survey(
+    datasets: Collection[DataSet], on_error: OnError, on_open: Callable[[Opening], None] | None = None
+) -> Survey:
     """Open each data set once, measure it, and close it again.
 
     Args:
         datasets: their names differ.
         on_error: `"stop"` at the first that cannot be opened, or `"skip"` such.
+        on_open: called before each is opened.
 
     Raises:
         RnnkitError: under `"stop"`, what opening says, with the data set's name before it.
@@ -72,7 +88,9 @@ def survey(datasets: Iterable[DataSet], on_error: OnError) -> Survey:
     skipped: dict[str, str] = {}
     shared, of_all = Moments(), None
     sharing: list[str] = []
-    for dataset in datasets:
+    for place, dataset in enumerate(datasets):
+        if on_open is not None:
+            on_open(Opening(dataset.name, place, len(datasets)))
         try:
             opened = dataset.open()
             found = _facts(dataset, opened)

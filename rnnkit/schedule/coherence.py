@@ -48,19 +48,22 @@ def check_settings(curriculum: Curriculum) -> None:
             )
     elif not callable(order):
         _check_names("order", order, names)
-        left_out = [name for name in names if name not in order]
-        if left_out or len(set(order)) < len(order):
+        ordered = set(order)
+        left_out = [name for name in names if name not in ordered]
+        if left_out or len(ordered) < len(order):
             what = f"leaves out {left_out[0]!r}" if left_out else "names a data set twice"
             raise ScheduleError(
                 f"Curriculum expects an order of all its data sets, but this one {what}; leave a data set out of the "
                 f"curriculum or of a phase, and say DataSet(..., passes=2) for more of one"
             )
+    known = set(names)
     evened = isinstance(way, Sampling) and way.temperature != 1
     for phase in curriculum.phases:
         if not isinstance(phase, Phase):
             raise ScheduleError(f"Curriculum expects phases to be Phase values, got {phase!r}")
         if phase.names is not None:
-            _check_names("a phase", [each for each in phase.names if not fnmatch.filter(names, each)], names)
+            unknown = [each for each in phase.names if each not in known and not fnmatch.filter(names, each)]
+            _check_names("a phase", unknown, names)
     for each in curriculum.datasets:
         policy = each.policy or curriculum.policy
         if getattr(policy, "across_epochs", False):
@@ -88,8 +91,9 @@ def check_settings(curriculum: Curriculum) -> None:
 
 
 def _check_names(what: str, names: Sequence[str], known: list[str]) -> None:
+    every = set(known)
     for name in names:
-        if name not in known:
+        if name not in every:
             raise ScheduleError(
                 f"Curriculum expects {what} to name data sets among {', '.join(known)}, got {name!r}"
                 f"{did_you_mean(str(name), known)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import numpy as np
 from rnnkit.data import Sequence as Rows
 from rnnkit.data.dataset import DataSet, Opened, data_sets
 from rnnkit.data.joined import Joined
-from rnnkit.data.survey import Facts, OnError, Survey, survey
+from rnnkit.data.survey import Facts, OnError, Opening, Survey, survey
 from rnnkit.errors import RnnkitError, ScheduleError, SourceError, did_you_mean
 from rnnkit.schedule.batch import Batch
 from rnnkit.schedule.coherence import check_settings
@@ -53,6 +54,8 @@ class Curriculum:
         split: the training and validation part of each data set that does not say so itself, as `DataSet` takes it.
         on_error: `"stop"` at a data set that cannot be opened, or `"skip"` it, which `skipped` and `Run.skipped` tell.
         seed: from which orders, shuffled windows, lengths and resets are drawn, anew each epoch.
+        on_open: called with an `Opening` before each data set is opened to be measured, so that it can be shown how far
+            that is.
 
     Raises:
         SourceError, DataError: a data set that is none.
@@ -77,6 +80,7 @@ class Curriculum:
     split: tuple[float, float] | None = None
     on_error: OnError = "stop"
     seed: int = 0
+    on_open: Callable[[Opening], None] | None = None
 
     def __post_init__(self) -> None:
         found = data_sets(self.datasets, self.options)
@@ -104,7 +108,7 @@ class Curriculum:
     @cached_property
     def survey(self) -> Survey:
         """What is known of each data set: all are opened once, one after the other, at the first call."""
-        return survey(self.datasets, self.on_error)
+        return survey(self.datasets, self.on_error, self.on_open)
 
     @property
     def facts(self) -> dict[str, Facts]:
@@ -135,8 +139,9 @@ class Curriculum:
         wanted = self.phase(epoch)[1].names
         names = list(self.facts)
         if wanted is not None:
+            exact, patterns = frozenset(wanted), [each for each in wanted if glob.has_magic(each)]
             names = [
-                name for name in names if name in wanted or any(fnmatch.fnmatchcase(name, each) for each in wanted)
+                name for name in names if name in exact or any(fnmatch.fnmatchcase(name, each) for each in patterns)
             ]
         if callable(self.order):
             key = self.order
@@ -150,7 +155,8 @@ class Curriculum:
             return tuple(sorted(names, key=lambda name: self.facts[name].rows))
         if self.order == "listed":
             return tuple(names)
-        return tuple(name for name in self.order if name in names)
+        here = frozenset(names)
+        return tuple(name for name in self.order if name in here)
 
     def groups(self, epoch: int = 0) -> list[tuple[str, ...]]:
         """The data sets of an epoch in their order, those together that are open together."""
@@ -220,8 +226,8 @@ class Curriculum:
 
     def _seed(self, name: str, number: int) -> int:
         """The seed of a pass over a data set, passes counted through all epochs."""
-        place = list(self._by_name).index(name)
-        return int(np.random.SeedSequence(self.seed, spawn_key=(number, 3, place)).generate_state(1)[0])
+        spawn_key = number, 3, self._places[name]
+        return int(np.random.SeedSequence(self.seed, spawn_key=spawn_key).generate_state(1)[0])
 
     def _pass(self, name: str, series: Rows, number: int) -> Schedule:
         """The schedule of a pass over an open data set."""
@@ -265,6 +271,10 @@ class Curriculum:
     @cached_property
     def _by_name(self) -> dict[str, DataSet]:
         return {each.name: each for each in self.datasets}
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self._by_name)}
 
     def _steps(self, name: str, number: int) -> int:
         splitter = self[name].splitter or self.splitter
