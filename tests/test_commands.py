@@ -545,14 +545,19 @@ def test_predict_writes_what_predict_gives(home, trained, capsys, monkeypatch):
     assert main(["predict", "a", "--part", "all", "--out", "all.csv", "--backend", "numpy"]) == 0
     run, _, _, test = by_hand(home)
     values = np.loadtxt(home / "wave.csv", delimiter=",", skiprows=1)[:, 1]
-    table = np.loadtxt(trained / "predicted_test.csv", delimiter=",", skiprows=1)
-    assert (trained / "predicted_test.csv").read_text().startswith("row,time,predicted,observed\n")
+    table = np.genfromtxt(trained / "predicted_test.csv", delimiter=",", skip_header=1)
+    assert (trained / "predicted_test.csv").read_text().startswith("row,time,predicted,observed,is_future\n")
     (segment,) = test.segments
-    assert np.array_equal(table[:, 0], np.arange(segment.start, segment.stop) + 1)
+    assert np.array_equal(table[:, 0], np.arange(segment.start, 300) + 1)  # the last is the forecast
     assert np.array_equal(table[:, 1], table[:, 0])  # the times of this file are its rows
-    np.testing.assert_allclose(table[:, 2], rk.predict(run, test, warm=2)[segment.start : segment.stop, 0], rtol=1e-6)
-    np.testing.assert_allclose(table[:, 3], values[table[:, 0].astype(int)])
-    assert len(np.loadtxt("all.csv", delimiter=",", skiprows=1)) == 299
+    np.testing.assert_allclose(table[:, 2], rk.predict(run, test, warm=2)[segment.start : 300, 0], rtol=1e-6)
+    np.testing.assert_allclose(table[:-1, 3], values[table[:-1, 0].astype(int)])
+    assert np.isnan(table[-1, 3])
+    assert table[:, 4].tolist() == [0] * (len(table) - 1) + [1]
+    assert len(np.genfromtxt("all.csv", delimiter=",", skip_header=1)) == 300
+    assert "predictions of 300 rows of the part 'all', 1 of them in the future" in " ".join(
+        capsys.readouterr().out.split()
+    )
     said = refused(capsys, "predict", "a")
     assert "is there already; name another file with --out, or replace it with --overwrite" in said
     (trained / "predicted_test.csv").write_text("old")
@@ -579,12 +584,12 @@ def test_a_run_predicts_new_data(home, trained, capsys, monkeypatch):
     new = ["--data.path", "../new.csv"]
     assert main(["predict", "a", *new, "--part", "all", "--out", "new.csv"]) == 0
     run, series = rk.load(trained), rk.Sequence.open(home / "new.csv", time="time", target="value")
-    table = np.loadtxt("new.csv", delimiter=",", skiprows=1)
-    np.testing.assert_allclose(table[:, 2], rk.predict(run, series, warm=2)[:11, 0], rtol=1e-6)
+    table = np.genfromtxt("new.csv", delimiter=",", skip_header=1)
+    np.testing.assert_allclose(table[:, 2], rk.predict(run, series, warm=2)[:, 0], rtol=1e-6)
     assert main(["predict", "a", *new, "--part", "all", "--out", "6.csv", "--data.horizon", "1", "--data.warm=0"]) == 0
     assert main(["forecast", "a", *new, "--steps", "3", "--out", "ahead.csv"]) == 0
     table = np.loadtxt("ahead.csv", delimiter=",", skiprows=1)
-    np.testing.assert_allclose(table[:, 1], rk.forecast(run, series, 3, warm=2)[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(table[:, 2], rk.forecast(run, series, 3, warm=2)[:, 0], rtol=1e-6)
     capsys.readouterr()
     assert main(["evaluate", "a", *new, "--part", "all", "--out", "errors.json", "--data.period", "none"]) == 0
     found = rk.evaluate(run, series, warm=2)
@@ -612,12 +617,13 @@ def test_a_run_folder_that_was_moved_says_how_to_find_its_data(home, trained, ca
 
 def test_forecast_writes_what_forecast_gives(home, trained, capsys):
     assert main(["forecast", "runs/a", "--steps", "7", "--picture", "ahead.png"]) == 0
-    assert (trained / "forecast_7.csv").read_text().startswith("row,predicted\n")
+    assert (trained / "forecast_7.csv").read_text().startswith("row,time,predicted\n")
     table = np.loadtxt(trained / "forecast_7.csv", delimiter=",", skiprows=1)
     run, *_ = by_hand(home)
     series = rk.Sequence.open(home / "wave.csv", time="time", target="value")
     assert np.array_equal(table[:, 0], np.arange(300, 307))
-    np.testing.assert_allclose(table[:, 1], rk.forecast(run, series, 7, warm=2)[:, 0], rtol=1e-6)
+    assert np.array_equal(table[:, 1], table[:, 0])  # the times of this file are its rows
+    np.testing.assert_allclose(table[:, 2], rk.forecast(run, series, 7, warm=2)[:, 0], rtol=1e-6)
     assert (home / "ahead.png").read_bytes().startswith(b"\x89PNG")
     assert "is there already" in refused(capsys, "forecast", "runs/a", "--steps", "7")
     assert "forecast expects steps >= 1, got 0" in refused(capsys, "forecast", "runs/a", "--steps", "0")
@@ -643,7 +649,7 @@ def test_several_columns_have_their_names_in_tables_and_pictures(home, capsys, m
     assert main(["forecast", "runs/a", "--steps", "2", "--picture", "ahead.png"]) == 0
     assert labels[-1] == labels[-2] == ["temp", "wind, gusts"]
     header = (home / "runs" / "a" / "predicted_test.csv").read_text().splitlines()[0]
-    assert header == 'row,predicted_temp,"predicted_wind, gusts",observed_temp,"observed_wind, gusts"'
+    assert header == 'row,predicted_temp,"predicted_wind, gusts",observed_temp,"observed_wind, gusts",is_future'
     header = (home / "runs" / "a" / "forecast_2.csv").read_text().splitlines()[0]
     assert header == 'row,predicted_temp,"predicted_wind, gusts"'
 
@@ -722,8 +728,10 @@ def test_the_example_with_every_setting_runs(tmp_path, monkeypatch, capsys):
     assert len(rk.load("runs/every_setting").history.epochs["loss"]) == 3
     assert main(["predict", "runs/every_setting"]) == 0
     lines = (tmp_path / "runs" / "every_setting" / "predicted_test.csv").read_text().splitlines()
-    assert lines[0] == "row,time,predicted,observed"
-    assert lines[-1].split(",")[1] == "2015-01-31T23:30:00"
+    assert lines[0] == "row,time,predicted,observed,is_future"
+    assert lines[-2].split(",")[1] == "2015-01-31T23:30:00"
+    assert lines[-1].split(",")[1] == "2015-02-01T00:00:00"
+    assert lines[-1].endswith(",,1")
 
 
 def test_the_cut_of_the_machine_is_where_its_example_says(capsys):

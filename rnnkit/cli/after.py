@@ -15,13 +15,13 @@ from rnnkit.cli.files import check_new, check_picture, save_picture, write_csv, 
 from rnnkit.cli.folder import CONFIG, write_evaluation
 from rnnkit.cli.overrides import parse_overrides
 from rnnkit.cli.read import Draft, read
-from rnnkit.cli.report import error_table, say
+from rnnkit.cli.report import count, error_table, say
 from rnnkit.cli.report_many import errors_by_set
 from rnnkit.cli.sets import alone, known_names, listed
 from rnnkit.cli.train import evaluations, predicted_values
 from rnnkit.data import Sequence
 from rnnkit.errors import ConfigError, DataError, SourceError
-from rnnkit.train import Evaluation, Run, forecast, load
+from rnnkit.train import Evaluation, Forecast, Prediction, Run, forecast, load
 from rnnkit.train.run import DESCRIPTION
 from rnnkit.train.targets import is_classification
 from rnnkit.view.plots import plot_continuation
@@ -100,38 +100,44 @@ def open_part(draft: Draft, part: Part) -> Sequence:
 
 
 def write_predictions(draft: Draft, out: Path | None, part: Part, overwrite: bool, console: Console) -> int:
-    """Write `row`, its time where the data have times, predicted and observed of every row that has a target.
+    """Write what is predicted for every row that has a target, or lies in the future, beside what was observed.
 
-    `row` is the row that is predicted, `horizon` rows after the last one that the model has read.
+    Columns are `row`, `time` and `series` where the data have them, predicted, observed, and `is_future`; `row` is the
+    row that is predicted, `horizon` rows after the last one that the model has read. Where only the last row of a
+    sample counts, there is a row a sample.
     """
     file = draft.file.parent / f"predicted_{_label(of_one(draft))}{part}.csv" if out is None else out
     check_new(file, "--out", overwrite)
     series = open_part(draft, part)
     predicted = predicted_values(load_run(draft), series, draft.config.data.warm)
-    rows = np.concatenate([np.arange(s.start, s.stop) for s in series.segments])
-    observed = series.with_scaler(None).take(rows, np.dtype("float64"))[1].reshape(len(rows), -1)
-    columns = {"row": rows + series.horizon}
-    if series.times is not None:
-        columns["time"] = series.times[columns["row"]]
-    columns |= _columns("predicted", series, predicted[rows])
-    write_csv(file, columns | _columns("observed", series, observed))
-    say(console, f"{len(rows):,} predictions of the part {part!r} are in {file}")
+    if predicted.ends is not None:
+        read_last, noun = predicted.ends, "samples"
+    else:
+        segments = np.concatenate([np.arange(s.start, s.stop) for s in series.segments])
+        read_last, noun = np.union1d(segments, np.flatnonzero(predicted.is_future)), "rows"
+    told = predicted.at(read_last)
+    observed = series.with_scaler(None).take(read_last, np.dtype("float64"))[1].reshape(len(read_last), -1)
+    observed = np.where(told.is_future[:, None], np.nan, observed)
+    columns = _columns("predicted", series, told.values) | _columns("observed", series, observed)
+    write_csv(file, _places(told) | columns | {"is_future": told.is_future.astype(int)})
+    ahead = int(told.is_future.sum())
+    future = f", {ahead:,} of them in the future (is_future = 1)," if ahead else ""
+    say(console, f"predictions of {len(told):,} {noun} of the part {part!r}{future} are in {file}")
     return 0
 
 
 def write_forecast(
     draft: Draft, steps: int, out: Path | None, picture: Path | None, overwrite: bool, console: Console
 ) -> int:
-    """Write the rows after the last one, predictions fed back in."""
+    """Write the rows after the last one, predictions fed back in, with `row`, and `time` and `series` where known."""
     file = draft.file.parent / f"forecast_{_label(of_one(draft))}{steps}.csv" if out is None else out
     check_new(file, "--out", overwrite)
     if picture is not None:
         check_picture(picture, overwrite)
     series = open_series(draft)
     ahead = forecast(load_run(draft), series, steps, warm=draft.config.data.warm)
-    last = int(series.runs[-1, 2])
-    write_csv(file, {"row": np.arange(last, last + steps)} | _columns("predicted", series, ahead))
-    say(console, f"{steps:,} rows after row {last - 1:,} are in {file}")
+    write_csv(file, _places(ahead) | _columns("predicted", series, ahead.values))
+    say(console, f"{_told(ahead)} are in {file}")
     if picture is not None:
         save_picture(plot_continuation(series, ahead), picture)
         say(console, f"they are drawn in {picture}")
@@ -176,6 +182,22 @@ def _label(draft: Draft) -> str:
     if draft.data_set is None:
         return ""
     return re.sub(r"[^\w.-]", "_", draft.data_set) + "_"
+
+
+def _places(predicted: Prediction) -> dict[str, np.ndarray]:
+    """The columns that say of what something is a prediction."""
+    times = predicted.times
+    if times is not None and times.dtype.kind == "f":  # all digits: seconds since 1970 have more than predictions need
+        times = np.array(["" if time != time else f"{time:.17g}" for time in times.tolist()])
+    known = {"row": predicted.rows, "time": times, "series": predicted.series}
+    return {name: values for name, values in known.items() if values is not None}
+
+
+def _told(ahead: Forecast) -> str:
+    """Which rows a forecast holds, in words."""
+    of = "" if ahead.series is None else f" of the series {ahead.series[0]!r}"
+    when = "" if ahead.times is None else f", {ahead.times[0]} to {ahead.times[-1]}"
+    return f"{count(len(ahead), 'row')}{of} from row {ahead.rows[0]:,} on{when},"
 
 
 def _columns(what: str, series: Sequence, values: np.ndarray) -> dict[str, np.ndarray]:

@@ -79,6 +79,6 @@ def _cells(values: np.ndarray) -> list[str]:
     if values.dtype.kind == "M":
         whole = values.astype("datetime64[s]")
         return np.datetime_as_string(whole if (whole == values).all() else values).tolist()
-    if values.dtype.kind in "iuU":
+    if values.dtype.kind in "iuUO":
         return [str(value) for value in values.tolist()]
     return ["" if value != value else f"{value:.10g}" for value in values.tolist()]

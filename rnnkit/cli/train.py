@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import singledispatch
 from pathlib import Path
 
@@ -38,7 +38,7 @@ from rnnkit.data import Sequence
 from rnnkit.data.survey import Opening
 from rnnkit.errors import Interrupted, RnnkitError, SourceError
 from rnnkit.model import BinaryCrossEntropy, CrossEntropy
-from rnnkit.train import Evaluation, History, Run, TurnEnd, evaluate, fit, predict
+from rnnkit.train import Evaluation, History, Prediction, Run, TurnEnd, evaluate, fit, predict
 from rnnkit.train.targets import is_classification
 from rnnkit.view.plots import plot_forecast, plot_forecasts, plot_history
 
@@ -210,14 +210,15 @@ def evaluations(run: Run, parts: Mapping[str, Sequence], period: int | None, war
     return {name: evaluate(run, part, period=period, warm=warm) for name, part in later.items()}
 
 
-def predicted_values(run: Run, part: Sequence, warm: int) -> np.ndarray:
-    """`(N, O)` as `predict` gives them; for cross-entropy the likeliest class, for the binary one the probability."""
+def predicted_values(run: Run, part: Sequence, warm: int) -> Prediction:
+    """What `predict` gives; for cross-entropy the likeliest class, for the binary one the probability."""
     predicted = predict(run, part, warm=warm)
     if isinstance(run.loss, CrossEntropy):
         known = ~np.isnan(predicted).any(1, keepdims=True)
-        return np.where(known, predicted.argmax(1)[:, None].astype(float), np.nan)
+        classes = np.where(known, predicted.argmax(1)[:, None].astype(float), np.nan)
+        return replace(predicted, values=classes, axes=("rows", "targets"))
     if isinstance(run.loss, BinaryCrossEntropy):
-        return 1 / (1 + np.exp(-predicted))
+        return replace(predicted, values=1 / (1 + np.exp(-predicted)))
     return predicted
 
 

@@ -27,7 +27,7 @@ from rnnkit.data.segments import (
     part_sizes,
     row_at,
 )
-from rnnkit.data.source import Source, array_source
+from rnnkit.data.source import SeriesRows, Source, array_source
 from rnnkit.errors import DataError
 
 PIECE = 8192
@@ -281,6 +281,11 @@ class Sequence:
     def series_ids(self) -> tuple[str, ...] | None:
         """The series that each segment belongs to; None without `series_id`."""
         return None if self._source.series is None else self._source.series.named(self.starts)
+
+    @property
+    def table(self) -> SeriesRows | None:
+        """Which rows of the source belong to which series; None without `series_id`."""
+        return self._source.series
 
     @cached_property
     def starts(self) -> np.ndarray:

@@ -1,12 +1,14 @@
 """The fold, and what comes after it."""
 
 from rnnkit.train.block import block_trainer, train_block
+from rnnkit.train.evaluate import Errors, Evaluation, evaluate
 from rnnkit.train.fit import fit
 from rnnkit.train.gradient import epoch_gradient
 from rnnkit.train.history import History
 from rnnkit.train.lane_state import LaneState
 from rnnkit.train.learning_rates import Constant, Cosine, LearningRate, OneCycle, Plateau, StepDecay
-from rnnkit.train.predict import Errors, Evaluation, evaluate, forecast, predict
+from rnnkit.train.predict import forecast, predict
+from rnnkit.train.prediction import Forecast, Prediction
 from rnnkit.train.progress import Progress, TurnEnd
 from rnnkit.train.recorded import RecordedDistance, recorded_distance
 from rnnkit.train.run import Run, Seen, load
@@ -20,11 +22,13 @@ __all__ = [
     "EarlyStopping",
     "Errors",
     "Evaluation",
+    "Forecast",
     "History",
     "LaneState",
     "LearningRate",
     "OneCycle",
     "Plateau",
+    "Prediction",
     "Progress",
     "RecordedDistance",
     "Run",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rnnkit.data import Sequence
     from rnnkit.schedule.schedule import Schedule
     from rnnkit.train.history import History
+    from rnnkit.train.prediction import Forecast, Prediction
 
 INITIAL, CARRIED, RECORDED, UNSCORED, PADDING = "#D55E00", "#0072B2", "#009E73", "#BBBBBB", "#F2F2F2"
 """Okabe and Ito's colours, which the colour-blind can tell apart."""
@@ -137,7 +138,7 @@ def _in_epochs(history: History, steps: int) -> np.ndarray:
     return np.concatenate([k + np.arange(count) / max(count, 1) for k, count in enumerate(counts)])[:steps]
 
 
-def plot_forecast(series: Sequence, predicted: np.ndarray, rows: int = POINTS) -> Figure:
+def plot_forecast(series: Sequence, predicted: np.ndarray | Prediction, rows: int = POINTS) -> Figure:
     """The last rows of a series that have a target, and what was predicted for them; a panel a target.
 
     Args:
@@ -154,7 +155,7 @@ def plot_forecast(series: Sequence, predicted: np.ndarray, rows: int = POINTS) -
     return figure
 
 
-def plot_forecasts(parts: Mapping[str, tuple[Sequence, np.ndarray]], rows: int = FEW) -> Figure:
+def plot_forecasts(parts: Mapping[str, tuple[Sequence, np.ndarray | Prediction]], rows: int = FEW) -> Figure:
     """The first target of several data sets and what was predicted for it, a panel a data set.
 
     Args:
@@ -178,7 +179,7 @@ def plot_forecasts(parts: Mapping[str, tuple[Sequence, np.ndarray]], rows: int =
     return figure
 
 
-def _compare(axes: Axes, series: Sequence, predicted: np.ndarray, column: int, rows: int) -> int:
+def _compare(axes: Axes, series: Sequence, predicted: np.ndarray | Prediction, column: int, rows: int) -> int:
     """Draw a column of the targets and of what was predicted for them; returns how many rows."""
     last = np.concatenate([np.arange(s.start, s.stop) for s in series.segments[-rows:]])[-rows:]
     target = series.with_scaler(None).take(last, np.dtype("float64"))[1].reshape(len(last), -1).astype(float)
@@ -194,7 +195,7 @@ def _compare(axes: Axes, series: Sequence, predicted: np.ndarray, column: int, r
     return len(last)
 
 
-def plot_continuation(series: Sequence, ahead: np.ndarray, rows: int = 200) -> Figure:
+def plot_continuation(series: Sequence, ahead: np.ndarray | Forecast, rows: int = 200) -> Figure:
     """The last rows of a series and a closed-loop forecast after them; a panel a column.
 
     Args:

@@ -1,0 +1,126 @@
+"""What the predictions made after each row of a sequence are predictions of: rows, times, series."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rnnkit.data import Sequence
+from rnnkit.data.later import later_times, missing_time
+from rnnkit.data.source import SLICE
+from rnnkit.errors import DataError, did_you_mean, listed, warn
+
+
+def labels_after(series: Sequence) -> dict[str, Any]:
+    """The fields of a `Prediction` that say of what it is one, for each row of the source."""
+    rows = np.arange(series.rows)
+    segment = np.searchsorted(series.starts, rows, side="right") - 1
+    behind = rows + series.horizon - series.runs[segment, 2]  # rows behind the end of the segment, from 0
+    inside = (segment >= 0) & (rows < series.runs[segment, 2])
+    table = series.table
+    return {
+        "rows": rows + series.horizon,
+        "times": None if series.times is None else _times_after(series, series.times),
+        "series": None if table is None else np.repeat(np.array(table.names, object), np.diff(table.edges)),
+        "is_future": inside & (behind >= 0) & unknown_after(series)[segment],
+        "ends": series.starts + series.lengths - 1 if series.score == "last" else None,
+    }
+
+
+def labels_ahead(series: Sequence, segment: int, steps: int) -> dict[str, Any]:
+    """The fields of a `Forecast` of so many rows after the end of a segment."""
+    _, start, stop = (int(row) for row in series.runs[segment])
+    ids = series.series_ids
+    return {
+        "rows": np.arange(stop, stop + steps),
+        "times": None if series.times is None else later_times(series.times[start:stop], steps),
+        "series": None if ids is None else np.full(steps, ids[segment], object),
+        "is_future": np.ones(steps, bool),
+    }
+
+
+def last_segment(who: str, series: Sequence, only: str | int | None) -> int:
+    """The segment that a series ends with, where what comes next can be predicted.
+
+    Warns where the choice of the series, or of the row, may not be the one that is meant.
+
+    Args:
+        who: how messages begin.
+        series: one, or a table of several.
+        only: the id of one of several; None for the last.
+
+    Raises:
+        DataError: an id that the sequence has not, or ids where it has none.
+    """
+    ids = series.series_ids
+    if ids is None and only is not None:
+        raise DataError(
+            f"{who} takes only= to choose one of several series, but {series.name!r} is one; leave it out, or open a "
+            f"table with series_id="
+        )
+    segment = len(series.runs) - 1
+    if ids is not None:
+        names = list(dict.fromkeys(ids))
+        if only is None and len(names) > 1:
+            warn(
+                f"{who} goes on from {ids[-1]!r}, the last of the {len(names)} series in {series.name!r}; "
+                f"choose one with only={names[0]!r}"
+            )
+        elif only is not None and str(only) not in names:
+            raise DataError(
+                f"{who} expects one of the series of {series.name!r}, {listed(names, 12, 'in all')}; got "
+                f"only={only!r}{did_you_mean(str(only), names)}"
+            )
+        chosen = ids[-1] if only is None else str(only)
+        segment -= ids[::-1].index(chosen)
+    row, end = int(series.runs[segment, 2]), series_end(series, segment)
+    if row < end and unknown_after(series)[segment]:
+        time = "" if series.times is None else f" ({series.times[row - 1]})"
+        follow = "row after it has" if end - row == 1 else f"{end - row:,} rows after it have"
+        warn(
+            f"{who} starts after row {row - 1:,}{time} of {series.name!r}, the last one without a missing value, as "
+            f"the {follow} some; fill them in to start later, or leave these rows out"
+        )
+    return segment
+
+
+def series_end(series: Sequence, segment: int) -> int:
+    """The row of the source behind the last one of the series that a segment belongs to."""
+    edges = np.array([0, series.rows]) if series.table is None else series.table.edges
+    return int(edges[np.searchsorted(edges, series.starts[segment], side="right")])
+
+
+def unknown_after(series: Sequence) -> np.ndarray:
+    """Which segments `(S,)` bool end where no target of their series is known any more: what follows is the future."""
+    edges = np.array([0, series.rows]) if series.table is None else series.table.edges
+    place, stops = np.searchsorted(edges, series.starts, side="right"), series.runs[:, 2]
+    last, ends = np.append(np.diff(place) > 0, True), edges[place]
+    unknown = last & (stops == ends)
+    early = np.flatnonzero(last & (stops < ends))
+    if len(early):
+        numbers = series.with_scaler(None).as_numbers()
+        follows = np.isfinite(numbers.take(stops[early] - series.horizon, np.float64)[1]).all(-1)
+        for index in early[~follows]:  # few: most segments of a part are followed by those of the next one
+            unknown[index] = not _any_known(numbers, int(stops[index]), int(ends[index]))
+    return unknown
+
+
+def _any_known(series: Sequence, start: int, stop: int) -> bool:
+    """Whether some row from start to stop has all its targets."""
+    for first in range(start, stop, SLICE):
+        y = series.read_y(first - series.horizon, min(first + SLICE, stop) - series.horizon, np.float64)
+        if np.isfinite(y).all(-1).any():
+            return True
+    return False
+
+
+def _times_after(series: Sequence, known: np.ndarray) -> np.ndarray:
+    """The times `(N,)` that predictions are for, those behind the end of a segment included."""
+    whole = known.dtype.kind in "iu"
+    times = known.copy() if whole else np.full(len(known), missing_time(known.dtype), known.dtype)
+    ahead = series.horizon
+    for _, start, stop in series.runs.tolist():
+        later = later_times(known[start:stop], ahead) if ahead else known[:0]
+        times[start:stop] = np.concatenate((known[start:stop], later))[ahead:]
+    return times
