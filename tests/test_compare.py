@@ -24,15 +24,17 @@ import rnnkit.study.measure as measure
 from rnnkit.cli.commands import main
 from rnnkit.cli.config import POLICIES, SPLITTERS, tables_at
 from rnnkit.cli.study import StudyConfig, build_plan, read_study
+from rnnkit.model.losses import as_loss
 from rnnkit.schedule import Grid
 from rnnkit.schedule.brief import brief
 from rnnkit.study import Cell, Study
+from rnnkit.study.compare import Comparison
 from rnnkit.study.equal import OverSteps
 from rnnkit.study.measure import one_thread
 from rnnkit.study.memory import RESET, begin_peak, peak_memory
 from rnnkit.study.pictures import plot_curves
 from rnnkit.study.plan import make_plan
-from rnnkit.study.report import CARRIED, NOISY, with_spread
+from rnnkit.study.report import CARRIED, CHOSEN, NOISY, table, with_spread
 from rnnkit.study.results import COLUMNS
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -608,8 +610,8 @@ def test_the_report_has_pictures_the_summary_and_what_was_refused(tmp_path):
     for name in ("error_by_policy.png", "error_against_time.png", "learning_curves.png"):
         assert f"]({name})" in report
         assert (tmp_path / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    best = min((line for line in found.summary if line["seeds"]), key=lambda line: line["test_mae_mean"])
-    told = with_spread(best["test_mae_mean"], best["test_mae_spread"]).partition(" ")[0]
+    best = min((line for line in found.summary if line["seeds"]), key=lambda line: line["validation_mae_mean"])
+    told = with_spread(best["validation_mae_mean"], best["validation_mae_spread"]).partition(" ")[0]
     ranked = [line for line in report.splitlines() if line.startswith("| C")]
     assert ranked[0].startswith(f"| {best['splitter']} | {best['policy']} | 2 | {told} ± ")
     assert "Chunked(length=10, lanes=2), Carry(): refused" in report
@@ -636,14 +638,14 @@ def test_a_comparison_of_classifiers_tells_shares_of_wrong_classes(tmp_path, mon
         seeds=2, jobs=1, out=tmp_path,
     )  # fmt: skip
     report = (tmp_path / "report.md").read_text()
-    assert "| test share wrong | share wrong / persistence |" in report
+    assert "| validation share wrong | test share wrong | share wrong / persistence |" in report
     assert "Errors are shares of classes that are wrong." in report
     said = [caption for _, caption in drawn.values()]
     said += [text() for figure, _ in drawn.values() for a in figure.axes for text in (a.get_xlabel, a.get_ylabel)]
     for text in (report, repr(found), *said):
         assert "MAE" not in text
         assert "own units" not in text
-    assert said.count("share of wrong classes on the test part") == 2
+    assert said.count("share of wrong classes on the validation part") == 3
 
 
 @pytest.mark.parametrize(
@@ -683,8 +685,8 @@ def test_a_comparison_says_what_it_is():
     found = compared(seeds=2)
     head, names, *lines = repr(found).splitlines()
     assert head == "Comparison of 8 cells, 200 scored rows each: 6 done, 2 refused"
-    assert names.split()[:4] == ["splitter", "policy", "seeds", "test"]
-    best = min((line for line in found.summary if line["seeds"]), key=lambda line: line["test_mae_mean"])
+    assert names.split()[:7] == ["splitter", "policy", "seeds", "validation", "MAE", "test", "MAE"]
+    best = min((line for line in found.summary if line["seeds"]), key=lambda line: line["validation_mae_mean"])
     assert lines[0].split("  ")[1].strip() == best["splitter"]
     assert "Chunked(length=10, lanes=2), Carry(): refused" in lines[-1]
 
@@ -696,6 +698,88 @@ def test_without_later_parts_cells_are_told_by_their_time(tmp_path):
     assert [row["status"] for row in found.rows] == ["done", "done"]
     assert "MAE" not in repr(found)
     assert (tmp_path / "learning_curves.png").exists()
+
+
+# What is chosen
+
+
+STUDY_OF_NUMBERS = Study(
+    MODEL, parts_of(), rk.Equal(rows=100), rk.Adam(), as_loss("mse"),
+    "float32", None, rk.Constant(), 8, None, False,
+)  # fmt: skip
+
+
+def row_of(splitter, validation, test, seed=0, status="done", **others):
+    errors = {"validation_mae": validation, "test_mae": test} if status == "done" else {}
+    place = {"splitter": splitter, "policy": "Reset()", "backend": "numpy", "seed": seed}
+    return {**place, "status": status, "message": None, **errors, **others}
+
+
+def comparison_of(rows):
+    return Comparison(STUDY_OF_NUMBERS, rows, None)
+
+
+def test_validation_chooses_and_test_is_told():
+    """The cell that is best on the test part is not the one that is best on the validation part."""
+    rows = [
+        row_of("lucky", 3.0, 1.0), row_of("lucky", 3.0, 1.0, 1),
+        row_of("best", 1.0, 2.0), row_of("best", 2.0, 2.5, 1),
+        row_of("one good seed", 0.5, 0.9), row_of("one good seed", 3.0, 9.0, 1),
+    ]  # fmt: skip
+    found = comparison_of(rows)
+    assert found.chosen is not None
+    assert (found.chosen["splitter"], found.chosen["validation_mae_mean"]) == ("best", 1.5)
+    names, *lines = table(found)
+    assert names[:5] == ["splitter", "policy", "seeds", "validation MAE", "test MAE"]
+    assert [line[0] for line in lines] == ["best", "one good seed", "lucky"]
+    said = (
+        "Chosen by its MAE on the validation part: best, Reset(). On the test part, which had no say in it, its MAE is"
+    )
+    assert f"{said} 2.25 ± 0.35." in repr(found)
+    assert " ".join(CHOSEN.split()) in repr(found)
+
+
+def test_a_place_that_lost_a_seed_is_chosen_only_where_all_did():
+    rows = [row_of("a", 1.0, 1.0), row_of("a", 0, 0, 1, "diverged"), row_of("b", 2.0, 2.0), row_of("b", 2.0, 2.0, 1)]
+    for row in rows:
+        row["message"] = "m"
+    found = comparison_of(rows)
+    assert found.chosen is not None
+    assert found.chosen["splitter"] == "b"
+    assert [line[0] for line in table(found)[1:]] == ["b", "a"]
+    alone = comparison_of(rows[:2]).chosen
+    assert alone is not None
+    assert alone["splitter"] == "a"
+    assert comparison_of([row_of("a", 0, 0, 0, "failed")]).chosen is None
+
+
+def test_the_table_of_results_marks_the_rows_of_what_was_chosen(tmp_path):
+    found = compared(seeds=2, out=tmp_path)
+    best = min((line for line in found.summary if line["seeds"]), key=lambda line: line["validation_mae_mean"])
+    marked = [(row["splitter"], row["policy"]) for row in read_table(tmp_path) if row["chosen"]]
+    assert marked == [(best["splitter"], best["policy"])] * 2
+    assert found.chosen == best
+    report = (tmp_path / "report.md").read_text()
+    assert f"Chosen by its MAE on the validation part: {best['splitter']}, {best['policy']}. On the test part" in report
+    assert [row["chosen"] for row in compared(seeds=2, out=tmp_path).rows] == [row["chosen"] for row in found.rows]
+
+
+def test_without_a_test_part_that_is_told():
+    training, validation, _ = parts_of()
+    found = rk.compare(
+        MODEL, (training, validation, None), splitters=[STRIPS], backends=["numpy"], equal=rk.Equal(rows=100), jobs=1
+    )
+    assert "There is no test part; on new data expect it to be worse" in repr(found)
+
+
+def test_a_test_part_alone_chooses_nothing():
+    training, _, test = parts_of()
+    settings = {"splitters": [STRIPS], "backends": ["numpy"], "equal": rk.Equal(rows=100), "jobs": 1}
+    with pytest.raises(rk.ConfigError, match="expects a validation part to choose by, got a test part alone") as error:
+        rk.compare(MODEL, (training, None, test), **settings)
+    assert "series.split(0.7, 0.15)" in str(error.value)
+    series = rk.Sequence(np.sin(np.arange(300) / 5))
+    assert rk.compare(MODEL, series.split(0.7, 0.15), **settings).chosen is not None
 
 
 @pytest.mark.parametrize(
@@ -794,12 +878,21 @@ def test_the_command_does_what_compare_does(home, capsys, undrawn):
     assert "8 cells, each trained for 200 scored rows" in said
     assert "refused: Chunked(length=10, lanes=2) with Carry(): " in said
     assert "6 cells to run" in said
-    assert "6/6 Chunked(length=10, lanes=2), Reset(), numpy, seed 1: done   test MAE" in said
+    assert "6/6 Chunked(length=10, lanes=2), Reset(), numpy, seed 1: done   validation MAE" in said
     best = expected.summary[0]
     assert with_spread(best["test_mae_mean"], best["test_mae_spread"]) in said
     assert f"the report is {Path('runs/a/report.md')}" in said
     assert main(["compare", "a.toml"]) == 0
     assert "0 cells to run" in capsys.readouterr().out
+
+
+def test_a_study_without_a_validation_part_is_refused_and_the_advice_works(home, capsys, undrawn):
+    assert main(["compare", "a.toml", "--jobs", "1", "--data.validation", "0.0"]) == 2
+    said = capsys.readouterr().err
+    assert "--data.validation: compare expects a validation part to choose by" in said
+    assert "[data] validation = 0.15" in said
+    assert main(["compare", "a.toml", "--jobs", "1", "--data.validation", "0.15"]) == 0
+    assert "Chosen by its MAE on the validation part: C" in capsys.readouterr().out
 
 
 def test_options_reach_into_the_study(home, capsys, undrawn):

@@ -201,6 +201,8 @@ def compare(
 ) -> int:
     """Train every splitter with every policy, backend and seed of a study alike, and compare their errors.
 
+    The best is chosen by its error on the validation part; its error on the test part is reported.
+
     Results go to the study's folder: a table, a report with pictures, and the cells. After an interruption the same
     command goes on with what is not finished; so it does when the study has changed.
 

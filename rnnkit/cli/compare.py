@@ -19,7 +19,7 @@ from rnnkit.errors import Interrupted
 from rnnkit.schedule.brief import brief
 from rnnkit.study.compare import Comparison, carry_out
 from rnnkit.study.plan import Plan
-from rnnkit.study.report import REPORT, aligned, error_name, judged, statuses, table, told
+from rnnkit.study.report import REPORT, aligned, choice, error_name, judged, statuses, table, told
 from rnnkit.study.results import CSV, PARQUET
 
 
@@ -112,8 +112,10 @@ def _live(console: Console, plan: Plan) -> Iterator[Callable[[dict[str, Any]], N
 
 def _conclude(comparison: Comparison, console: Console) -> None:
     """The summary, what went wrong, and where everything is."""
-    say(console, "mean ± standard deviation over seeds, the best first")
+    say(console, "mean ± standard deviation over seeds, the lowest validation error first")
     say(console, "\n".join(aligned(table(comparison))))
+    if best := choice(comparison):
+        say(console, best)
     for pair, message in told([row for row in comparison.rows if row["status"] != "refused"]).items():
         say(console, f"{pair}: {message}")
     folder = comparison.folder or Path()

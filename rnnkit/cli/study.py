@@ -102,7 +102,8 @@ def build_plan(draft: Draft, fresh: bool) -> Plan:
         return make_plan(study, splitters, policies, config.backends, config.seeds, config.out, fresh)
     except (ConfigError, BackendError, ModelError) as error:
         key = next((key for key in GRID if f" {key} " in str(error)), None)
-        builder.add((key or "backends",), str(error))
+        no_choice = parts.validation is None and parts.test is not None
+        builder.add(("data", "validation") if no_choice else (key or "backends",), str(error))
         builder.draft.refuse()
         raise
 

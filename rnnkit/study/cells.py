@@ -61,12 +61,18 @@ class Study:
 
         Raises:
             ModelError: a model or loss that does not fit the parts.
-            ConfigError: parts that are none, or a learning rate that cannot move alike in all cells.
+            ConfigError: parts that are none, nothing to choose by, or a learning rate that cannot move alike in all
+                cells.
         """
         if not isinstance(self.parts, tuple) or len(self.parts) != 3 or not isinstance(self.parts[0], Sequence):
             raise ConfigError(
                 f"compare expects parts as series.split(0.7, 0.15) gives them: training, validation, test; "
                 f"got {self.parts!r}"
+            )
+        if self.parts[1] is None and self.parts[2] is not None:
+            raise ConfigError(
+                "compare expects a validation part to choose by, got a test part alone: the test error of what was "
+                "chosen by it flatters; use both, series.split(0.7, 0.15), or [data] validation = 0.15"
             )
         if not isinstance(self.model, Chain):
             raise ModelError(f"compare expects a Chain first, got {self.model!r}; write rk.Chain(rk.LSTM(1, 10), ...)")

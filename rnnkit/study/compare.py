@@ -19,7 +19,7 @@ from rnnkit.study.cells import Cell, Parts, Study
 from rnnkit.study.equal import Equal
 from rnnkit.study.measure import train_cell
 from rnnkit.study.plan import Plan, Row, make_plan
-from rnnkit.study.results import FINISHED, open_folder, summarise, write_cell, write_table
+from rnnkit.study.results import FINISHED, PLACE, chosen, open_folder, summarise, write_cell, write_table
 from rnnkit.train.learning_rates import Constant, LearningRate
 from rnnkit.train.passes import WARM_ROWS
 
@@ -42,6 +42,15 @@ class Comparison:
     def summary(self) -> list[Row]:
         """A dict for each splitter, policy and backend: seeds done, and mean and spread of each measure."""
         return summarise(self.rows)
+
+    @property
+    def chosen(self) -> Row | None:
+        """The entry of `summary` with the lowest error on the validation part, mean over seeds; None without one.
+
+        The test part had no say in it, so its `test_mae_mean` is what to expect on new data. Where a seed diverged or
+        failed, an entry is chosen only if all others lost one, too.
+        """
+        return chosen(self.summary)
 
     def __repr__(self) -> str:
         from rnnkit.study.report import as_text
@@ -74,6 +83,8 @@ def compare(
 ) -> Comparison:
     """Train every splitter with every policy, backend and seed for the same budget, and compare their errors.
 
+    The best is chosen by its error on the validation part, mean over seeds; its error on the test part is reported.
+
     A pair that the schedule refuses is reported and not trained; a cell that fails is reported, and the others go on.
 
     Args:
@@ -98,7 +109,8 @@ def compare(
         A `Comparison`.
 
     Raises:
-        ConfigError: settings that no cell could be trained with, or joblib that is not installed.
+        ConfigError: settings that no cell could be trained with, a test part without a validation part to choose by,
+            or joblib that is not installed.
         ScheduleError: every pair is refused.
         SourceError: a folder that cannot be written, or that holds other things.
         Interrupted: Ctrl-C; finished cells are kept in `out`.
@@ -111,6 +123,8 @@ def compare(
         >>> found = rk.compare(model, series.split(), splitters=splitters, backends=["numpy"], equal=equal, jobs=1)
         >>> [row["status"] for row in found.rows]
         ['done', 'done', 'refused', 'done']
+        >>> found.chosen["validation_mae_mean"] == min(row["validation_mae"] for row in found.rows if "curve" in row)
+        True
     """
     study = Study(model, parts, equal, rule, as_loss(loss), dtype, clip, learning_rate, warm, period, bias, remat)
     plan = make_plan(study, splitters, policies, backends, seeds, out, fresh)
@@ -146,7 +160,10 @@ def carry_out(plan: Plan, jobs: int | None = -1, on_cell: Callable[[Row], None] 
         raise Interrupted(
             f"compare was interrupted: {finished} of {len(plan.cells) - refused} cells are finished{kept}"
         ) from interrupt
-    comparison = Comparison(plan.study, [found[planned.digest] for planned in plan.cells], plan.folder)
+    rows = [found[planned.digest] for planned in plan.cells]
+    best = chosen(summarise(rows))
+    rows = [{**row, "chosen": int(best is not None and all(row[name] == best[name] for name in PLACE))} for row in rows]
+    comparison = Comparison(plan.study, rows, plan.folder)
     if plan.folder is not None:
         from rnnkit.study.report import write_report
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnkit.schedule.brief import brief
-from rnnkit.study.results import CSV, FINISHED, PARQUET, writing
+from rnnkit.study.results import CSV, FINISHED, PARQUET, ranked, writing
 from rnnkit.train.run import write_whole
 from rnnkit.train.targets import is_classification
 
@@ -34,14 +34,20 @@ CARRIED = """\
 Every cell is judged with its state carried through the validation and test part, whatever its policy was in \
 training."""
 
+CHOSEN = """\
+Lines are in the order of their validation error, mean over the seeds, those of which a seed was lost last. Choose by
+it: the lowest of many test errors flatters, for it was found by looking."""
+
+PARTS = ("validation", "test")
+
 NOISY = """\
 Gradient: measured after training, where the whole gradient is close to zero; its direction is noisy there."""
 
 
 def judged(rows: Iterable[dict[str, Any]]) -> str | None:
-    """The part that cells are compared on: test, else validation; None where there is neither."""
-    known = [part for row in rows for part in ("test", "validation") if row.get(f"{part}_mae") is not None]
-    return next((part for part in ("test", "validation") if part in known), None)
+    """The part that cells are compared on: validation, else test; None where there is neither."""
+    known = [part for row in rows for part in PARTS if row.get(f"{part}_mae") is not None]
+    return next((part for part in PARTS if part in known), None)
 
 
 def error_name(study: Study) -> str:
@@ -56,28 +62,43 @@ def label(row: dict[str, Any], among: Iterable[dict[str, Any]]) -> str:
 
 
 def table(comparison: Comparison) -> list[list[str]]:
-    """The summary: a head, and a line for each splitter, policy and backend that was trained, the best first."""
-    part = judged(comparison.rows)
-    summary = comparison.summary
+    """The summary: a head, and a line for each splitter, policy and backend that was trained, in their order."""
+    summary, part = comparison.summary, judged(comparison.rows)
     several = len({found["backend"] for found in summary}) > 1
     error = error_name(comparison.study)
-    measures = {f"{part} {error}": f"{part}_mae"} if part else {}
-    if any(found.get(f"{part}_ratio_mean") is not None for found in summary):
-        measures[f"{error} / persistence"] = f"{part}_ratio"
+    shown = [part for part in PARTS if any(found.get(f"{part}_mae_mean") is not None for found in summary)]
+    measures = {f"{part} {error}": f"{part}_mae" for part in shown}
+    if shown and any(found.get(f"{shown[-1]}_ratio_mean") is not None for found in summary):
+        measures[f"{error} / persistence"] = f"{shown[-1]}_ratio"
     if _has_gradient(summary):
         measures["gradient: cosine"] = "bias_cosine"
         measures["norm ratio"] = "bias_norm_ratio"
     measures |= {"seconds": "seconds", "rows a second": "rows_per_second"}
     lines = [["splitter", "policy", *(["backend"] if several else []), "seeds", *measures]]
-    ranked = sorted(
-        (found for found in summary if found["seeds"] or found["diverged"] or found["failed"]),
-        key=lambda found: (found.get(f"{part}_mae_mean") is None, found.get(f"{part}_mae_mean") or 0.0),
-    )
-    for found in ranked:
+    for found in ranked(summary, part):
         seeds = [str(found["seeds"]), *(f"{found[s]} {s}" for s in ("diverged", "failed") if found[s])]
         place = [found[name] for name in ("splitter", "policy", *(["backend"] if several else []))]
         lines.append([*place, ", ".join(seeds), *(_spread(found, name) for name in measures.values())])
     return lines
+
+
+def choice(comparison: Comparison) -> str:
+    """What was chosen and its test error, in a sentence; nothing where nothing could be chosen."""
+    best, error = comparison.chosen, error_name(comparison.study)
+    if best is None:
+        return ""
+    where = label(best, comparison.summary)
+    if best["test_mae_mean"] is None:
+        return (
+            f"Chosen by its {error} on the validation part, {_spread(best, 'validation_mae')}: {where}. There is no "
+            f"test part; on new data expect it to be worse, for the best of several was taken."
+        )
+    ratio = best["test_ratio_mean"]
+    times = "" if ratio is None else f", {ratio:.3g} times that of persistence"
+    return (
+        f"Chosen by its {error} on the validation part: {where}. On the test part, which had no say in it, its {error} "
+        f"is {_spread(best, 'test_mae')}{times}."
+    )
 
 
 def as_text(comparison: Comparison) -> str:
@@ -86,14 +107,14 @@ def as_text(comparison: Comparison) -> str:
     where = f"; in {str(comparison.folder)!r}" if comparison.folder else ""
     lines = [f"Comparison of {len(comparison.rows)} cells, {comparison.study.equal} each: {counts}{where}"]
     lines += aligned(table(comparison))
-    lines += [f"  {sentence}" for sentence in _judging(comparison)]
+    lines += [f"  {sentence}" for sentence in (choice(comparison), *_judging(comparison)) if sentence]
     lines += [f"  {pair}: {message}" for pair, message in told(comparison.rows).items()]
     return "\n".join(lines)
 
 
 def _judging(comparison: Comparison) -> list[str]:
     """What has to be known to read the table: a sentence for each of its measures that misleads."""
-    carried = [CARRIED] if judged(comparison.rows) else []
+    carried = [" ".join(CHOSEN.split()), CARRIED] if judged(comparison.rows) else []
     return carried + ([NOISY] if _has_gradient(comparison.summary) else [])
 
 
@@ -148,6 +169,8 @@ def _markdown(comparison: Comparison, parquet: bool, folder: Path, drawn: dict[s
     lines += [f"- {name}: {given!r}" for name, given in zip(names, study.parts, strict=True) if given is not None]
     counts = ", ".join(f"{count} {status}" for status, count in statuses(rows).items())
     lines += ["", "## What was found", "", f"{len(rows)} cells: {counts}.", ""]
+    if best := choice(comparison):
+        lines += [best, ""]
     lines += _markdown_table(table(comparison))
     lines += ["", NOTES.format(errors=SHARE_WRONG if is_classification(study.loss) else OWN_UNITS)]
     for sentence in ([COMPARED] if _has_gradient(comparison.summary) else []) + _judging(comparison):

@@ -57,6 +57,7 @@ COLUMNS: dict[str, type] = {
     **_coverage_columns(),
     "bias_cosine": float,
     "bias_norm_ratio": float,
+    "chosen": int,
     "digest": str,
     "message": str,
 }
@@ -66,6 +67,7 @@ Errors are in the data's own units, for classifiers `mae` is the share of wrong 
 MAE over that of persistence, the losses are in the model's units. `rows_scored`, `rows_read`, `steps`, `epochs` and
 `seconds` are of the whole training; `rows_per_second` counts scored rows; `cpu_seconds` are those of the thread that
 trains; `peak_memory` is that of the process in MiB. Then comes the account of an epoch, as `Coverage` names it.
+`chosen` is 1 in the rows of the splitter, policy and backend that `chosen` finds, 0 in the others.
 """
 
 MEASURES = (
@@ -152,6 +154,31 @@ def write_table(folder: Path, rows: Iterable[Mapping[str, Any]]) -> bool:
         pq.write_table(pa.Table.from_arrays(arrays, schema=schema), whole)
         write_whole(folder / PARQUET, whole.getvalue().to_pybytes())
     return True
+
+
+def ranked(summary: Iterable[Mapping[str, Any]], part: str | None) -> list[dict[str, Any]]:
+    """What was trained of a summary, the lowest mean error on a part first; where a seed was lost, after the others.
+
+    Args:
+        summary: as `summarise` gives it.
+        part: `"validation"`, `"test"`, or None for no part.
+    """
+
+    def place(found: Mapping[str, Any]) -> tuple[bool, bool, float]:
+        error = found.get(f"{part}_mae_mean")
+        return error is None, bool(found["diverged"] or found["failed"]), 0.0 if error is None else error
+
+    trained = (dict(found) for found in summary if found["seeds"] or found["diverged"] or found["failed"])
+    return sorted(trained, key=place)
+
+
+def chosen(summary: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """What has the lowest mean error on the validation part, of those whose seeds are all done if there are such.
+
+    None without a validation part, or where nothing is done.
+    """
+    best = next(iter(ranked(summary, "validation")), None)
+    return None if best is None or best["validation_mae_mean"] is None else best
 
 
 def summarise(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
