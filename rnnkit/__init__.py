@@ -4,7 +4,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rnnkit.backend import Backend, Gradients, backend, installed_backends
-from rnnkit.data import DataSet, Segment, Sequence, Standard, tasks
 from rnnkit.errors import (
     BackendError,
     ConfigError,
@@ -18,95 +17,124 @@ from rnnkit.errors import (
     ScheduleError,
     SourceError,
 )
-from rnnkit.model import (
-    LSTM,
-    MAE,
-    MSE,
-    SGD,
-    Adam,
-    AdamW,
-    BinaryCrossEntropy,
-    Chain,
-    ClipNorm,
-    ClipValue,
-    CrossEntropy,
-    Dense,
-    Given,
-    Heads,
-    Huber,
-    Learned,
-    LSTMState,
-    Noise,
-    RMSProp,
-    RuleState,
-    Zeros,
-    initial_rule_state,
-    setup,
-    summary,
-)
-from rnnkit.schedule import (
-    Batch,
-    Block,
-    BurnIn,
-    Carry,
-    Chunked,
-    Continuation,
-    Coverage,
-    Curriculum,
-    Geometric,
-    Grid,
-    OneByOne,
-    Phase,
-    Pieces,
-    Reset,
-    RoundRobin,
-    Sampling,
-    Schedule,
-    SideBySide,
-    Sliding,
-    Stored,
-    Uniform,
-)
-from rnnkit.train import (
-    Constant,
-    Cosine,
-    EarlyStopping,
-    Evaluation,
-    Forecast,
-    History,
-    LaneState,
-    OneCycle,
-    Plateau,
-    Prediction,
-    Progress,
-    Run,
-    StepDecay,
-    Stream,
-    Transfer,
-    TurnEnd,
-    evaluate,
-    fit,
-    forecast,
-    load,
-    predict,
-    recorded_distance,
-)
 
 if TYPE_CHECKING:
     from rnnkit import plots
+    from rnnkit.data import DataSet, Segment, Sequence, Standard, tasks
+    from rnnkit.model import (
+        LSTM,
+        MAE,
+        MSE,
+        SGD,
+        Adam,
+        AdamW,
+        BinaryCrossEntropy,
+        Chain,
+        ClipNorm,
+        ClipValue,
+        CrossEntropy,
+        Dense,
+        Given,
+        Heads,
+        Huber,
+        Learned,
+        LSTMState,
+        Noise,
+        RMSProp,
+        RuleState,
+        Zeros,
+        initial_rule_state,
+        setup,
+        summary,
+    )
+    from rnnkit.schedule import (
+        Batch,
+        Block,
+        BurnIn,
+        Carry,
+        Chunked,
+        Continuation,
+        Coverage,
+        Curriculum,
+        Geometric,
+        Grid,
+        OneByOne,
+        Phase,
+        Pieces,
+        Reset,
+        RoundRobin,
+        Sampling,
+        Schedule,
+        SideBySide,
+        Sliding,
+        Stored,
+        Uniform,
+    )
     from rnnkit.study import Comparison, Equal, GradientBias, compare, gradient_bias
     from rnnkit.tracing import Trace, trace
+    from rnnkit.train import (
+        Constant,
+        Cosine,
+        EarlyStopping,
+        Evaluation,
+        Forecast,
+        History,
+        LaneState,
+        OneCycle,
+        Plateau,
+        Prediction,
+        Progress,
+        Run,
+        StepDecay,
+        Stream,
+        Transfer,
+        TurnEnd,
+        evaluate,
+        fit,
+        forecast,
+        load,
+        predict,
+        recorded_distance,
+    )
 
 LATE = {
-    **dict.fromkeys(("Comparison", "Equal", "GradientBias", "compare", "gradient_bias"), "rnnkit.study"),
-    **dict.fromkeys(("Trace", "trace"), "rnnkit.tracing"),
+    name: module
+    for module, names in {
+        "rnnkit.data": "DataSet Segment Sequence Standard",
+        "rnnkit.model": """
+            LSTM MAE MSE SGD Adam AdamW BinaryCrossEntropy Chain ClipNorm ClipValue CrossEntropy Dense Given
+            Heads Huber Learned LSTMState Noise RMSProp RuleState Zeros initial_rule_state setup summary
+        """,
+        "rnnkit.schedule": """
+            Batch Block BurnIn Carry Chunked Continuation Coverage Curriculum Geometric Grid OneByOne Phase
+            Pieces Reset RoundRobin Sampling Schedule SideBySide Sliding Stored Uniform
+        """,
+        "rnnkit.study": "Comparison Equal GradientBias compare gradient_bias",
+        "rnnkit.tracing": "Trace trace",
+        "rnnkit.train": """
+            Constant Cosine EarlyStopping Evaluation Forecast History LaneState OneCycle Plateau Prediction
+            Progress Run StepDecay Stream Transfer TurnEnd evaluate fit forecast load predict
+            recorded_distance
+        """,
+    }.items()
+    for name in names.split()
 }
-"""Public names whose modules are imported when they are asked for: training does without them."""
+"""The module that a public name comes from, imported when one of its names is first asked for. A new name stands here,
+above for type checkers, and in `__all__`. `rnnkit.backend` is imported at once, lest the module hide its function."""
+
+MODULES = {
+    "data": "rnnkit.data",
+    "plots": "rnnkit.plots",
+    "schedule": "rnnkit.schedule",
+    "tasks": "rnnkit.data.tasks",
+    "train": "rnnkit.train",
+}
+"""Modules that are there as `rk.plots` without an import of their own."""
 
 
 def __getattr__(name: str) -> Any:
-    if name == "plots":
-        return import_module("rnnkit.plots")
+    if name in MODULES:
+        return import_module(MODULES[name])
     if name not in LATE:
         raise AttributeError(f"module 'rnnkit' has no attribute {name!r}")
     return getattr(import_module(LATE[name]), name)

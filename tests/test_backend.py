@@ -1,5 +1,7 @@
 """Finding, loading and checking backends; what an import loads."""
 
+import json
+import pickle
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -12,14 +14,26 @@ import rnnkit as rk
 from rnnkit.backend import PARTS, Backend, check_parameters
 
 
-def test_import_loads_no_backend_and_nothing_heavy():
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_import_loads_little_but_numpy_and_what_describes_a_model():
+    code = "import sys, json, numpy; n = set(sys.modules); import rnnkit; print(json.dumps(list(set(sys.modules) - n)))"
+    loaded = {name for name in json.loads(run_python(code)) if name.partition(".")[0] not in sys.stdlib_module_names}
+    ours = {".".join(name.split(".")[:2]) for name in loaded if name.partition(".")[0] == "rnnkit"}
+    assert ours == {"rnnkit", "rnnkit.backend", "rnnkit.errors", "rnnkit.model"}
+    theirs = {name.partition(".")[0] for name in loaded} - {"rnnkit", "numpy"}
+    assert {name for name in theirs if "cython" not in name} == set()  # numpy.random brings what Cython needs
+
+
+def test_nothing_heavy_is_loaded_before_a_file_is_read_or_a_net_is_trained():
     code = (
-        "import sys, rnnkit; "
-        "heavy = ('numba', 'torch', 'pydantic', 'matplotlib', 'pyarrow', 'rich', 'safetensors'); "
-        "print([m for m in heavy if m in sys.modules])"
+        "import sys, rnnkit as rk; [getattr(rk, name) for name in rk.__all__ if name != 'plots']; "
+        "heavy = ('numba', 'torch', 'pydantic', 'matplotlib', 'pyarrow', 'polars', 'pandas', 'duckdb', 'rich', "
+        "'safetensors'); print([name for name in heavy if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert run_python(code).strip() == "[]"
 
 
 def test_the_numba_backend_does_not_need_torch():
@@ -31,8 +45,50 @@ def test_the_numba_backend_does_not_need_torch():
 def test_public_names_are_there_and_sorted_out():
     for name in rk.__all__:
         assert getattr(rk, name) is not None
+    assert dir(rk) == sorted(set(rk.__all__))
+    assert len(rk.__all__) == len(set(rk.__all__))
     wanted = "Sequence Chain LSTM Dense Schedule Sliding Chunked Continuation Reset Carry Adam fit predict evaluate"
     assert set(wanted.split()) | {"forecast", "Stream", "setup", "backend", "RnnkitError"} <= set(rk.__all__)
+
+
+def test_every_public_name_that_comes_late_is_listed_and_none_hides_another():
+    code = """
+import rnnkit as rk
+from rnnkit import *
+late = {**rk.LATE, **rk.MODULES}
+assert set(rk.LATE) <= set(rk.__all__), set(rk.LATE) - set(rk.__all__)
+assert not set(rk.LATE) & set(rk.MODULES)
+assert not {name for name in late if name in vars(rk) and vars(rk)[name] is not getattr(rk, name)}
+for name in rk.__all__:
+    assert getattr(rk, name) is globals()[name], name
+assert rk.backend("numpy").name == "numpy" and callable(backend)
+"""
+    run_python(code)
+
+
+def test_each_module_that_comes_late_can_be_the_first():
+    code = """
+import sys
+from importlib import import_module
+import rnnkit
+for module in sorted({*rnnkit.LATE.values(), *rnnkit.MODULES.values()}):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "rnnkit"]:
+        del sys.modules[name]
+    import_module(module)
+"""
+    run_python(code)
+
+
+def test_a_name_that_is_not_there_is_told_as_python_does():
+    with pytest.raises(AttributeError, match="module 'rnnkit' has no attribute 'LSTN'"):
+        rk.LSTN  # noqa: B018
+    with pytest.raises(ImportError, match="cannot import name 'LSTN' from 'rnnkit'"):
+        exec("from rnnkit import LSTN")
+
+
+def test_values_of_late_classes_are_pickled():
+    policy = rk.Carry(reset_every=3)
+    assert pickle.loads(pickle.dumps((policy, rk.Sliding, rk.fit))) == (policy, rk.Sliding, rk.fit)
 
 
 def points(*declared):
