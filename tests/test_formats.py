@@ -285,9 +285,12 @@ def test_text_that_is_no_time_is_told_with_its_row(tmp_path, form):
         write_text(path, form, {"t": text, "v": np.arange(290.0)})
         Sequence.open(path, time="t", target="v")
 
-    with pytest.raises(DataError, match=r"row 201, column 't' expects a time, got '2014-13-01'; write it as 2014-"):
+    with pytest.raises(
+        DataError,
+        match=r"row 201, column 't' expects a time, got '2014-13-01'; the times before it are read with the year first",
+    ):
         open_with(201, "2014-13-01")
-    with pytest.raises(DataError, match=r"row 7, column 't' expects a time, got ''"):
+    with pytest.raises(DataError, match="expects a time for each row, got none at row 7"):
         open_with(7, "")
 
 
@@ -296,9 +299,11 @@ def test_text_times_that_are_missing_or_of_two_kinds_are_refused(tmp_path):
         pq.write_table(pa.table({"t": times, "v": np.arange(4.0)}), tmp_path / "a.parquet", row_group_size=2)
         return tmp_path / "a.parquet"
 
-    with pytest.raises(DataError, match="row 3, column 't' expects a time, got 'None'"):
+    with pytest.raises(DataError, match="expects a time for each row, got none at row 3"):
         Sequence.open(write(["2014-01-01", "2014-01-02", "2014-01-03", None]), time="t", target="v")
-    with pytest.raises(DataError, match="column 't' holds both numbers and dates; write all its times alike"):
+    with pytest.raises(
+        DataError, match="row 2, column 't' expects a time, got '3'; the times before it are read with the year"
+    ):
         Sequence.open(write(["2014-01-01", "2014-01-02", "3", "4"]), time="t", target="v")
 
 

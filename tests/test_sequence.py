@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rnnkit.data import Segment, Sequence, Standard
 from rnnkit.data.segments import part_sizes
-from rnnkit.errors import DataError
+from rnnkit.errors import DataError, RnnkitWarning
 
 
 class Slices:
@@ -400,7 +400,9 @@ def test_a_part_can_be_split_again():
 @pytest.mark.parametrize("kind", [None, object, "S"])
 def test_times_with_a_zone_are_kept_in_utc(kind):
     text = ["2014-01-01T01:00+01:00", "2014-01-01T00:30Z", "2013-12-31T23:00-02:00"]
-    series = Sequence(np.zeros(3), time=np.array(text, kind), gap="30min")
+    with pytest.warns(RnnkitWarning, match=r"offsets \+01:00 and -02:00, \+00:00; they go out again with \+01:00"):
+        assert Sequence(np.zeros(3), time=np.array(text, kind)).zone == "+01:00"
+    series = Sequence(np.zeros(3), time=np.array(text, kind), gap="30min", zone="UTC")
     minutes = np.array([0, 30, 60], "timedelta64[m]")
     np.testing.assert_array_equal(series.times, np.datetime64("2014-01-01", "us") + minutes)
     assert len(series.segments) == 1
@@ -455,10 +457,16 @@ def test_times_with_a_zone_are_kept_in_utc(kind):
         ({"x": np.zeros(4), "time": np.arange(3)}, r"one time for each of 4 rows, got shape \(3,\)"),
         (
             {"x": np.zeros(4), "time": ["a", "b", "c", "d"]},
-            "expects time as numbers or dates, got 'a' at row 0; write it as",
+            "row 0, time expects a time, got 'a'; write it as",
         ),
-        ({"x": np.zeros(3), "time": ["2014-01-01", "2014-01-02", "2014-13-01"]}, "dates, got '2014-13-01' at row 2"),
-        ({"x": np.zeros(3), "time": ["2014-01-01T00Z", "2014-01-02T00Z", "oops"]}, "dates, got 'oops' at row 2"),
+        (
+            {"x": np.zeros(3), "time": ["2014-01-01", "2014-01-02", "2014-13-01"]},
+            "row 2, time expects a time, got '2014-13-01'",
+        ),
+        (
+            {"x": np.zeros(3), "time": ["2014-01-01T00Z", "2014-01-02T00Z", "oops"]},
+            "row 2, time expects a time, got 'oops'",
+        ),
         ({"x": np.zeros(2), "time": np.array(["2014-01-01T00+01", None], object)}, "a time for each row, got none at"),
         ({"x": np.zeros(4), "time": np.zeros(4, bool)}, "expects time as numbers or dates, got dtype bool"),
         ({"x": np.zeros(4), "time": [0, 1, np.nan, 3]}, "a time for each row, got none at row 2"),

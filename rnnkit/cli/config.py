@@ -133,6 +133,9 @@ class Columns(Table):
     short: Short = "refuse"
     score: Score = "all"
     memmap: str | None = None
+    time_format: str | None = None
+    zone: str | None = None
+    sort: bool | None = None
     train: float | int = 0.7
     validation: float | int = 0.15
     period: int | None = field_of(default=None, ge=1)

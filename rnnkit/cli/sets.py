@@ -21,6 +21,7 @@ from rnnkit.errors import listed as names_listed
 OPENED = (
     *("time", "features", "target", "array", "series_id", "only"),
     *("horizon", "segments", "gap", "missing", "short", "score", "memmap"),
+    *("time_format", "zone", "sort"),
 )
 """Entries of a data set that `Sequence.open` takes under the same name."""
 

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnkit.data.mapped import packed, unpacked
+from rnnkit.data.order import Others
 from rnnkit.data.series import Ids
 from rnnkit.data.source import Rows, Source
+from rnnkit.data.times import NO_ZONE, Clock
 from rnnkit.errors import DataError, did_you_mean
 
 Column = str | int
@@ -24,6 +26,8 @@ class Wanted(NamedTuple):
     target: Column | Columns | None
     horizon: int
     series_id: Column | None = None
+    time_format: str | None = None
+    zone: str | None = None
 
 
 class Opened(NamedTuple):
@@ -33,11 +37,15 @@ class Opened(NamedTuple):
         source: its rows.
         times: `(N,)`, or None.
         ids: the series of each row, or None.
+        clock: what the times are counted by.
+        others: the columns of the file, for messages; None where `series_id` is given.
     """
 
     source: Source
     times: Any
     ids: Ids | None = None
+    clock: Clock = NO_ZONE
+    others: Others | None = None
 
 
 class Choice(NamedTuple):
@@ -47,11 +55,13 @@ class Choice(NamedTuple):
         features: columns of x.
         targets: columns of y, empty where they are columns of x.
         target_columns: which columns of x the targets are, or None.
+        every: all columns of the file.
     """
 
     features: list[Any]
     targets: list[Any]
     target_columns: tuple[int, ...] | None
+    every: list[Any]
 
 
 def choose(who: str, known: list[Any], wanted: Wanted, dates: tuple[str, ...] = ()) -> Choice:
@@ -91,8 +101,8 @@ def choose(who: str, known: list[Any], wanted: Wanted, dates: tuple[str, ...] = 
         if not columns and option in ("features", "target"):
             raise DataError(f"{who} expects at least one column for {option}, got none; its columns are {names(known)}")
     if all(column in features for column in targets):
-        return Choice(features, [], tuple(features.index(column) for column in targets))
-    return Choice(features, targets, None)
+        return Choice(features, [], tuple(features.index(column) for column in targets), known)
+    return Choice(features, targets, None, known)
 
 
 def check_columns(who: str, known: list[Any], option: str, columns: list[Any]) -> None:

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
@@ -23,13 +24,15 @@ from uuid import uuid4
 import numpy as np
 
 from rnnkit.data.columns import Choice, Opened, Wanted, file_source
+from rnnkit.data.order import Others
 from rnnkit.data.series import Coder, Ids
 from rnnkit.data.source import as_rows
-from rnnkit.data.text import Block, may_be_labels, scan_csv
+from rnnkit.data.text import Block, csv_ids, may_be_labels, scan_csv
+from rnnkit.data.times import Clock
 from rnnkit.errors import SourceError
 
 ABOUT = "about.json"
-VERSION = 1
+VERSION = 2
 
 ABANDONED = 24 * 3600
 """Seconds after which a conversion that nothing was written to has been killed."""
@@ -57,15 +60,16 @@ def read_converted(path: Path, wanted: Wanted, folder: Path, said: Callable[[str
         state = path.stat()
         origin = {"version": VERSION, "path": str(path.resolve()), "size": state.st_size, "mtime": state.st_mtime_ns}
 
-        def use(choice: Choice, blocks: Iterator[Block]) -> Opened:
+        def use(choice: Choice, blocks: Iterator[Block], clock: Callable[[], Clock]) -> Opened:
             read = {"features": choice.features, "targets": choice.targets}
             read |= {"time": wanted.time, "series_id": wanted.series_id}
+            read |= {"time_format": wanted.time_format, "zone": wanted.zone}
             key = hashlib.sha256(json.dumps([origin["path"], read]).encode()).hexdigest()[:10]
             made = folder / f"{path.stem}-{key}"
             if not _is_of(made, origin | read):
                 said(f"converting {str(path)!r} to {str(made)!r}; the next time it is read from there")
-                _convert(path, blocks, wanted, len(choice.features), made, origin | read)
-            return _opened(made, repr(str(path)), choice, wanted)
+                _convert(path, blocks, clock, wanted, len(choice.features), made, origin | read)
+            return _opened(made, path, choice, wanted)
 
         return scan_csv(path, wanted, use)
     except SourceError:
@@ -89,7 +93,13 @@ def _is_of(made: Path, origin: dict[str, Any]) -> bool:
 
 
 def _convert(
-    path: Path, blocks: Iterator[Block], wanted: Wanted, features: int, made: Path, origin: dict[str, Any]
+    path: Path,
+    blocks: Iterator[Block],
+    clock: Callable[[], Clock],
+    wanted: Wanted,
+    features: int,
+    made: Path,
+    origin: dict[str, Any],
 ) -> None:
     """Write a conversion, in the memory of one block."""
     made.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +124,7 @@ def _convert(
             for array in arrays.values():
                 array.finish()
         sizes = {file.name: file.stat().st_size for file in part.iterdir()}
-        about = {**origin, "labels": labels and known, "series": coder.names, "bytes": sizes}
+        about = {**origin, "labels": labels and known, "series": coder.names, "clock": clock(), "bytes": sizes}
         (part / ABOUT).write_text(json.dumps(about), encoding="utf-8")
         _rename(part, made, origin)
     finally:
@@ -144,7 +154,8 @@ def _rename(part: Path, made: Path, origin: dict[str, Any]) -> None:
             raise
 
 
-def _opened(made: Path, who: str, choice: Choice, wanted: Wanted) -> Opened:
+def _opened(made: Path, path: Path, choice: Choice, wanted: Wanted) -> Opened:
+    who = repr(str(path))
     about = json.loads((made / ABOUT).read_text(encoding="utf-8"))
 
     def mapped(name: str) -> np.ndarray:
@@ -155,7 +166,8 @@ def _opened(made: Path, who: str, choice: Choice, wanted: Wanted) -> Opened:
     y = as_rows(values[:, features:], who, "its target") if choice.targets else None
     source = file_source(who, choice, x, y, about["labels"] and wanted.horizon == 0, mapped("lines"))
     times = None if wanted.time is None else mapped("times")
-    return Opened(source, times, None if wanted.series_id is None else Ids(tuple(about["series"]), mapped("ids")))
+    ids = None if wanted.series_id is None else Ids(tuple(about["series"]), mapped("ids"))
+    return Opened(source, times, ids, Clock(*about["clock"]), Others(choice.every, partial(csv_ids, path)))
 
 
 class GrowingArray:

@@ -67,10 +67,10 @@ def open_source(
     def read_series() -> BySeries:
         opened = _reading("Sequence.open", path, read)
         assert opened.ids is not None  # they were asked for
-        return BySeries(opened.source, opened.times, opened.ids)
+        return BySeries(opened.source, opened.times, opened.ids, opened.clock)
 
     gathered = table_by_series(read_series).of(only)
-    return Opened(gathered.source, gathered.times)
+    return Opened(gathered.source, gathered.times, clock=gathered.clock)
 
 
 def series_ids(path: str | os.PathLike[str], column: Column, *, array: str | None = None) -> list[str]:

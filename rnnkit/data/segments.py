@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnkit.data.source import SLICE, Source, check_values
-from rnnkit.data.times import read_dates
 from rnnkit.errors import DataError
 
 Gap = float | str | datetime.timedelta | np.timedelta64
@@ -32,7 +31,7 @@ class Segment(NamedTuple):
 def find_runs(
     source: Source, horizon: Any, segments: Any, time: Any, gap: Gap | None, missing: str, short: str
 ) -> np.ndarray:
-    """The runs `(R, 3)` that hold a segment, after every check."""
+    """The runs `(R, 3)` that hold a segment, after every check; `time` is what `in_order` made of it, or None."""
     who, rows = source.who, source.x.shape[0]
     if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 0:
         raise DataError(f"{who} expects horizon to be a whole number of rows from 0, got {horizon!r}")
@@ -55,6 +54,8 @@ def find_runs(
         runs = runs_by_time(time, gap, source)
     if source.series is not None:
         runs = cut_between(runs, source.series.edges)
+    if time is not None:
+        runs = cut_at(runs, rows_without(time))
     runs = cut_at(runs, check_values(source, runs, missing))
     runs = keep_targeted(runs, int(horizon), short, source)
     return np.column_stack((runs[:, 0], runs))
@@ -89,35 +90,37 @@ def runs_given(segments: Any, rows: int, who: str) -> np.ndarray:
     return runs
 
 
-def runs_by_time(time: Any, gap: Gap | None, source: Source) -> np.ndarray:
+def runs_by_time(times: np.ndarray, gap: Gap | None, source: Source) -> np.ndarray:
     """Cut where time jumps: at every step back, and at every step larger than `gap`.
 
     Args:
-        time: `(N,)` numbers or dates (datetime64, ISO 8601 text, datetime objects); read in slices.
-        gap: the largest step within a run; None allows any step forward. Equal times are no cut.
+        times: `(N,)` numbers or datetime64; read in slices.
+        gap: the largest step within a run; None allows any step forward. Equal times are no cut, nor is a missing one.
         source: the N rows, for messages.
 
     Returns:
         `(R, 2)` int64.
 
     Raises:
-        DataError: another length than N, a time that is missing or none, a gap that does not fit the times.
+        DataError: a gap that does not fit the times.
     """
-    if not hasattr(time, "shape"):
-        time = np.asarray(time)
-    who, rows = source.who, source.x.shape[0]
-    if tuple(time.shape) != (rows,):
-        raise DataError(f"{who} expects one time for each of {rows} rows, got shape {tuple(time.shape)}")
+    rows = len(times)
     cuts = [np.empty(0, np.int64)]
     for start in range(0, max(rows - 1, 1), SLICE):
-        block = _as_times(time[start : start + SLICE + 1], start, source)
+        block = times[start : start + SLICE + 1]
+        block = block.astype(np.int64) if block.dtype.kind in "iu" else block
         step = np.diff(block)
         cut = step < np.zeros(1, step.dtype)
         if gap is not None:
-            cut |= step > _as_step(gap, block.dtype, who)
+            cut |= step > _as_step(gap, block.dtype, source.who)
         cuts.append(np.flatnonzero(cut) + start + 1)
     inner = np.concatenate(cuts)
     return np.stack((np.append(0, inner), np.append(inner, rows)), axis=1)
+
+
+def rows_without(times: np.ndarray) -> np.ndarray:
+    """The rows that have no time, ascending."""
+    return np.flatnonzero(np.isnat(times) if times.dtype.kind == "M" else ~np.isfinite(times))
 
 
 def cut_between(runs: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -219,39 +222,6 @@ def part_sizes(rows: int, train: float, validation: float, who: str) -> tuple[in
 
 def _rows(number: int) -> str:
     return "1 row" if number == 1 else f"{number} rows"
-
-
-def as_known_times(time: Any) -> np.ndarray:
-    """Times that `runs_by_time` has accepted, `(N,)`: as they are, or dates from text and objects."""
-    times = np.asarray(time)
-    return read_dates(times, lambda row: DataError(f"no time at row {row}")) if times.dtype.kind in "OUST" else times
-
-
-def _as_times(values: Any, start: int, source: Source) -> np.ndarray:
-    who, times = source.who, np.asarray(values)
-    if times.dtype.kind in "OUST":
-        written = times
-
-        def no_time(row: int) -> DataError:
-            value = written.tolist()[row]
-            return DataError(
-                f"{who} expects time as numbers or dates, got {value!r} at {source.rows_named(start + row)}; "
-                f"write it as 2014-07-01 00:30:00"
-            )
-
-        times = read_dates(times, no_time)
-    if times.dtype.kind == "M":
-        if np.datetime_data(times.dtype)[0] in ("Y", "M"):  # of no fixed length
-            times = times.astype("datetime64[D]")
-    elif times.dtype.kind in "iu":
-        times = times.astype(np.int64)
-    elif times.dtype.kind != "f":
-        raise DataError(f"{who} expects time as numbers or dates, got dtype {times.dtype}")
-    missing = np.isnat(times) if times.dtype.kind == "M" else ~np.isfinite(times)
-    if missing.any():
-        place = source.rows_named(start + int(missing.argmax()))
-        raise DataError(f"{who} expects a time for each row, got none at {place}")
-    return times
 
 
 def _as_step(gap: Gap, dtype: np.dtype, who: str) -> Any:

@@ -15,19 +15,20 @@ from numpy.typing import DTypeLike
 
 from rnnkit.data.columns import Column, Columns, Wanted
 from rnnkit.data.mapped import packed, unpacked
+from rnnkit.data.order import Timed, in_order
 from rnnkit.data.panel import panel_rows
 from rnnkit.data.readers import open_source
 from rnnkit.data.scaling import Standard
 from rnnkit.data.segments import (
     Gap,
     Segment,
-    as_known_times,
     clip_runs,
     find_runs,
     part_sizes,
     row_at,
 )
 from rnnkit.data.source import SeriesRows, Source, array_source
+from rnnkit.data.times import Clock, given_times
 from rnnkit.errors import DataError
 
 PIECE = 8192
@@ -54,13 +55,23 @@ class Sequence:
         target: the column or columns of x to forecast; left out, the only one.
         segments: `[(start, stop), ...]`, runs of rows in order and without overlap; left out, one run of all
             rows, or as time says. Rows outside are never used and may hold anything.
-        time: `(N,)` numbers or dates; cuts wherever it steps back, and at steps larger than `gap`.
+        time: `(N,)` numbers or dates (datetime64, datetime objects, text); cuts wherever it steps back, and at steps
+            larger than `gap`.
         gap: the largest step in time within a segment: in the unit of time, or for dates in seconds, as text
             such as `"30min"`, `"1h"`, `"2d"`, or a timedelta. Left out, no step forward is too large.
-        missing: what to do with NaN: `"refuse"`, or `"cut"`: the row is in no run, and state stops before it.
+        missing: what to do with NaN and with a row that has no time: `"refuse"`, or `"cut"`: the row is in no run, and
+            state stops before it.
         name: for messages and plots.
         short: what to do with a run of h rows or fewer: `"refuse"`, or `"drop"`.
         score: which rows count in losses and errors: `"all"`, or the `"last"` one of each segment (many to one).
+        time_format: how the times are written: as `datetime.strptime` has it, `"%d/%m/%Y %H:%M"` (a time of day,
+            seconds and a zone may follow where it ends before them); `"s"`, `"ms"`, `"us"` or `"ns"` for numbers
+            counted from 1970; `"number"` for what only looks like dates. Left out, the one reading that fits all.
+        zone: of the clocks that times without a zone were read from, such as `"Europe/Berlin"`, so that the hour that
+            comes twice in October and the one that is skipped in March neither cut nor double. Times with a zone go out
+            in it.
+        sort: True sorts the rows of each series by time. Left out, rows in no order are refused, and steps back and
+            equal times are told; False uses them as they stand, without a word.
 
     Attributes:
         name: as given.
@@ -68,7 +79,8 @@ class Sequence:
         scaler: the `Standard` through which the rows are seen, or None.
         runs: `(S, 3)` int64, the run of each segment: the first row that a warm-up may read (before `start`
             in a part that `split` made), start, and stop, before the last h rows are taken off.
-        times: `(N,)` the time of each row of the source, numbers or datetime64, or None.
+        times: `(N,)` the time of each row of the source, numbers or datetime64 (of UTC where there is a zone), or None.
+        zone: what the times came in and are written in: an IANA name, `"UTC"`, an offset such as `"+02:00"`, or None.
         score: as given.
         weight: what each row counts in losses and gradients, see `with_weight`.
 
@@ -87,6 +99,7 @@ class Sequence:
     runs: np.ndarray
     scaler: Standard | None
     times: np.ndarray | None
+    zone: str | None
     score: Score
     weight: float
     _source: Source
@@ -106,11 +119,18 @@ class Sequence:
         name: str = "series",
         short: Short = "refuse",
         score: Score = "all",
+        time_format: str | None = None,
+        zone: str | None = None,
+        sort: bool | None = None,
     ) -> None:
         source = array_source(x, y, target, name)
         horizon = int(y is None) if horizon is None else horizon
-        runs = _frozen(find_runs(source, horizon, segments, time, gap, missing, short))
-        self._set(name, horizon, runs, None if time is None else as_known_times(time), source, score)
+        times, clock = None, Clock()
+        if time is not None:
+            times, clock = given_times(time, source.who, source.x.shape[0], time_format, zone)
+        timed = in_order(source, times, clock, sort, missing)
+        runs = _frozen(find_runs(timed.source, horizon, segments, timed.times, gap, missing, short))
+        self._set(name, horizon, runs, timed, score)
 
     @classmethod
     def panel(
@@ -175,17 +195,21 @@ class Sequence:
         series_id: Column | None = None,
         only: str | int | list[str] | list[int] | tuple[str, ...] | tuple[int, ...] | None = None,
         memmap: str | os.PathLike[str] | None = None,
+        time_format: str | None = None,
+        zone: str | None = None,
+        sort: bool | None = None,
     ) -> Sequence:
         """Read a file: `.csv` (into memory), `.npy` (as a memmap), and chunk by chunk `.parquet`, `.arrow`,
         `.feather`, `.h5`, `.hdf5` and `.zarr`.
 
         Args:
             path: the file.
-            time: the column that holds times: ISO 8601 or numbers.
+            time: the column that holds times: numbers or text, see `time_format`.
             features: the columns of x; left out, every column but time and series_id.
             target: the column or columns to predict; left out, the only feature. At horizon 0, one that is no
                 feature and holds whole numbers from 0 (but for CSV: of an integer type) counts as labels.
-            horizon, segments, gap, missing, short, score: as for `Sequence`.
+            horizon, segments, gap, missing, short, score, time_format, zone, sort: as for `Sequence`. Whole numbers
+                that all lie from 1985 to 2032 if they count from 1970, or that are dates (`20200125`), are times.
             name: left out, the file's name without its suffix.
             array: of HDF5 and Zarr, the path of an array `(N, F)` or `(N,)`, or of a group of arrays `(N,)` that are
                 the columns of a table; left out, the file's only array, or the table that the file is.
@@ -209,10 +233,12 @@ class Sequence:
             Sequence('nyc_taxi': 10,319 rows in 1 segment, 1 feature -> 1 target, horizon 1)
         """
         file = Path(path)
-        source, times, _ = open_source(file, Wanted(time, features, target, horizon, series_id), array, only, memmap)
-        runs = _frozen(find_runs(source, horizon, segments, times, gap, missing, short))
+        wanted = Wanted(time, features, target, horizon, series_id, time_format, zone)
+        opened = open_source(file, wanted, array, only, memmap)
+        timed = in_order(opened.source, opened.times, opened.clock, sort, missing, opened.others)
+        runs = _frozen(find_runs(timed.source, horizon, segments, timed.times, gap, missing, short))
         series = object.__new__(cls)
-        series._set(file.stem if name is None else name, horizon, runs, times, source, score)
+        series._set(file.stem if name is None else name, horizon, runs, timed, score)
         return series
 
     def __getstate__(self) -> dict[str, Any]:
@@ -469,12 +495,12 @@ class Sequence:
         """The same rows with labels as numbers `(..., 1)`, scaled like any target. Nothing is copied."""
         return self._with(_source=replace(self._source, labels=False)) if self.labels else self
 
-    def _set(
-        self, name: str, horizon: int, runs: np.ndarray, times: np.ndarray | None, source: Source, score: Score
-    ) -> None:
+    def _set(self, name: str, horizon: int, runs: np.ndarray, timed: Timed, score: Score) -> None:
+        source = timed.source
         if score not in ("all", "last"):
             raise DataError(f"{source.who} expects score to be 'all' or 'last', got {score!r}")
-        values = {"name": name, "horizon": horizon, "runs": runs, "scaler": None, "times": times, "score": score}
+        values = {"name": name, "horizon": horizon, "runs": runs, "scaler": None, "score": score}
+        values |= {"times": timed.times, "zone": timed.zone}
         self.__dict__.update(values, weight=1.0, _source=source, _extent=(0, source.x.shape[0]))
 
     def _with(self, **changes: Any) -> Sequence:

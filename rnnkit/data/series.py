@@ -10,6 +10,7 @@ import numpy as np
 
 from rnnkit.data.mapped import is_mapped
 from rnnkit.data.source import ArrayRows, GatheredRows, Rows, SeriesRows, Source
+from rnnkit.data.times import NO_ZONE, Clock
 from rnnkit.errors import DataError, did_you_mean
 
 
@@ -94,10 +95,12 @@ class Gathered:
     Attributes:
         source: the rows.
         times: of those rows, or None.
+        clock: what they are counted by.
     """
 
     source: Source
     times: Any
+    clock: Clock = NO_ZONE
 
 
 class BySeries:
@@ -107,10 +110,11 @@ class BySeries:
         source: all rows of a file.
         times: `(N,)`, or None.
         ids: the series of each row.
+        clock: what the times are counted by.
     """
 
-    def __init__(self, source: Source, times: Any, ids: Ids) -> None:
-        self._source, self._times, self._names = source, times, ids.names
+    def __init__(self, source: Source, times: Any, ids: Ids, clock: Clock = NO_ZONE) -> None:
+        self._source, self._times, self._names, self._clock = source, times, ids.names, clock
         self._places = {name: place for place, name in enumerate(ids.names)}
         self._rows = np.argsort(ids.codes, kind="stable")
         self._edges = np.append(0, np.cumsum(np.bincount(ids.codes, minlength=len(ids.names))))
@@ -136,18 +140,12 @@ class BySeries:
         source, times, edges = self._source, self._times, self._edges
         kept = range(len(self._names)) if only is None else self._kept(only)
         if len(kept) == len(self._names) and self._in_order:
-            return Gathered(replace(source, series=SeriesRows(self._names, edges)), times)
+            return Gathered(replace(source, series=SeriesRows(self._names, edges)), times, self._clock)
         index = np.concatenate([self._rows[edges[place] : edges[place + 1]] for place in kept])
         names = tuple(self._names[place] for place in kept)
         ends = np.append(0, np.cumsum([edges[place + 1] - edges[place] for place in kept]))
-        moved = replace(
-            source,
-            x=_gathered(source.x, index),
-            y=None if source.y is None else _gathered(source.y, index),
-            lines=None if source.lines is None else source.lines[index],
-            series=SeriesRows(names, ends, index),
-        )
-        return Gathered(moved, None if times is None else np.asarray(times)[index])
+        picked = replace(moved(source, index), series=SeriesRows(names, ends))
+        return Gathered(picked, None if times is None else np.asarray(times)[index], self._clock)
 
     def _kept(self, only: Any) -> list[int]:
         """The places of the series to keep, ascending."""
@@ -166,7 +164,28 @@ class BySeries:
         return sorted({self._places[name] for name in asked})
 
 
+def moved(source: Source, index: np.ndarray) -> Source:
+    """Some rows of a source in another order; they keep their names in messages.
+
+    Arrays in memory are copied, and everything else is read through the index.
+
+    Args:
+        source: the rows.
+        index: `(n,)`, which of them, in their new order.
+    """
+    lines, file_rows = source.lines, source.file_rows
+    return replace(
+        source,
+        x=_gathered(source.x, index),
+        y=None if source.y is None else _gathered(source.y, index),
+        lines=None if lines is None else lines[index],
+        file_rows=(index if file_rows is None else file_rows[index]) if lines is None else None,
+    )
+
+
 def _gathered(rows: Rows, index: np.ndarray) -> Rows:
+    if isinstance(rows, GatheredRows):
+        return GatheredRows(rows.rows, rows.index[index])
     if isinstance(rows, ArrayRows):
         first, stop = int(index[0]), int(index[-1]) + 1
         if stop - first == len(index) and (np.diff(index) == 1).all():

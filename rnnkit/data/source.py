@@ -143,12 +143,10 @@ class SeriesRows(NamedTuple):
     Attributes:
         names: the S series, whose rows stand one after the other.
         edges: `(S + 1,)`, the row at which each begins, and N.
-        file_rows: `(N,)` the row of the file that each row is, or None where they stand as in the file.
     """
 
     names: tuple[str, ...]
     edges: np.ndarray
-    file_rows: np.ndarray | None = None
 
     def named(self, rows: np.ndarray) -> tuple[str, ...]:
         """The series of some rows."""
@@ -170,6 +168,7 @@ class Source:
         lines: `(N,)` line of each row in its file, or None.
         feature_names, target_names: what a file calls its columns; None for arrays.
         series: which rows belong to which series, or None.
+        file_rows: `(N,)` the row of the file that each row is, or None where they stand as in it, or have lines.
     """
 
     x: Rows
@@ -183,6 +182,7 @@ class Source:
     feature_names: tuple[str, ...] | None = None
     target_names: tuple[str, ...] | None = None
     series: SeriesRows | None = None
+    file_rows: np.ndarray | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "lines": packed(self.lines)}
@@ -219,9 +219,7 @@ class Source:
 
     def rows_named(self, start: int, stop: int | None = None) -> str:
         """One row or several, as a message calls them: by their lines, or as they stand in the file."""
-        numbers = self.lines
-        if numbers is None and self.series is not None:
-            numbers = self.series.file_rows
+        numbers = self.file_rows if self.lines is None else self.lines
         noun = "row" if self.lines is None else "line"
         last = start if stop is None else stop - 1
         first_number, last_number = (row if numbers is None else int(numbers[row]) for row in (start, last))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from rnnkit.data.columns import Opened, Wanted, check_columns, choose, file_source
+from rnnkit.data.order import Others
 from rnnkit.data.series import Coder, Ids
 from rnnkit.data.source import SLICE, Rows
-from rnnkit.data.text import read_text_times
+from rnnkit.data.times import Clock, TimeReader, clock_of
 from rnnkit.errors import DataError, RnnkitError, SourceError
 
 KEPT = 1 << 26
@@ -129,9 +132,10 @@ def table_source(table: Table, wanted: Wanted) -> Opened:
     x, y = (table.numbers(columns) if columns else None for columns in (choice.features, choice.targets))
     assert x is not None  # `choose` finds one feature at least
     labels = wanted.horizon == 0 and all(table.kind(column)[0] in "iu" for column in choice.targets)
-    times = None if wanted.time is None else _times(table, wanted.time)
+    times, clock = (None, Clock()) if wanted.time is None else _times(table, wanted)
     ids = None if wanted.series_id is None else table_ids(table, wanted.series_id)
-    return Opened(file_source(who, choice, x, y, labels), times, ids)
+    others = Others(table.names, partial(table_ids, table))
+    return Opened(file_source(who, choice, x, y, labels), times, ids, clock, others)
 
 
 def table_ids(table: Table, column: Any) -> Ids:
@@ -148,19 +152,22 @@ def table_ids(table: Table, column: Any) -> Ids:
     return Ids(coder.names, np.concatenate(codes))
 
 
-def _times(table: Table, column: Any) -> np.ndarray:
-    """A column of times, `(N,)`: numbers or dates, text as that of a CSV file."""
-    parts: list[np.ndarray] = []
-    kind, first = None, 0
-    for part in _parts(table, column):
-        if part.dtype.kind in "OUST" and len(part):
-            cells = np.char.decode(part, "utf-8") if part.dtype.kind == "S" else part
-            text = [str(cell) for cell in cells.tolist()]
-            part = read_text_times(text, lambda n, first=first: f"row {first + n}", table.who, column, kind)
-            kind = part.dtype
-        parts.append(part)
-        first += len(part)
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+def _times(table: Table, wanted: Wanted) -> tuple[np.ndarray, Clock]:
+    """The column of times, `(N,)` numbers or dates, and what they are counted by; text as that of a CSV file."""
+    who, column = table.who, wanted.time
+    letter, kind = table.kind(column)
+    if letter == "b":
+        raise DataError(f"{who}, column {column!r} expects times, got {kind}; name another column as time")
+    parts = list(_parts(table, column))
+    if any(part.dtype.kind == "M" for part in parts):
+        had = re.search(r"tz=([^\]]+)\]", kind)  # as Arrow writes its types
+        return np.concatenate(parts), clock_of(had and had[1], wanted.zone, who)
+    reader = TimeReader(who, column, wanted.time_format, wanted.zone)
+    places = [lambda n, first=int(first): f"row {first + n}" for first in table.edges[:-1]]
+    for part, place in zip(parts, places, strict=True):
+        reader.narrow(part, place)
+    times = [reader.read(part, place) for part, place in zip(parts, places, strict=True)]
+    return np.concatenate(times), reader.clock
 
 
 def _parts(table: Table, column: Any) -> Iterator[np.ndarray]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from rnnkit.data.columns import Choice, Column, Opened, Wanted, check_columns, choose, file_source, names
+from rnnkit.data.order import Others
 from rnnkit.data.series import Coder, Ids
 from rnnkit.data.source import as_rows
-from rnnkit.data.times import as_instant, as_number, read_times
+from rnnkit.data.times import Clock, TimeReader, looks_like_time
 from rnnkit.errors import DataError, SourceError
 
 CELLS = 262_144
@@ -51,7 +53,7 @@ def read_csv(path: Path, wanted: Wanted) -> Opened:
     """
     who = repr(str(path))
 
-    def hold(choice: Choice, blocks: Iterator[Block]) -> Opened:
+    def hold(choice: Choice, blocks: Iterator[Block], clock: Callable[[], Clock]) -> Opened:
         coder = Coder(who, wanted.series_id)
         lines, numbers, times, codes = [], [], [], []
         for block in blocks:
@@ -69,7 +71,8 @@ def read_csv(path: Path, wanted: Wanted) -> Opened:
         y_rows = None if y is None else as_rows(y, who, "its target")
         source = file_source(who, choice, as_rows(x, who, "its columns"), y_rows, labels, np.concatenate(lines))
         ids = Ids(coder.names, np.concatenate(codes)) if codes else None
-        return Opened(source, np.concatenate(times) if times else None, ids)
+        others = Others(choice.every, partial(csv_ids, path))
+        return Opened(source, np.concatenate(times) if times else None, ids, clock(), others)
 
     return scan_csv(path, wanted, hold)
 
@@ -78,22 +81,26 @@ def csv_ids(path: Path, column: Column) -> Ids:
     """The series that each row of a CSV file belongs to."""
     coder = Coder(repr(str(path)), column)
 
-    def number(choice: Choice, blocks: Iterator[Block]) -> Ids:
+    def number(choice: Choice, blocks: Iterator[Block], clock: Callable[[], Clock]) -> Ids:
         codes = [coder.codes(block.ids or [], block.lines.tolist()) for block in blocks]
         return Ids(coder.names, np.concatenate(codes))
 
-    return scan_csv(path, Wanted(None, None, None, 0, column), number, Choice([], [], None))
+    return scan_csv(path, Wanted(None, None, None, 0, column), number, Choice([], [], None, []))
 
 
 def scan_csv(
-    path: Path, wanted: Wanted, use: Callable[[Choice, Iterator[Block]], T], choice: Choice | None = None
+    path: Path,
+    wanted: Wanted,
+    use: Callable[[Choice, Iterator[Block], Callable[[], Clock]], T],
+    choice: Choice | None = None,
 ) -> T:
     """Read a CSV file once, block by block, in bounded memory.
 
     Args:
         path: the file.
         wanted: what to read of it.
-        use: takes what was chosen and the blocks, and returns what this returns.
+        use: takes what was chosen, the blocks, and what tells the clock of their times once they were read; returns
+            what this returns.
         choice: the columns of numbers; left out, as `wanted` says.
 
     Raises:
@@ -116,13 +123,15 @@ def scan_csv(
                 )
             first = next(_texts(reader, len(header), 1), None)
             first_row = first.rows[0] if first else []
-            dates = [name for name, cell in zip(header, first_row, strict=False) if _is_date(cell)]
+            dates = [name for name, cell in zip(header, first_row, strict=False) if looks_like_time(cell)]
             if choice is None:
                 choice = choose(who, header, wanted, tuple(dates))
             else:
                 check_columns(who, header, "series_id", [wanted.series_id])
             texts = _texts(reader, len(header), max(1, CELLS // len(header)), first)
-            return use(choice, _blocks(who, header, choice, wanted, texts))
+            times = TimeReader(who, wanted.time, wanted.time_format, wanted.zone)
+            blocks = _blocks(path, header, choice, wanted, texts, times)
+            return use(choice, blocks, lambda: Clock() if wanted.time is None else times.clock)
         except csv.Error as error:
             raise DataError(f"{who}, line {reader.line_num}: {error}; correct the quoting") from error
         except UnicodeDecodeError as error:
@@ -165,9 +174,25 @@ def _texts(reader: Any, width: int, size: int, first: Texts | None = None) -> It
         yield Texts(lines, rows)
 
 
-def _blocks(who: str, header: list[str], choice: Choice, wanted: Wanted, texts: Iterator[Texts]) -> Iterator[Block]:
+def _narrowed(path: Path, header: list[str], wanted: Wanted, times: TimeReader) -> None:
+    """Find out how a column of times is written, over the whole file."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file, strict=True)
+        next(reader)
+        place = header.index(str(wanted.time))
+        for at, rows in _texts(reader, len(header), CELLS // len(header) + 1):
+            cells = [row[place] if len(row) > place else "" for row in rows]
+            times.narrow(cells, lambda n, at=at: f"line {at[n]}")
+
+
+def _blocks(
+    path: Path, header: list[str], choice: Choice, wanted: Wanted, texts: Iterator[Texts], reader: TimeReader
+) -> Iterator[Block]:
+    who = repr(str(path))
+    if wanted.time is not None:
+        _narrowed(path, header, wanted, reader)
     chosen = choice.features + choice.targets
-    kind, found = None, False
+    found = False
     for at, rows in texts:
         if set(map(len, rows)) != {len(header)}:
             line, count = next((n, len(row)) for n, row in zip(at, rows, strict=True) if len(row) != len(header))
@@ -183,8 +208,7 @@ def _blocks(who: str, header: list[str], choice: Choice, wanted: Wanted, texts: 
             raise _no_number(who, name, at, cells[name], choice, blocks)
         times = ids = None
         if wanted.time is not None:
-            times = read_text_times(cells[str(wanted.time)], lambda n, at=at: f"line {at[n]}", who, wanted.time, kind)
-            kind = times.dtype
+            times = reader.read(list(cells[str(wanted.time)]), lambda n, at=at: f"line {at[n]}")
         if wanted.series_id is not None:
             ids = [cell.strip() for cell in cells[str(wanted.series_id)]]
         yield Block(np.array(at), np.stack(read, axis=1) if read else np.empty((len(at), 0)), times, ids)
@@ -224,7 +248,7 @@ def _no_number(
     line, cell = next((n, c) for n, c in zip(lines, _filled(cells), strict=True) if not _is_number(c))
     others = [other for other in choice.features if blocks[other] is not None]
     advice = "correct it"
-    if _is_date(cell):
+    if looks_like_time(cell):
         advice += f", or say time={name!r} if it holds the times"
     if name in _targets(choice) or not others:
         advice += ", or choose a column of numbers"
@@ -237,41 +261,12 @@ def _targets(choice: Choice) -> list[str]:
     return choice.targets or [choice.features[column] for column in choice.target_columns or ()]
 
 
-def read_text_times(
-    cells: Iterable[str], place: Callable[[int], str], who: str, name: Column, kind: np.dtype | None
-) -> np.ndarray:
-    """Text as float64 where the first is a number, else as datetime64[us]; times with a zone in UTC.
-
-    Args:
-        cells: the text.
-        place: where the nth stands, for messages.
-        who: how messages begin.
-        name: the column.
-        kind: the type of the times before these, or None.
-
-    Raises:
-        DataError: no time, or one of another kind than those before.
-    """
-    cells = [cell.strip() for cell in cells]
-
-    def no_time(at: int) -> DataError:
-        return DataError(
-            f"{who}, {place(at)}, column {name!r} expects a time, got {cells[at]!r}; "
-            f"write it as 2014-07-01 00:30:00, or all of them as numbers"
-        )
-
-    times = read_times(cells, no_time)
-    if kind is not None and kind != times.dtype:
-        raise DataError(f"{who}, column {name!r} holds both numbers and dates; write all its times alike")
-    return times
-
-
-def _is_date(cell: str) -> bool:
-    return not _is_number(cell) and as_instant(cell) is not None
-
-
 def _is_number(cell: str) -> bool:
-    return as_number(cell) is not None
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def may_be_labels(y: np.ndarray) -> bool:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock_time
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rnnkit.data.timecolumns import COUNTED, DATES, NUMBER, NumberTimes, Place, TextTimes, TimeColumn, is_number
-from rnnkit.data.timetext import as_text
-from rnnkit.data.zones import offset_text, zone_named
+from rnnkit.data.timetext import PATTERNS, as_text, moments
+from rnnkit.data.zones import offset_name, offset_text, zone_named
 from rnnkit.errors import DataError
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "NaT", "null", "NULL", "None", "#N/A")
@@ -19,9 +19,6 @@ MISSING = ("", "NA", "N/A", "NaN", "nan", "NaT", "null", "NULL", "None", "#N/A")
 
 CHUNK = 16_384
 """Cells that are read at a time: temporaries this small stay in the processor's cache."""
-
-Complain = Callable[[int], DataError]
-"""Makes the error about the nth of some times."""
 
 
 class Clock(NamedTuple):
@@ -37,6 +34,9 @@ class Clock(NamedTuple):
     local: bool = False
 
 
+NO_ZONE = Clock()
+
+
 class TimeReader:
     """Reads a column of times whose cells come in blocks: `narrow` with every block, then `read` with every block.
 
@@ -48,7 +48,7 @@ class TimeReader:
 
     Args:
         who: how messages begin: the file.
-        column: its name, or the names of several whose cells were joined by a blank.
+        column: its name, or the names of several whose cells were joined by a blank; None for an array.
         time_format: as `datetime.strptime` has it, such as `"%d/%m/%Y %H:%M"` (where it ends before them, a time of
             day, seconds and a zone may follow); `"s"`, `"ms"`, `"us"` or `"ns"` for numbers counted from 1970; or
             `"number"`.
@@ -69,6 +69,8 @@ class TimeReader:
         several = isinstance(column, list | tuple)
         self._who = who
         self._column = f"columns {' and '.join(map(repr, column))}" if several else f"column {column!r}"
+        if column is None:
+            self._column = "time"
         self._zone = None if zone is None else zone_named(zone, f"{who}, {self._column}")
         self._format = time_format
         self._text = TextTimes(who, self._column, time_format if self._is_text else None, self._zone)
@@ -203,69 +205,95 @@ def write_times(times: np.ndarray, zone: str | None) -> np.ndarray:
     return text.astype(f"U{np.char.str_len(text).max(initial=1)}")
 
 
-def read_times(cells: list[str], no_time: Complain) -> np.ndarray:
-    """Text as float64 where the first is a number, else as datetime64[us]; times with a zone in UTC.
+def given_times(
+    time: Any, who: str, rows: int, time_format: str | None = None, zone: str | None = None
+) -> tuple[np.ndarray, Clock]:
+    """Times that the caller holds: numbers, datetime64, text as `TimeReader` reads it, or datetime objects.
+
+    Args:
+        time: an array or a list, one for each row.
+        who: how messages begin.
+        rows: how many there should be.
+        time_format, zone: as for `TimeReader`.
+
+    Returns:
+        `(rows,)` numbers or datetime64, and what they are counted by. Numbers stay numbers unless `time_format` says
+        what they count.
 
     Raises:
-        DataError: what `no_time` makes of one that cannot be read or is missing.
+        DataError: another number of them, one that is no time, or times with and without a zone.
     """
-    kind, read = (np.float64, as_number) if as_number(cells[0]) is not None else (DATES, as_instant)
-    try:
-        times = _converted(cells, kind)
-    except (ValueError, Warning):
-        found: list[Any] = [read(cell) for cell in cells]
-        if None in found:
-            raise no_time(found.index(None)) from None
-        times = np.array(found, kind)
-    missing = np.isnat(times) if kind == DATES else np.isnan(times)
-    if missing.any():
-        raise no_time(int(missing.argmax()))
-    return times
+    times = np.asarray(time)
+    if times.shape != (rows,):
+        raise DataError(f"{who} expects one time for each of {rows} rows, got shape {times.shape}")
+    kind = times.dtype.kind
+    if kind in "iuf" and time_format is None:
+        if zone is not None:
+            raise DataError(
+                f"{who} has times that are numbers, got zone={zone!r}; say time_format='s' or what they count"
+            )
+        return times, Clock()
+    if kind == "M":
+        return times, clock_of(None, zone, who)
+    if kind in "OT":
+        some = next((value for value in times.tolist() if value is not None), None)
+        if isinstance(some, date):
+            return _read_objects(times, who, zone)
+    if kind in "OUSTiuf":
+        reader = TimeReader(who, None, time_format, zone)
+        reader.narrow(times, lambda row: f"row {row}")
+        return reader.read(times, lambda row: f"row {row}"), reader.clock
+    raise DataError(f"{who} expects time as numbers or dates, got dtype {times.dtype}")
 
 
-def read_dates(values: np.ndarray, no_time: Complain) -> np.ndarray:
-    """Text or objects as datetime64[us], those with a zone in UTC; NaT for what is missing.
+def _read_objects(values: np.ndarray, who: str, zone: str | None) -> tuple[np.ndarray, Clock]:
+    """Dates and datetime objects as datetime64[us], in UTC where they have a zone."""
+    dates = np.full(len(values), "NaT", DATES)
+    first: datetime | None = None
+    for row, value in enumerate(values.tolist()):
+        if value is None or value != value:
+            continue
+        if not isinstance(value, date):
+            raise DataError(
+                f"{who} expects time as numbers or dates, got {value!r} at row {row}; write all of them alike"
+            )
+        moment = value if isinstance(value, datetime) else datetime.combine(value, clock_time())
+        first = first or moment
+        if (moment.tzinfo is None) != (first.tzinfo is None):
+            raise DataError(
+                f"{who} has {'no zone' if moment.tzinfo is None else 'a zone'} in the time at row {row} ({value}), and "
+                f"those before it have {'none' if first.tzinfo is None else 'one'}; give all of them one, or none and "
+                f"say zone='Europe/Berlin', or whichever it is"
+            )
+        dates[row] = moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+    return dates, clock_of(None if first is None else zone_of(first), zone, who)
+
+
+def zone_of(moment: datetime) -> str | None:
+    """The name of a datetime's zone: of the IANA database, or its offset; None where it has none."""
+    if moment.tzinfo is None:
+        return None
+    name = getattr(moment.tzinfo, "key", None) or getattr(moment.tzinfo, "zone", None)
+    if isinstance(name, str):
+        return zone_named(name, "time").name
+    return offset_name(round((moment.utcoffset() or timedelta()).total_seconds()))
+
+
+def clock_of(had: str | None, zone: str | None, who: str) -> Clock:
+    """What datetime64 is counted by that came with a zone, in UTC, or without one.
+
+    Args:
+        had: the zone that it came with, or None.
+        zone: what the user has said, or None.
+        who: how messages begin.
 
     Raises:
-        DataError: what `no_time` makes of one that is no date.
+        DataError: a zone that is not known.
     """
-    try:
-        return _converted(values, DATES)
-    except (ValueError, TypeError, Warning):
-        dates = np.empty(len(values), DATES)
-        for place, value in enumerate(values.tolist()):
-            try:
-                found = as_instant(value)
-                dates[place] = _converted(value, DATES) if found is None else found
-            except (ValueError, TypeError, Warning):
-                raise no_time(place) from None
-        return dates
+    name = zone if zone is not None else had
+    return Clock(None if name is None else zone_named(name, who).name, local=zone is not None and had is None)
 
 
-def as_number(cell: str) -> float | None:
-    """Text as a number, or None."""
-    try:
-        return float(cell)
-    except ValueError:
-        return None
-
-
-def as_instant(value: Any) -> datetime | None:
-    """ISO 8601 text or a date as a time without zone, in UTC where it has one; None for anything else."""
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value.strip())
-        except ValueError:
-            return None
-    if not isinstance(value, date):
-        return None
-    moment = value if isinstance(value, datetime) else datetime.combine(value, time())
-    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
-
-
-def _converted(values: Any, kind: Any) -> np.ndarray:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # NumPy reads times with a zone, too, but no longer wants to
-        return np.array(values, kind)
+def looks_like_time(cell: str) -> bool:
+    """Whether text that is no number can be read as a time."""
+    return not is_number(cell) and any(moments(np.array([cell]), pattern).valid[0] for pattern in PATTERNS.values())

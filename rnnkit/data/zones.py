@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -113,3 +114,64 @@ def offset_text(seconds: int) -> str:
     hours, rest = divmod(abs(seconds), 3600)
     minutes, rest = divmod(rest, 60)
     return f"{'-' if seconds < 0 else '+'}{hours:02}:{minutes:02}" + (f":{rest:02}" if rest else "")
+
+
+def to_utc(local: np.ndarray, zone: Zone, edges: np.ndarray, named: Callable[[int], str]) -> np.ndarray:
+    """Times of local clocks as times of UTC.
+
+    An hour that clocks show twice is settled by the order of the rows of a series: up to the step back in it, the
+    first is meant, from there on the second. Where there is none, the first is meant, or the second in rows that a
+    series begins with; in rows that are in no order, the second of two that are equal.
+
+    Args:
+        local: `(N,)` datetime64; NaT stays.
+        zone: that of the clocks.
+        edges: `(S + 1,)`, the row at which each series begins, and N.
+        named: names a row for messages.
+
+    Raises:
+        DataError: a time that clocks skipped.
+    """
+    instants, offsets = zone.changes
+    clock = local.astype("datetime64[us]").astype(np.int64)
+    before, after = offsets[:-1] * SECOND, offsets[1:] * SECOND
+    over = np.searchsorted(instants + np.maximum(before, after), clock, side="right")
+    begun = np.searchsorted(instants + np.minimum(before, after), clock, side="right")
+    inside = (begun > over) & ~np.isnat(local)
+    skipped = np.flatnonzero(inside)[after[over[inside]] > before[over[inside]]] if inside.any() else np.empty(0, int)
+    if len(skipped):
+        row = int(skipped[0])
+        change = over[row]
+        shown = [str((instants[change] + step[change]).astype("datetime64[us]"))[:16] for step in (before, after)]
+        raise DataError(
+            f"{named(row)}: {zone.name} has no time {local[row].astype('datetime64[s]')}: its clocks went from "
+            f"{shown[0]} to {shown[1]}; correct the time or the zone (an offset that never changes is zone='+01:00')"
+        )
+    second = np.zeros(len(clock), bool)
+    twice = np.flatnonzero(inside)
+    if len(twice):
+        series = np.searchsorted(edges, twice, side="right")
+        order = np.lexsort((over[twice], series))  # stable: the rows of each series and change stay in their order
+        cuts = np.flatnonzero((np.diff(series[order]) != 0) | (np.diff(over[twice][order]) != 0)) + 1
+        for rows in np.split(twice[order], cuts):
+            place = int(np.searchsorted(edges, rows[0], side="right"))
+            second[rows] = _second(clock, rows, int(edges[place - 1]), int(edges[place]))
+    ahead = offsets[over + second]
+    return local - ahead.astype("timedelta64[s]")
+
+
+def _second(clock: np.ndarray, rows: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """Which of some rows in an hour that comes twice, of the series from start to stop, lie in the second one."""
+    falls = np.sign(np.diff(clock[start:stop])).sum() < 0
+    rows = rows[::-1] if falls else rows
+    first = stop - 1 if falls else start
+    back = np.flatnonzero(np.diff(clock[rows]) <= 0) + 1
+    second = np.zeros(len(rows), bool)
+    if len(back) == 1:
+        second[back[0] :] = True
+    elif len(back) == 0:
+        second[:] = rows[0] == first and len(rows) < stop - start
+    else:
+        order = np.argsort(clock[rows], kind="stable")
+        second[order[1:]] = np.diff(clock[rows][order]) == 0
+    return second[::-1] if falls else second
