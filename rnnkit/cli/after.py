@@ -22,7 +22,7 @@ from rnnkit.cli.train import evaluations, predicted_values
 from rnnkit.data import Sequence
 from rnnkit.errors import ConfigError, DataError, SourceError
 from rnnkit.train import Evaluation, Forecast, Prediction, Run, forecast, load
-from rnnkit.train.run import DESCRIPTION
+from rnnkit.train.saving import DESCRIPTION
 from rnnkit.train.targets import is_classification
 from rnnkit.view.plots import plot_continuation
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rnnkit.errors import SourceError
-from rnnkit.train.run import write_whole
+from rnnkit.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -19,8 +19,9 @@ from rnnkit.cli.build_many import ManyExperiment
 from rnnkit.cli.config import LOSS_NAMES
 from rnnkit.cli.files import write_csv
 from rnnkit.errors import SourceError
+from rnnkit.files import write_whole
 from rnnkit.train import Evaluation, History, Transfer
-from rnnkit.train.run import DESCRIPTION, PARAMETERS, STATE, write_whole
+from rnnkit.train.saving import DESCRIPTION, PARAMETERS, STATE
 
 CONFIG, METRICS, LOSS, FORECAST = "config.toml", "metrics.jsonl", "loss.png", "forecast.png"
 EVALUATION, TRANSFER, MATRIX = "evaluation.json", "transfer.csv", "transfer.png"

@@ -14,9 +14,9 @@ from rnnkit.cli.read import Draft
 from rnnkit.cli.report import say
 from rnnkit.data import Sequence
 from rnnkit.errors import ConfigError
+from rnnkit.files import write_whole
 from rnnkit.tracing import trace
 from rnnkit.train import load
-from rnnkit.train.run import write_whole
 from rnnkit.view.page.write import page_text, plotly_text
 
 ROWS = 128

@@ -7,9 +7,9 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rnnkit.files import write_whole
 from rnnkit.schedule.brief import brief
 from rnnkit.study.results import CSV, FINISHED, PARQUET, ranked, writing
-from rnnkit.train.run import write_whole
 from rnnkit.train.targets import is_classification
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from rnnkit.errors import SourceError
+from rnnkit.files import write_whole
 from rnnkit.schedule import Coverage
-from rnnkit.train.run import write_whole
 
 CELLS, CSV, PARQUET = "cells", "results.csv", "results.parquet"
 

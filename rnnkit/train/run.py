@@ -1,32 +1,24 @@
-"""A finished (or interrupted) training run, as a value, and the folder that keeps it."""
+"""A finished (or interrupted) training run, as a value."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from rnnkit.backend import Backend
-from rnnkit.backend import backend as find_backend
 from rnnkit.data import Standard
-from rnnkit.errors import ModelError, SourceError, did_you_mean, listed
+from rnnkit.errors import ModelError, did_you_mean, listed
 from rnnkit.model.heads import head_parameters, head_rule_state, state_of
-from rnnkit.model.initialisers import zero_state
 from rnnkit.model.layers import Chain
-from rnnkit.model.losses import LOSSES, Loss
-from rnnkit.model.plain import chain_from_plain, chain_to_plain, from_plain, to_plain
+from rnnkit.model.losses import Loss
 from rnnkit.model.rules import RuleState
 from rnnkit.model.state import State
-from rnnkit.train.history import History, Numbers
+from rnnkit.train.history import History
+from rnnkit.train.saving import save
 from rnnkit.train.transfer import Transfer
-
-DESCRIPTION, PARAMETERS, STATE = "run.json", "params.safetensors", "state.safetensors"
-"""The files of a run folder: JSON, the parameters by their keys, and the state of lanes and optimizer."""
 
 NAMES = 8
 """Names that a message lists at most."""
@@ -154,153 +146,14 @@ class Run:
         return numbers if self.scaler is None else self.scaler.unscale_y(numbers)
 
     def save(self, folder: str | Path, overwrite: bool = False) -> Path:
-        """Write the run into a folder, which is made if need be; each file appears whole or not at all.
+        """Write the run into a folder, which is made if need be: it appears there whole or not at all.
 
         Parameters go to `params.safetensors`, the state of the lanes and of the optimizer to `state.safetensors`,
-        everything else to `run.json`.
+        everything else to `run.json`, which proves that the three belong together. A process that is killed meanwhile
+        leaves the run that was there; other files in the folder stay.
 
         Raises:
-            SourceError: the folder holds a run already and `overwrite` is false, or cannot be written.
+            SourceError: the folder holds a run already and `overwrite` is false, is in use by another process, or
+                cannot be written; what it held is there still.
         """
-        folder = Path(folder)
-        if not overwrite and (folder / DESCRIPTION).exists():
-            raise SourceError(f"Run.save found a run in {str(folder)!r}; name another folder, or say overwrite=True")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SourceError(
-                f"Run.save expects a folder that can be made, got {str(folder)!r}: {error.strerror}; name another"
-            ) from error
-        states = {
-            f"{label}.{index}.{name}": array
-            for label, state in (("state", self.state), ("store", self.store or ()))
-            for index, entry in enumerate(state)
-            for name, array in zip(getattr(entry, "_fields", ()), entry, strict=True)
-        }
-        slots = {
-            f"rule.{slot}.{key}": array
-            for slot, arrays in self.rule_state.slots.items()
-            for key, array in arrays.items()
-        }
-        description = {
-            "model": chain_to_plain(self.model),
-            "loss": to_plain(self.loss),
-            "backend": self.backend.name,
-            "scaler": None if self.scaler is None else self.scaler.to_dict(),
-            "horizon": self.horizon,
-            "features": self.features,
-            "targets": self.targets,
-            "epoch": self.epoch,
-            "updates": self.rule_state.step,
-            "lag": dict(self.rule_state.lag),
-            "sets": {name: _plain_seen(seen) for name, seen in self.sets.items()},
-            "skipped": self.skipped,
-            "transfer": None if self.transfer is None else self.transfer.to_plain(),
-            "history": {
-                "steps": {name: numbers.tolist() for name, numbers in self.history.steps.items()},
-                "epochs": self.history.epochs,
-            },
-        }
-        _write_tensors(folder / PARAMETERS, self.params)
-        _write_tensors(folder / STATE, states | slots)
-        write_whole(folder / DESCRIPTION, json.dumps(description).encode())
-        return folder
-
-
-def load(folder: str | Path, backend: str | Backend | None = None) -> Run:
-    """Read a run that `Run.save` wrote.
-
-    Args:
-        folder: the run folder.
-        backend: another backend to predict with; by default the one that trained it.
-
-    Raises:
-        SourceError: the folder or one of its files is not there, or cannot be read.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    folder = Path(folder)
-    missing = [name for name in (DESCRIPTION, PARAMETERS, STATE) if not (folder / name).is_file()]
-    if missing:
-        raise SourceError(
-            f"load expects a folder with {DESCRIPTION}, {PARAMETERS} and {STATE}, but {folder} has no "
-            f"{' and no '.join(missing)}; give the folder of a run that has ended"
-        )
-    try:
-        plain = json.loads((folder / DESCRIPTION).read_text())
-        params, states = load_file(folder / PARAMETERS), load_file(folder / STATE)
-        missing = {
-            "model",
-            "loss",
-            "backend",
-            "scaler",
-            "horizon",
-            "features",
-            "targets",
-            "epoch",
-            "updates",
-            "history",
-        }
-        missing -= set(plain)
-        if missing:
-            raise ValueError(f"{DESCRIPTION} has no {', '.join(sorted(missing))}")
-    except (ValueError, TypeError, SafetensorError) as error:
-        raise SourceError(f"load cannot read the run in {folder}: {error}; the files are damaged") from error
-    model = chain_from_plain(plain["model"])
-    slots: dict[str, dict[str, np.ndarray]] = {}
-    for name, array in states.items():
-        if name.startswith("rule."):
-            _, slot, key = name.split(".", 2)
-            slots.setdefault(slot, {})[key] = array
-    steps = {name: Numbers(numbers) for name, numbers in plain["history"]["steps"].items()}
-    history = History(steps, plain["history"]["epochs"])
-    return Run(
-        model=model,
-        params=params,
-        state=tuple(_read_state(model, states, "state")),
-        rule_state=RuleState(plain["updates"], slots, plain.get("lag", {})),
-        history=history,
-        scaler=None if plain["scaler"] is None else Standard.from_dict(plain["scaler"]),
-        loss=from_plain(plain["loss"], LOSSES.values()),
-        backend=find_backend(plain["backend"] if backend is None else backend),
-        horizon=plain["horizon"],
-        features=None if plain["features"] is None else tuple(plain["features"]),
-        targets=None if plain["targets"] is None else tuple(plain["targets"]),
-        epoch=plain["epoch"],
-        store=tuple(_read_state(model, states, "store")) if any(name.startswith("store.") for name in states) else None,
-        sets={name: _seen(values) for name, values in plain.get("sets", {}).items()},
-        skipped=plain.get("skipped", {}),
-        transfer=None if plain.get("transfer") is None else Transfer.from_plain(plain["transfer"]),
-    )
-
-
-def _plain_seen(seen: Seen) -> dict[str, Any]:
-    return seen._asdict() | {"scaler": None if seen.scaler is None else seen.scaler.to_dict()}
-
-
-def _seen(plain: dict[str, Any]) -> Seen:
-    names = (None if plain[key] is None else tuple(plain[key]) for key in ("features", "targets"))
-    scaler = None if plain["scaler"] is None else Standard.from_dict(plain["scaler"])
-    return Seen(scaler, plain["head"], plain["horizon"], *names)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it appears whole or not at all: beside it first, then moved into place."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(content)
-    os.replace(beside, path)
-
-
-def _write_tensors(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    from safetensors.numpy import save
-
-    # safetensors writes the bytes of an array as they lie in memory, whatever its strides
-    write_whole(path, save({key: np.ascontiguousarray(array) for key, array in arrays.items()}))
-
-
-def _read_state(model: Chain, states: dict[str, np.ndarray], label: str) -> Iterator[Any]:
-    for index, layer in enumerate(model.layers):
-        empty = zero_state(layer, 1, np.dtype("float32"))
-        names = getattr(empty, "_fields", ())
-        yield type(empty)(*(states[f"{label}.{index}.{name}"] for name in names)) if names else ()
+        return save(self, Path(folder), overwrite)

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from rnnkit.errors import ModelError, SourceError
+from rnnkit.files import write_whole
 from rnnkit.model import layers_to_run
 from rnnkit.schedule import Schedule
 from rnnkit.tracing import Trace
 from rnnkit.tracing.display import ROWS, UNITS
-from rnnkit.train.run import write_whole
 from rnnkit.view.page.content import cells_of, content, find, reach_size
 from rnnkit.view.page.variants import variants_of
 
