@@ -188,17 +188,31 @@ PLAIN = rk.Chain(rk.LSTM(2, 40), rk.Dense(40, 3), initial=rk.Learned())
 """More parameters than are summed in one go, and not a multiple of any vector."""
 
 
-def trained(engine, frozen, lag=(), own=True, lanes=LANES, rule=rk.Adam(0.01, weight_decay=0.1), dtype="float64"):  # noqa: B008
-    """`PLAIN` after a block, with moments that would move a parameter without any gradient."""
+def trained(
+    engine,
+    frozen,
+    lag=(),
+    own=True,
+    lanes=LANES,
+    rule=rk.Adam(0.01, weight_decay=0.1),  # noqa: B008
+    dtype="float64",
+    model=PLAIN,
+    clip=rk.ClipNorm(0.2),  # noqa: B008
+):
+    """A model after a block, with moments that would move a parameter without any gradient."""
     rng = np.random.default_rng(2)
-    params, state = rk.setup(PLAIN, 0, lanes, dtype)
+    params, state = rk.setup(model, 0, lanes, dtype)
     block = block_of(rng, 3, 3, lanes=lanes, labels=False)
     slots = initial_rule_state(rule, params).slots
-    slots = {slot: {key: rng.random(p.shape).astype(dtype) for key, p in s.items()} for slot, s in slots.items()}
+    most = {"a": 0.2}  # a mean of gradients, whose square is less than that of their squares
+    slots = {
+        slot: {key: rng.uniform(0.1, most.get(slot, 1.0), p.shape).astype(dtype) for key, p in s.items()}
+        for slot, s in slots.items()
+    }
     params, state, moments = engine.from_numpy((params, state, RuleState(9, slots, dict(lag))))
     train = block_trainer(engine) if own else lambda *a, **k: train_block(engine, *a, **k)
-    settings = {"loss": rk.MSE(), "clip": rk.ClipNorm(0.2), "learning_rates": np.full(3, 0.01), "frozen": frozen}
-    result = train(PLAIN, params, state, moments, block._replace(x=block.x.astype(dtype)), rule=rule, **settings)
+    settings = {"loss": rk.MSE(), "clip": clip, "learning_rates": np.full(3, 0.01), "frozen": frozen}
+    result = train(model, params, state, moments, block._replace(x=block.x.astype(dtype)), rule=rule, **settings)
     return (params, moments), result
 
 
@@ -230,6 +244,26 @@ def test_many_frozen_parameters_are_left_out_as_the_textbook_does(name, frozen):
         np.testing.assert_allclose(engine.to_numpy(result.params)[key], p, rtol=0, atol=1e-10, err_msg=key)
     assert result.rule_state.lag == expected.rule_state.lag
     assert (expected.norm == 0).all() == (len(frozen) == len(expected.params))
+
+
+NARROW = rk.Chain(rk.LSTM(2, 5), rk.Dense(5, 3), initial=rk.Learned())
+"""The two learned initial states are ten numbers: one of them alone is no whole number of vectors."""
+
+
+@pytest.mark.parametrize("clip", [rk.ClipNorm(0.01), rk.ClipValue(1e-3), None], ids=repr)
+@pytest.mark.parametrize("rule", [rule for rule, _ in RULES], ids=lambda rule: type(rule).__name__)
+@pytest.mark.parametrize("still", ["initial_h", "initial_c"])
+def test_what_is_left_behind_whole_vectors_is_clipped_and_trained_as_the_textbook_does(still, rule, clip):
+    frozen = frozenset({f"0.{still}"})
+    (_, result), (_, expected) = (
+        trained(rk.backend(name), frozen, model=NARROW, rule=rule, clip=clip) for name in ("numba", "numpy")
+    )
+    _, unclipped = trained(rk.backend("numpy"), frozen, model=NARROW, rule=rule, clip=None)
+    for key, p in expected.params.items():
+        np.testing.assert_allclose(result.params[key], p, rtol=0, atol=1e-12, err_msg=key)
+        if key not in frozen and clip is not None:  # else clipping would not show
+            assert np.abs(p - unclipped.params[key]).max() > 1e-9, key
+    assert not result.params[f"0.{still}"].any()  # as it began
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -73,6 +73,29 @@ def test_fit_follows_the_schedule():
 
 
 @pytest.mark.parametrize(
+    ("way", "rows"),
+    [(rk.OneByOne(), 1000), (rk.OneByOne(), 32), (rk.RoundRobin(open_at_once=1), 32), (rk.SideBySide(1), 32)],
+)
+def test_a_curriculum_goes_on_with_the_rates_from_turn_to_turn_and_block_to_block(way, rows):
+    """A cycle is of the whole run: no turn, and no block of a turn, begins it anew."""
+    waves = {name: np.sin(np.arange(length) / 5) for name, length in (("a", 100), ("b", 61), ("c", 40))}
+    factor = {"a": 1.0, "b": 0.5, "c": 2.0} if not isinstance(way, rk.SideBySide) else dict.fromkeys(waves, 1.0)
+    sets = {name: rk.DataSet(rk.Sequence(x), learning_rate=factor[name]) for name, x in waves.items()}
+    phases = (rk.Phase(["a", "b"]), rk.Phase(learning_rate=3.0))
+    course = rk.Curriculum(sets, rk.Continuation(length=16), rk.Carry(), interleave=way, phases=phases)
+    cycle = rk.OneCycle()
+    settings = {"backend": "numpy", "rule": rk.SGD(0.1), "learning_rate": cycle, "block_rows": rows}
+    run = rk.fit(rk.Chain(rk.Dense(1, 1)), course, **settings)
+    wanted = []
+    for epoch, names in enumerate(("ab", "abc")):
+        turns = course.turns(epoch)
+        assert [turn.names for turn in turns] == [(name,) for name in names]
+        own = np.concatenate([np.full(turn.steps, factor[turn.names[0]] * (1, 3)[epoch]) for turn in turns])
+        wanted.append(0.1 * own * cycle.factors(epoch, 2, len(own), []))
+    np.testing.assert_allclose(run.history.steps["learning_rate"], np.concatenate(wanted), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: rk.StepDecay(0), "StepDecay expects every >= 1, got 0"),

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -22,12 +23,12 @@ from rnnkit_numba.places import (
     processor,
     stands_behind,
 )
-from rnnkit_numba.threads import meet, new_barrier, processors, run_threads
+from rnnkit_numba.threads import ARRIVED, STOPPED, meet, new_barrier, processors, run_threads
 
 import rnnkit as rk
 from rnnkit.errors import BackendError
 from rnnkit.model import MSE, ClipNorm, initial_rule_state
-from rnnkit.schedule.batch import Block
+from rnnkit.schedule.batch import Block, Slots
 
 MODEL = rk.Chain(rk.LSTM(3, 7), rk.Dense(7, 4, "tanh"), rk.LSTM(4, 9), rk.Dense(9, 2))
 
@@ -248,6 +249,47 @@ def test_processes_that_fork_and_spawn(tmp_path, method):
     script.write_text(SCRIPT)
     done = subprocess.run([sys.executable, str(script), method], capture_output=True, text=True, env=dict(os.environ))
     assert done.stdout.strip() == "same", done.stderr
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_nothing_is_recorded_before_every_thread_has_read_what_it_starts_from(eager, monkeypatch, scored):
+    """Thread 0 is played by hand: while it has not come to the last meeting of a window, thread 1 must not write."""
+    lanes, steps = BLOCK_LANES + 1, 3
+    params, state = rk.setup(MODEL, 0, lanes, "float64")
+    shape = (2, steps, lanes)
+    own = np.broadcast_to(np.arange(lanes), shape[::2])
+    slots = Slots(own, np.full((*own.shape, 1), steps), own[..., None].copy())
+    block = block_of(lanes, 2, steps)
+    block = block._replace(weight=np.full(shape, float(scored)), origin=np.full((3, lanes), -2), slots=slots)
+    block = block._replace(detached=steps if scored else 0)  # of the gradients thread 0 would add its share
+    store = training.state_views(MODEL, np.full((lanes, 32), 0.25))
+    before = bits(store)
+    places, seen = [], []
+    made = training.new_places
+    monkeypatch.setattr(training, "new_places", lambda n: (places.append(made(n)), places[-1])[1])
+
+    def play(team, barrier, work):
+        other = threading.Thread(target=work, args=(1,), daemon=True)
+        other.start()
+        meetings = 2 + (4 if scored else 1)  # at the start, at that of the window, and in the window
+        for _ in range(meetings):
+            while barrier[ARRIVED] == 0 and other.is_alive():
+                time.sleep(1e-4)
+            seen.append(bits(store) == before)
+            wait(barrier, places[0], 0, team)
+        while barrier[ARRIVED] == 0 and other.is_alive():  # it is at the next window now
+            time.sleep(1e-4)
+        seen.append(bits(store) == before)
+        barrier[STOPPED] = 1
+        other.join()
+        return 0, 0
+
+    monkeypatch.setattr(training, "run_threads", play)
+    rk.backend("numba", threads=2).train_block(
+        MODEL, params, state, initial_rule_state(rk.SGD(0.1), params), block, rule=rk.SGD(0.1), loss=MSE(), clip=None,
+        learning_rates=np.zeros(2), store=store,
+    )  # fmt: skip
+    assert seen == [True] * (len(seen) - 1) + [False]
 
 
 def test_recorded_states_do_not_depend_on_the_threads():

@@ -321,6 +321,11 @@ class Given:
         (((0, 4, 0, 3, 4), (1, 0, 0, 4, 4)), 2),  # nothing but padding before, and another row
         (((0, 0, 0, 0, 4), (0, 4, 1, 5, 4), (1, 0, 1, 5, 8)), 4),  # the row before was never read
         (((0, 0, 0, 0, 8), (1, 0, 0, 8, 8)), 7),  # one row too early
+        (((0, 0, 0, 0, 8), (1, 0, 0, 4, 8)), 8),  # windows overlap: the state has seen four of the rows already
+        (((0, 0, 0, 0, 8), (1, 0, 0, 7, 8)), 8),  # one of them
+        (((0, 0, 0, 0, 8), (1, 0, 0, 9, 8)), 8),  # a row is left out
+        (((0, 0, 0, 8, 8), (1, 0, 0, 0, 8)), 8),  # backwards
+        (((0, 0, 0, 0, 8), (1, 0, 0, 0, 8)), 8),  # the same window again
     ],
 )
 def test_the_proof_compares_segments_and_rows(pieces, origin):
@@ -350,6 +355,34 @@ def test_the_proof_compares_segments_and_rows(pieces, origin):
 def test_pieces_outside_their_segment_or_window_are_refused(pieces, policy):
     with pytest.raises(rk.ScheduleError, match="expects pieces inside their segment"):
         rk.Schedule(series_of([20, 20]), Given(pieces), policy)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Two lanes of windows of 4 rows, each lane's windows one after the other from its first row on."""
+
+    starts: tuple[int, int]
+
+    def grid(self, lengths, rng, name):
+        def pieces(first, stop):
+            step, lane = (a.ravel() for a in np.mgrid[first:stop, :2])
+            offset = np.array(self.starts)[lane] + 4 * step
+            return Pieces(step, lane, 0 * step, 0 * step, offset, 0 * step + 4)
+
+        return Grid(4, 0, 2, 2, pieces)
+
+
+@pytest.mark.parametrize("starts", [(0, 0), (0, 1), (0, 2), (0, 3), (3, 0), (1, 0)])
+def test_no_row_stands_in_two_lanes_of_a_step_not_even_one(starts):
+    series = rk.Sequence(np.arange(40.0))
+    with pytest.raises(rk.ContinuityError, match="another lane of that step reads some of them too"):
+        rk.Schedule(series, Beside(starts), rk.Carry())
+    assert len(rk.Schedule(series, Beside(starts), rk.Reset())) == 2  # who carries nothing may read them twice
+
+
+@pytest.mark.parametrize("starts", [(0, 4), (4, 0), (0, 20)])
+def test_lanes_that_only_touch_share_no_row(starts):
+    check_state_is_contiguous(rk.Schedule(rk.Sequence(np.arange(40.0)), Beside(starts), rk.Carry()))
 
 
 @pytest.mark.parametrize(
