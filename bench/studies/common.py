@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import rnnkit as rk
-from rnnkit.study.report import aligned
+from rnnkit.study.report import aligned, baseline
 from rnnkit.study.results import COLUMNS
 
 
@@ -83,7 +83,7 @@ def by_loss(comparison: rk.Comparison) -> list[list[str]]:
 
     Most rows of some tasks want 0, so that the mean absolute error says little there: the loss decides.
     """
-    measures = {"test loss": "test_loss", "test MAE": "test_mae", "MAE / persistence": "test_ratio"}
+    measures = {"test loss": "test_loss", "test MAE": "test_mae", f"MAE / {baseline(comparison.rows)}": "test_ratio"}
     if any(found["bias_cosine_mean"] is not None for found in comparison.summary):
         measures |= {"gradient: cosine": "bias_cosine", "norm ratio": "bias_norm_ratio"}
     measures["seconds"] = "seconds"

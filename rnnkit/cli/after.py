@@ -165,7 +165,8 @@ def print_evaluation(draft: Draft, part: Part | None, out: Path | None, overwrit
 
 def _evaluated(run: Run, draft: Draft, part: Part | None) -> dict[str, Evaluation]:
     parts = open_parts(draft).named if part is None else {part: open_part(draft, part)}
-    return evaluations(run, parts, draft.config.data.period, draft.config.data.warm)
+    data = draft.config.data
+    return evaluations(run, parts, data.period, data.baseline, data.warm)
 
 
 def load_run(draft: Draft) -> Run:

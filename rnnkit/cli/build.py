@@ -20,6 +20,7 @@ from rnnkit.data import Sequence, Standard
 from rnnkit.errors import BackendError, ContinuityError, RnnkitError, did_you_mean
 from rnnkit.model import Chain, CrossEntropy, Loss
 from rnnkit.schedule import Schedule
+from rnnkit.train.baselines import chosen_columns
 from rnnkit.train.targets import as_trained, check_targets, is_classification
 
 SLICE = 65_536
@@ -219,7 +220,8 @@ def _open_parts(builder: Builder) -> Parts | None:
     data, series = builder.config.data, _open_series(builder)
     if series is None:
         return None
-    with builder.blaming(("data",), ("train", "validation")):
+    with builder.blaming(("data",), ("train", "validation", "baseline")):
+        chosen_columns(series, data.baseline)
         training, *others = series.split(data.train, data.validation)
         scaler = Standard.fit(training) if data.scale else None
         validation, test = (None if part is None else part.with_scaler(scaler) for part in others)

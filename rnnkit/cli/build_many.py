@@ -25,6 +25,7 @@ from rnnkit.errors import ContinuityError, RnnkitError, did_you_mean
 from rnnkit.model import Chain, Loss
 from rnnkit.model.patterns import match_parameters
 from rnnkit.schedule import Curriculum, Phase, Schedule, SideBySide
+from rnnkit.train.baselines import Baseline, chosen_columns
 from rnnkit.train.course import check_frozen, course
 from rnnkit.train.targets import as_trained
 
@@ -68,6 +69,10 @@ class ManyExperiment:
     def period(self, name: str) -> int | None:
         """Rows of a season of a data set."""
         return self._by_name[name].table.period
+
+    def baseline(self, name: str) -> Baseline:
+        """The column that the targets of a data set are the future of."""
+        return self._by_name[name].table.baseline
 
     @cached_property
     def _by_name(self) -> dict[str, Entry]:
@@ -180,7 +185,7 @@ class _Many:
     def measured(self, curriculum: Curriculum) -> bool:
         """Open every data set once; say of each that cannot be opened what is wrong with it."""
         try:
-            return bool(curriculum.facts)
+            facts = curriculum.facts
         except RnnkitError as error:
             reasons = list(self.unopened())
             for entry, reason in reasons:
@@ -191,7 +196,12 @@ class _Many:
                     self.builder.add(entry.at(key), reason)
             if not reasons:
                 self.blame(error, ("features", "scaler"))
-        return False
+            return False
+        for entry in self.entries:
+            if entry.name in facts:
+                with self.builder.blaming(entry.at("baseline")):
+                    chosen_columns(facts[entry.name], entry.table.baseline)
+        return True
 
     def unopened(self) -> Iterator[tuple[Entry, str]]:
         """Each data set that cannot be opened, and why."""

@@ -139,6 +139,7 @@ class Columns(Table):
     train: float | int = 0.7
     validation: float | int = 0.15
     period: int | None = field_of(default=None, ge=1)
+    baseline: str | int | list[str] | list[int] | None = None
 
 
 class Data(Columns):

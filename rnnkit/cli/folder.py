@@ -185,11 +185,9 @@ def write_transfer(file: Path, transfer: Transfer) -> None:
 
 
 def _errors(found: Evaluation) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name in ("model", "persistence", "seasonal_naive"):
-        errors = getattr(found, name)
-        if errors is not None:
-            rmse = None if math.isnan(errors.rmse) else errors.rmse
-            yield name, {"mae": errors.mae, "rmse": rmse, "rows": errors.rows}
+    for name, errors in {"model": found.model, **found.naive}.items():
+        rmse = None if math.isnan(errors.rmse) else errors.rmse
+        yield name.replace(" ", "_"), {"mae": errors.mae, "rmse": rmse, "rows": errors.rows}
 
 
 def to_toml(plain: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -90,25 +90,26 @@ def error_table(evaluations: Mapping[str, Evaluation], labels: bool) -> Table:
     table = Table(title=title, title_justify="left")
     for column in ("part", "prediction"):
         table.add_column(column)
-    measures = ("share wrong", "/ persistence") if labels else ("MAE", "RMSE", "MAE / persistence")
+    over = over_baseline(evaluations.values())
+    measures = ("share wrong", f"/ {over}") if labels else ("MAE", "RMSE", f"MAE / {over}")
+    measures = measures if over else measures[:-1]
     for column in (*measures, "rows"):
         table.add_column(column, justify="right")
     for part, found in evaluations.items():
-        named = {
-            "model": found.model,
-            "persistence": found.persistence,
-            "seasonal naive": found.seasonal_naive,
-        }
-        for name, errors in named.items():
-            if errors is None:
-                continue
-            base = found.persistence.mae if found.persistence else 0
-            share = f"{errors.mae / base:.3f}" if base else ""
+        base = next(iter(found.naive.values())).mae if found.naive else 0.0
+        for name, errors in {"model": found.model, **found.naive}.items():
+            share = (f"{errors.mae / base:.3f}" if base else "",) if over else ()
             rmse = () if labels else (f"{errors.rmse:.5g}",)
             first = part if name == "model" else ""
-            table.add_row(first, name, f"{errors.mae:.5g}", *rmse, share, f"{errors.rows:,}")
+            table.add_row(first, name, f"{errors.mae:.5g}", *rmse, *share, f"{errors.rows:,}")
         table.add_section()
     return table
+
+
+def over_baseline(evaluations: Iterable[Evaluation]) -> str:
+    """What a column of errors over those of naive predictions is called; empty where there are none."""
+    kinds = {found.baseline for found in evaluations if found.baseline is not None}
+    return kinds.pop() if len(kinds) == 1 else "baseline" if kinds else ""
 
 
 def epoch_line(history: History, epochs: int) -> str:

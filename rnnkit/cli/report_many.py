@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rnnkit.cli.build_many import ManyExperiment
-from rnnkit.cli.report import count
+from rnnkit.cli.report import count, over_baseline
 from rnnkit.cli.sets import listed
 from rnnkit.model import summary
 from rnnkit.schedule import Curriculum
@@ -117,16 +117,15 @@ def errors_by_set(found: Mapping[str, Mapping[str, Evaluation]], labels: bool) -
     table = Table(title=title, title_justify="left")
     table.add_column("data set", overflow="fold")
     table.add_column("part")
-    naive = {"persistence": "persistence", "seasonal_naive": "seasonal"}
-    naive = {name: label for name, label in naive.items() if any(getattr(each, name) is not None for each in every)}
-    columns = ["model", *naive.values(), *(["/ persistence"] if naive else [])]
+    naive = dict.fromkeys(name for each in every for name in each.naive)
+    over = over_baseline(every)
+    columns = ["model", *(name.removesuffix(" naive") for name in naive), *([f"/ {over}"] if over else [])]
     for column in columns:
         table.add_column(column, justify="right")
     for name, parts in found.items():
         for index, (part, each) in enumerate(parts.items()):
-            others = [getattr(each, kind) for kind in naive]
-            base = 0.0 if each.persistence is None else each.persistence.mae
-            ratio = [f"{each.model.mae / base:.3f}" if base else ""] if naive else []
+            others = [each.naive.get(kind) for kind in naive]
+            ratio = [] if not over else ["" if each.ratio is None else f"{each.ratio:.3f}"]
             cells = ["" if other is None else f"{other.mae:.5g}" for other in others]
             first = Text(name if index == 0 else "")
             table.add_row(first, part, f"{each.model.mae:.5g}", *cells, *ratio)

@@ -96,6 +96,7 @@ def build_plan(draft: Draft, fresh: bool) -> Plan:
         period=config.data.period,
         bias=config.bias,
         remat=settings.remat,
+        baseline=config.data.baseline,
     )
     splitters, policies = ([table.build() for table in tables] for tables in (config.splitters, config.policies))
     try:

@@ -39,6 +39,7 @@ from rnnkit.data.survey import Opening
 from rnnkit.errors import Interrupted, RnnkitError, SourceError
 from rnnkit.model import BinaryCrossEntropy, CrossEntropy
 from rnnkit.train import Evaluation, History, Prediction, Run, TurnEnd, evaluate, fit, predict
+from rnnkit.train.baselines import Baseline
 from rnnkit.train.targets import is_classification
 from rnnkit.view.plots import plot_forecast, plot_forecasts, plot_history
 
@@ -157,7 +158,8 @@ def _(experiment: ManyExperiment, console: Console) -> None:
 @singledispatch
 def conclude(experiment: Experiment, run: Run, folder: Path, console: Console) -> None:
     """Take the errors of a run, write and print them, and draw its predictions."""
-    found = evaluations(run, experiment.parts, experiment.config.data.period, experiment.warm)
+    data = experiment.config.data
+    found = evaluations(run, experiment.parts, data.period, data.baseline, experiment.warm)
     with writing(folder):
         write_evaluation(folder / EVALUATION, found)
         draw(run, experiment, folder)
@@ -176,7 +178,7 @@ def _(experiment: ManyExperiment, run: Run, folder: Path, console: Console) -> N
                 say(console, f"not evaluated: {error}")
                 continue
             own = run.on(name)
-            found[name] = evaluations(own, parts, experiment.period(name), experiment.warm)
+            found[name] = evaluations(own, parts, experiment.period(name), experiment.baseline(name), experiment.warm)
             if len(drawn) < PANELS:
                 part = list(parts.values())[-1]
                 drawn[name] = part, predicted_values(own, part, experiment.warm)
@@ -204,10 +206,12 @@ def lowest_before_the_end(history: History) -> str:
     )
 
 
-def evaluations(run: Run, parts: Mapping[str, Sequence], period: int | None, warm: int) -> dict[str, Evaluation]:
+def evaluations(
+    run: Run, parts: Mapping[str, Sequence], period: int | None, baseline: Baseline, warm: int
+) -> dict[str, Evaluation]:
     """Errors on the validation and test part; without either, on all that there is."""
     later = {name: part for name, part in parts.items() if name != "train"} or parts
-    return {name: evaluate(run, part, period=period, warm=warm) for name, part in later.items()}
+    return {name: evaluate(run, part, period=period, baseline=baseline, warm=warm) for name, part in later.items()}
 
 
 def predicted_values(run: Run, part: Sequence, warm: int) -> Prediction:

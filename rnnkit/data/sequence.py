@@ -397,23 +397,6 @@ class Sequence:
         absent = stop - start - len(y)
         return np.concatenate((y, np.zeros((absent, *y.shape[1:]), y.dtype))) if absent else y
 
-    def earlier_targets(self, rows: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
-        """The target `lag` rows before that of each row, in its own unit: what a naive prediction repeats.
-
-        Args:
-            rows: rows `(n,)` that have a target.
-            lag: rows back, from 1.
-
-        Returns:
-            `(values, known)`: `(n, O)` float64, or labels `(n,)`; and `(n,)` bool, false where it would lie before
-            the run of rows that the part belongs to, and the value means nothing.
-        """
-        first = self.runs[np.searchsorted(self.starts, rows, side="right") - 1, 0]
-        earlier = rows + self.horizon - lag
-        known = earlier >= first
-        place = np.maximum(earlier, first)
-        return self.with_scaler(None)._scaled_y(self._source.pairs(place, place)[1], np.float64), known
-
     def split(self, train: float = 0.7, validation: float = 0.15) -> tuple[Sequence, Sequence | None, Sequence | None]:
         """Training, validation and test part: contiguous in time, in that order, views of the same source.
 

@@ -11,6 +11,7 @@ from rnnkit.data.dataset import DataSet, Opened
 from rnnkit.data.scaling import Moments, Standard
 from rnnkit.data.sequence import Score, Sequence
 from rnnkit.data.source import SLICE
+from rnnkit.data.typical import Typical, typical
 from rnnkit.errors import DataError, RnnkitError
 
 OnError = Literal["stop", "skip"]
@@ -31,6 +32,7 @@ class Facts(NamedTuple):
         highest: its highest label, the row of the first such, and its segment; None without labels.
         parts: those that it has, of training, validation and test, in this order.
         fingerprint: what tells whether it has changed.
+        typical: what the targets of its training part are like.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Facts(NamedTuple):
     highest: tuple[int, int, int] | None
     parts: tuple[Part, ...]
     fingerprint: tuple[Any, ...]
+    typical: Typical
 
 
 class Opening(NamedTuple):
@@ -138,6 +141,7 @@ def _facts(dataset: DataSet, opened: Opened) -> Facts:
         _highest(opened.series) if series.labels else None,
         tuple(part for part in PARTS if getattr(opened, part) is not None),
         dataset.fingerprint(opened.series),
+        typical(series),
     )
 
 

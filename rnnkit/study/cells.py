@@ -18,6 +18,7 @@ from rnnkit.model.rules import Clip, Rule
 from rnnkit.schedule import Schedule, Splitter, StatePolicy
 from rnnkit.schedule.brief import brief
 from rnnkit.study.equal import Equal
+from rnnkit.train.baselines import Baseline
 from rnnkit.train.learning_rates import LearningRate
 from rnnkit.train.targets import as_trained
 
@@ -39,6 +40,7 @@ class Study:
         rule, loss, dtype, clip, learning_rate: as for `fit`.
         warm: rows before the validation and test part that warm their state.
         period: rows of a season, as for `evaluate`.
+        baseline: the column that the targets are the future of, as for `evaluate`.
         bias: whether the bias of each cell's gradient is measured.
         remat: as for `fit`.
     """
@@ -55,6 +57,7 @@ class Study:
     period: int | None
     bias: bool
     remat: int | Literal["sqrt"] | None = None
+    baseline: Baseline = None
 
     def check(self) -> None:
         """Check what would fail in every cell.

@@ -20,6 +20,7 @@ from rnnkit.study.equal import Equal
 from rnnkit.study.measure import train_cell
 from rnnkit.study.plan import Plan, Row, make_plan
 from rnnkit.study.results import FINISHED, PLACE, chosen, open_folder, summarise, write_cell, write_table
+from rnnkit.train.baselines import Baseline
 from rnnkit.train.learning_rates import Constant, LearningRate
 from rnnkit.train.passes import WARM_ROWS
 
@@ -74,6 +75,7 @@ def compare(
     learning_rate: LearningRate = Constant(),  # noqa: B008 - frozen
     warm: int = WARM_ROWS,
     period: int | None = None,
+    baseline: Baseline = None,
     bias: bool = False,
     remat: int | Literal["sqrt"] | None = None,
     out: str | Path | None = None,
@@ -95,7 +97,7 @@ def compare(
         seeds: so many, from 0 on, or the seeds themselves: of the first parameters and of shuffled windows.
         equal: what every cell gets the same of.
         rule, loss, dtype, clip, learning_rate: as for `fit`; `Cosine` and `OneCycle` move over the rows of a budget.
-        warm, period: as for `evaluate`.
+        warm, period, baseline: as for `evaluate`.
         bias: measure how each cell's gradient differs from the whole one.
         remat: as for `fit`.
         out: a folder for the results, a report with pictures, and the cells: cells that are finished there are not
@@ -126,7 +128,8 @@ def compare(
         >>> found.chosen["validation_mae_mean"] == min(row["validation_mae"] for row in found.rows if "curve" in row)
         True
     """
-    study = Study(model, parts, equal, rule, as_loss(loss), dtype, clip, learning_rate, warm, period, bias, remat)
+    judging = warm, period, bias, remat, baseline
+    study = Study(model, parts, equal, rule, as_loss(loss), dtype, clip, learning_rate, *judging)
     plan = make_plan(study, splitters, policies, backends, seeds, out, fresh)
     return carry_out(plan, jobs, on_cell)
 

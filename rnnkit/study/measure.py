@@ -255,23 +255,25 @@ def covered(coverage: Coverage) -> dict[str, Any]:
     return found
 
 
-def errors_of(study: Study, run: Run) -> dict[str, float | None]:
+def errors_of(study: Study, run: Run) -> dict[str, float | str | None]:
     """Errors on the validation and test part, where there are such parts."""
-    found: dict[str, float | None] = {}
+    found: dict[str, float | str | None] = {}
     for name, part in zip(("validation", "test"), study.parts[1:], strict=True):
         if part is not None:
             with np.errstate(all="ignore"):
-                found |= _errors(name, evaluate(run, part, period=study.period, warm=study.warm))
+                errors = evaluate(run, part, period=study.period, baseline=study.baseline, warm=study.warm)
+                found |= _errors(name, errors)
     return found
 
 
-def _errors(name: str, found: Evaluation) -> dict[str, float | None]:
-    naive = found.persistence
+def _errors(name: str, found: Evaluation) -> dict[str, float | str | None]:
+    ratio = found.ratio
     return {
         f"{name}_mae": finite(found.model.mae),
         f"{name}_rmse": finite(found.model.rmse),
         f"{name}_loss": finite(found.loss),
-        f"{name}_ratio": finite(found.model.mae / naive.mae) if naive is not None and naive.mae else None,
+        f"{name}_ratio": None if ratio is None else finite(ratio),
+        "baseline": found.baseline,
     }
 
 

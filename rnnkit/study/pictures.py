@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnnkit.study.report import error_name, judged, label
+from rnnkit.study.report import baseline, error_name, judged, label
 from rnnkit.view.plots import new_figure, tidy
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def pictures(comparison: Comparison) -> dict[str, tuple[Figure, str]]:
         said = f"Error ({error}) on the {part} part"
         drawn[POLICIES] = (
             plot_policies(rows, part, error),
-            f"{said}: a dot a seed, the bar their mean; dashed, persistence.",
+            f"{said}: a dot a seed, the bar their mean; dashed, {baseline(rows)}.",
         )
         drawn[TIME] = plot_time(rows, part, error), f"{said} against the seconds of training: a dot a seed."
     if any(row.get("curve") for row in rows):
@@ -57,7 +57,7 @@ def plot_policies(rows: Rows, part: str, error: str = "MAE") -> Figure:
         colour = looks.colour(groups[name][0])
         axes.plot(errors[name], [place] * len(errors[name]), "o", color=colour, alpha=0.55, markersize=6)
         axes.plot([np.mean(errors[name])] * 2, [place - 0.32, place + 0.32], color=colour, linewidth=2.5)
-    naive = _persistence(rows, part)
+    naive = _naive(rows, part)
     if naive is not None:
         axes.axvline(naive, color="#888888", linestyle="--", linewidth=1)
     axes.set_yticks(range(len(ranked)), ranked, fontsize=8)
@@ -74,9 +74,9 @@ def plot_time(rows: Rows, part: str, error: str = "MAE") -> Figure:
     for name, group in _groups(rows).items():
         x, y = ([row[key] for row in group] for key in ("seconds", f"{part}_mae"))
         axes.plot(x, y, looks.marker(group[0]), color=looks.colour(group[0]), alpha=0.75, label=name)
-    naive = _persistence(rows, part)
+    naive = _naive(rows, part)
     if naive is not None:
-        axes.axhline(naive, color="#888888", linestyle="--", linewidth=1, label="persistence")
+        axes.axhline(naive, color="#888888", linestyle="--", linewidth=1, label=baseline(rows))
     axes.set_xscale("log")
     _plain_numbers(axes.xaxis)
     axes.set_xlabel("seconds of training")
@@ -153,8 +153,8 @@ def _groups(rows: Rows) -> dict[str, Rows]:
     return groups
 
 
-def _persistence(rows: Iterable[dict[str, Any]], part: str) -> float | None:
-    """The error of persistence, which is the same for every cell."""
+def _naive(rows: Iterable[dict[str, Any]], part: str) -> float | None:
+    """The error of the naive prediction, which is the same for every cell."""
     return next((row[f"{part}_mae"] / row[f"{part}_ratio"] for row in rows if row.get(f"{part}_ratio")), None)
 
 

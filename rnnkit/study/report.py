@@ -55,6 +55,11 @@ def error_name(study: Study) -> str:
     return "share wrong" if is_classification(study.loss) else "MAE"
 
 
+def baseline(rows: Iterable[dict[str, Any]]) -> str:
+    """The naive prediction that errors are divided by, which is the same for every cell."""
+    return next((row["baseline"] for row in rows if row.get("baseline")), "persistence")
+
+
 def label(row: dict[str, Any], among: Iterable[dict[str, Any]]) -> str:
     """Splitter and policy of a row, and its backend where there are several."""
     several = len({other["backend"] for other in among}) > 1
@@ -69,7 +74,7 @@ def table(comparison: Comparison) -> list[list[str]]:
     shown = [part for part in PARTS if any(found.get(f"{part}_mae_mean") is not None for found in summary)]
     measures = {f"{part} {error}": f"{part}_mae" for part in shown}
     if shown and any(found.get(f"{shown[-1]}_ratio_mean") is not None for found in summary):
-        measures[f"{error} / persistence"] = f"{shown[-1]}_ratio"
+        measures[f"{error} / {baseline(comparison.rows)}"] = f"{shown[-1]}_ratio"
     if _has_gradient(summary):
         measures["gradient: cosine"] = "bias_cosine"
         measures["norm ratio"] = "bias_norm_ratio"

@@ -45,6 +45,7 @@ COLUMNS: dict[str, type] = {
     "seed": int,
     "status": str,
     **{f"{part}_{error}": float for part in ("validation", "test") for error in _ERRORS},
+    "baseline": str,
     "training_loss": float,
     "rows_scored": int,
     "rows_read": int,
@@ -64,10 +65,11 @@ COLUMNS: dict[str, type] = {
 """Columns of the table and their types; a cell that a row has no value for is empty.
 
 Errors are in the data's own units, for classifiers `mae` is the share of wrong classes and `rmse` empty; `ratio` is the
-MAE over that of persistence, the losses are in the model's units. `rows_scored`, `rows_read`, `steps`, `epochs` and
-`seconds` are of the whole training; `rows_per_second` counts scored rows; `cpu_seconds` are those of the thread that
-trains; `peak_memory` is that of the process in MiB. Then comes the account of an epoch, as `Coverage` names it.
-`chosen` is 1 in the rows of the splitter, policy and backend that `chosen` finds, 0 in the others.
+MAE over that of the naive prediction that `baseline` names, the losses are in the model's units. `rows_scored`,
+`rows_read`, `steps`, `epochs` and `seconds` are of the whole training; `rows_per_second` counts scored rows;
+`cpu_seconds` are those of the thread that trains; `peak_memory` is that of the process in MiB. Then comes the account
+of an epoch, as `Coverage` names it. `chosen` is 1 in the rows of the splitter, policy and backend that `chosen` finds,
+0 in the others.
 """
 
 MEASURES = (

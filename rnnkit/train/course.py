@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from collections.abc import Sequence as Patterns
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from rnnkit.data import Sequence
 from rnnkit.data.survey import Facts, Part
+from rnnkit.data.typical import typical
 from rnnkit.errors import ModelError, RnnkitError, did_you_mean
 from rnnkit.model.layers import Chain, parameter_shapes
 from rnnkit.model.losses import CrossEntropy, Loss
@@ -56,17 +58,18 @@ class Course:
         """A data set as it is trained on."""
         return series if name not in self.names else as_trained(self.chain(self.head(name)), series, self.loss)
 
-    @property
+    @cached_property
     def sets(self) -> dict[str, Seen]:
         """How each data set is seen, or the one series."""
         if isinstance(self.schedule, Curriculum):
             facts = self.schedule.facts
             return {
-                name: Seen(f.scaler, self.head(name), f.horizon, f.feature_names, f.target_names)
+                name: Seen(f.scaler, self.head(name), f.horizon, f.feature_names, f.target_names, f.typical)
                 for name, f in facts.items()
             }
         series = self.schedule.series
-        seen = Seen(series.scaler, None, series.horizon, series.feature_names, series.target_names)
+        names = series.feature_names, series.target_names
+        seen = Seen(series.scaler, None, series.horizon, *names, typical(series))
         return {series.name: seen}
 
     @property

@@ -10,6 +10,7 @@ import numpy as np
 from rnnkit.data import Sequence
 from rnnkit.errors import DataError
 from rnnkit.model.losses import BinaryCrossEntropy, CrossEntropy, Loss, row_loss
+from rnnkit.train.baselines import Baseline, known_columns
 from rnnkit.train.passes import WARM_ROWS, scored_outputs
 from rnnkit.train.predict import seen_by
 from rnnkit.train.run import Run
@@ -35,82 +36,144 @@ class Errors:
 class Evaluation:
     """A model beside naive predictions, on the same rows.
 
+    Naive predictions use what was known when the prediction was made, and nothing later.
+
     Attributes:
         model: the model's errors.
-        persistence: those of the last known value of the target; None where there is none.
-        seasonal_naive: those of the value one period before; None without a period.
+        persistence: those of the value that the target's column has in the row that is predicted from; None where no
+            such column is known.
+        seasonal_naive: those of the value a whole number of periods before; None without a period or such a column.
         loss: the mean training loss, in the model's units.
+        mean: those of the mean of the training targets, or for the cross-entropies of their most frequent class; None
+            where the run does not know it.
     """
 
     model: Errors
     persistence: Errors | None
     seasonal_naive: Errors | None
     loss: float
+    mean: Errors | None = None
+
+    @property
+    def naive(self) -> dict[str, Errors]:
+        """The errors of the naive predictions to compare with, by name: the mean only where there is no persistence."""
+        mean = "most frequent class" if self.of_classes else "training mean"
+        known = {"persistence": self.persistence, "seasonal naive": self.seasonal_naive}
+        found = {name: errors for name, errors in known.items() if errors is not None}
+        return found or ({} if self.mean is None else {mean: self.mean})
+
+    @property
+    def baseline(self) -> str | None:
+        """The first of `naive`, which the model's error is divided by: `"persistence"`, say; None for none."""
+        return next(iter(self.naive), None)
+
+    @property
+    def ratio(self) -> float | None:
+        """The model's error over that of the baseline; None without one, and where it makes no error."""
+        errors = self.naive[self.baseline].mae if self.baseline is not None else 0.0
+        return self.model.mae / errors if errors else None
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether errors are shares of classes that are wrong."""
+        return bool(np.isnan(self.model.rmse) and not np.isnan(self.model.mae))
 
     def __str__(self) -> str:
-        named = {"model": self.model, "persistence": self.persistence, "seasonal naive": self.seasonal_naive}
-        labels = np.isnan(self.model.rmse) and not np.isnan(self.model.mae)
-        error, naive = "share wrong" if labels else "MAE", self.persistence.mae if self.persistence else 0.0
-        ratio = f"{error} / persistence"
+        error = "share wrong" if self.of_classes else "MAE"
         columns: dict[str, tuple[int, Callable[[Errors], str]]] = {error: (12, lambda found: f"{found.mae:.5g}")}
-        if not labels:
+        if not self.of_classes:
             columns["RMSE"] = 12, lambda found: f"{found.rmse:.5g}"
-        if naive:
-            columns[ratio] = len(ratio) + 3, lambda found: f"{found.mae / naive:.3f}"
+        if self.baseline is not None and (base := self.naive[self.baseline].mae):
+            over = f"{error} / {self.baseline}"
+            columns[over] = len(over) + 3, lambda found: f"{found.mae / base:.3f}"
         columns["rows"] = 10, lambda found: f"{found.rows:,}"
-        lines = [" " * 16 + "".join(f"{name:>{width}}" for name, (width, _) in columns.items())]
+        named = {"model": self.model, **self.naive}
+        first = max(16, *(len(name) + 2 for name in named))
+        lines = [" " * first + "".join(f"{name:>{width}}" for name, (width, _) in columns.items())]
         for label, errors in named.items():
-            if errors is not None:
-                lines.append(f"{label:<16}" + "".join(f"{told(errors):>{width}}" for width, told in columns.values()))
+            lines.append(f"{label:<{first}}" + "".join(f"{told(errors):>{width}}" for width, told in columns.values()))
         return "\n".join(lines)
 
 
-def evaluate(run: Run, series: Sequence, *, period: int | None = None, warm: int = WARM_ROWS) -> Evaluation:
-    """Errors of a model, of persistence and of seasonal-naive prediction, in the data's own units.
+def evaluate(
+    run: Run,
+    series: Sequence,
+    *,
+    period: int | None = None,
+    baseline: Baseline = None,
+    warm: int = WARM_ROWS,
+) -> Evaluation:
+    """Errors of a model and of naive predictions, in the data's own units.
 
-    Persistence predicts the last value of the target that is known when the prediction is made; seasonal-naive the
-    last known value a whole number of periods before the predicted one. Each is scored on the rows where it has a
-    value inside the same run of rows. Where the last row of each segment counts alone there is nothing to repeat.
+    Persistence repeats the value that the target's column has in the row that is predicted from; seasonal-naive the
+    last known one a whole number of periods before the predicted row. Each is scored on the rows where it has a value
+    inside the same run of rows. Targets that are no columns of the input have neither, unless `baseline` names the
+    column that they are the future of: what they were a row before was not known. Then there is the mean of the
+    training targets, or for the cross-entropies the most frequent class.
 
     Args:
         run: a trained model.
         series: in the data's own units.
-        period: rows of a season, such as 48 for half-hourly data with a daily cycle.
+        period: rows of a season, such as 48 for half-hourly data with a daily cycle. Targets given apart have a season
+            where they are exactly the values of their column some rows later.
+        baseline: the feature that persistence repeats, by name or number, or a list with one for each target; left
+            out, the targets' own columns.
         warm: rows before each part that warm the state.
 
     Raises:
         ModelError: a series that does not fit the model.
-        DataError: a period below 1.
+        DataError: a period below 1, a baseline that is no feature, or no row with a target.
     """
     if period is not None and period < 1:
         raise DataError(f"evaluate expects a period of at least 1 row, got {period!r}")
     series = seen_by("evaluate", run, series, ahead=True)
     series = as_trained(run.model, series, run.loss)
-    known = series.horizon if series.horizon > 0 else 1  # the target of this many rows before is the last one known
-    lags = {"persistence": known} if series.score == "all" else {}  # what ends a sample has no earlier value
-    if period is not None and lags:
-        lags["seasonal"] = period * -(-known // period)
-    sums = {name: np.zeros(3) for name in ("model", *lags)}
-    loss_sum = 0.0
     raw = series.with_scaler(None)
+    known = known_columns(raw, baseline)
+    usual = _usual(run)
+    totals: dict[str, np.ndarray] = {}
+    loss_sum = 0.0
     for rows, y, trained_on in scored_outputs(run.backend, run.model, run.backend.from_numpy(run.params), series, warm):
         loss_sum += float(row_loss(run.loss, y, check_targets(run.loss, trained_on, run.model.outputs)).sum())
-        target = _judged(run.loss, raw.take(rows, np.dtype("float64"))[1])
-        sums["model"] += _sums(_judged(run.loss, run.in_units(y), logits=True), target, run.loss)
-        for name, lag in lags.items():
-            earlier, has = raw.earlier_targets(rows, lag)
-            sums[name] += _sums(_judged(run.loss, earlier[has]), target[has], run.loss)
-    errors = {name: _errors(run.loss, *totals) for name, totals in sums.items()}
-    if errors["model"] is None:
+        x, wanted = raw.take(rows, np.dtype("float64"))
+        target = _judged(run.loss, wanted)
+        everywhere = np.ones(len(rows), bool)
+        guesses = {"model": (_judged(run.loss, run.in_units(y), logits=True), everywhere)}
+        if known is not None:
+            guesses["persistence"] = _judged(run.loss, known.last(x), column=True), everywhere
+        if known is not None and known.ahead is not None and period is not None:
+            earlier, has = known.season(raw, rows, period)
+            guesses["seasonal"] = _judged(run.loss, earlier, column=True), has
+        if usual is not None:
+            guesses["mean"] = np.broadcast_to(usual, target.shape), everywhere
+        for name, (guess, has) in guesses.items():
+            totals[name] = totals.get(name, np.zeros(3)) + _sums(guess[has], target[has], run.loss)
+    errors = {name: _errors(run.loss, *sums) for name, sums in totals.items()}
+    model = errors.get("model")
+    if model is None:
         raise DataError(f"evaluate expects rows with a target, {series.name!r} has none")
-    loss = loss_sum / errors["model"].rows
-    return Evaluation(errors["model"], errors.get("persistence"), errors.get("seasonal"), loss)
+    loss = loss_sum / model.rows
+    return Evaluation(model, errors.get("persistence"), errors.get("seasonal"), loss, errors.get("mean"))
 
 
-def _judged(loss: Loss, values: np.ndarray, logits: bool = False) -> np.ndarray:
-    """What is compared with the targets: for the entropies the class, else the numbers; `(n, O)`."""
+def _usual(run: Run) -> np.ndarray | None:
+    """What is predicted without looking at anything, `(O,)`: the training mean, or the most frequent class."""
+    if run.typical is None:
+        return None
+    if isinstance(run.loss, CrossEntropy):
+        return None if run.typical.label is None else np.array([run.typical.label])
+    return _judged(run.loss, np.array(run.typical.mean))
+
+
+def _judged(loss: Loss, values: np.ndarray, logits: bool = False, column: bool = False) -> np.ndarray:
+    """What is compared with the targets: for the entropies the class, else the numbers; `(n, O)`.
+
+    Args:
+        loss: the loss.
+        values: targets; or what the model gives (`logits`), or values of columns of x (`column`).
+    """
     if isinstance(loss, CrossEntropy):
-        return (values.argmax(-1) if logits else values)[:, None]
+        return values if column else (values.argmax(-1) if logits else values)[:, None]
     if isinstance(loss, BinaryCrossEntropy):
         return values > (0 if logits else 0.5)
     return values

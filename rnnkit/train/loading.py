@@ -16,6 +16,7 @@ import numpy as np
 from rnnkit.backend import Backend, check_parameters
 from rnnkit.backend import backend as find_backend
 from rnnkit.data import Standard
+from rnnkit.data.typical import Typical
 from rnnkit.errors import ModelError, RnnkitError, SourceError, warn
 from rnnkit.model.initialisers import DTYPES, zero_state
 from rnnkit.model.layers import Chain, parameter_shapes
@@ -79,6 +80,7 @@ def load(folder: str | Path, backend: str | Backend | None = None) -> Run:
     lag = field("lag", partial(_lag, shapes)) if "lag" in plain else {}
     skipped = field("skipped", lambda value: _each(value, _text)) if "skipped" in plain else {}
     transfer = field("transfer", _transfer) if "transfer" in plain else None
+    usual = field("typical", partial(_typical, model, loss, head)) if "typical" in plain else None
     digests = field("files", _mapping) if "digest" in plain or "files" in plain else {}  # none in earlier versions
     if "digest" in plain and not is_whole(files[DESCRIPTION]):
         raise _damaged(folder, DESCRIPTION, "it is not what was written, or was edited; if on purpose, remove digest")
@@ -102,6 +104,7 @@ def load(folder: str | Path, backend: str | Backend | None = None) -> Run:
         sets=sets,
         skipped=skipped,
         transfer=transfer,
+        typical=usual,
         **seen,
     )
     broken = [key for key, values in params.items() if not np.isfinite(values).all()]
@@ -233,7 +236,9 @@ def _seen(model: Chain, loss: Loss, name: str, value: Any) -> Seen:
     if (head is not None or model.heads) and head not in model.heads:
         raise ValueError(f"{name}: expects one of the heads {', '.join(model.heads) or 'none'}, got {_shown(head)}")
     try:
-        return Seen(head=head, **{key: check(model, loss, head, plain[key]) for key, check in _SEEN.items()})
+        usual = _typical(model, loss, head, plain.get("typical"))
+        own = {key: check(model, loss, head, plain[key]) for key, check in _SEEN.items()}
+        return Seen(head=head, typical=usual, **own)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 
@@ -260,6 +265,20 @@ def _features(model: Chain, loss: Loss, head: str | None, value: Any) -> tuple[s
 
 def _targets(model: Chain, loss: Loss, head: str | None, value: Any) -> tuple[str, ...] | None:
     return _named(value, _targets_of(model, loss, head))
+
+
+def _typical(model: Chain, loss: Loss, head: str | None, value: Any) -> Typical | None:
+    """What training targets were like; None in runs of earlier versions."""
+    if value is None:
+        return None
+    rows, mean, label, often = _list(value)
+    numbers, targets = _numbers(mean), _targets_of(model, loss, head)
+    if targets is not None and len(numbers) != targets:
+        raise ValueError(f"expects the mean of {targets} targets, got {len(numbers)}")
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"expects finite means, got {_shown(numbers)}")
+    rows = _whole(rows, MOST)
+    return Typical(rows, tuple(numbers), None if label is None else _whole(label, MOST), _whole(often, rows))
 
 
 _SEEN: dict[str, Callable[..., Any]] = {

@@ -10,6 +10,7 @@ import numpy as np
 
 from rnnkit.backend import Backend
 from rnnkit.data import Standard
+from rnnkit.data.typical import Typical
 from rnnkit.errors import ModelError, did_you_mean, listed
 from rnnkit.model.heads import head_parameters, head_rule_state, state_of
 from rnnkit.model.layers import Chain
@@ -32,6 +33,7 @@ class Seen(NamedTuple):
         head: the output head that it trained, or None.
         horizon: rows between a row and its target.
         features, targets: what the file called its columns, or None for arrays.
+        typical: what the targets of its training part are like; None where that is not known.
     """
 
     scaler: Standard | None
@@ -39,6 +41,7 @@ class Seen(NamedTuple):
     horizon: int
     features: tuple[str, ...] | None
     targets: tuple[str, ...] | None
+    typical: Typical | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Run:
             share it, else None; `on` chooses one.
         skipped: by name, why data sets of a curriculum were left out.
         transfer: the errors on every data set at every stage, if they were measured.
+        typical: what the training targets are like, their mean above all; of several data sets, of all together. None
+            where that is not known.
     """
 
     model: Chain
@@ -81,6 +86,7 @@ class Run:
     sets: dict[str, Seen] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     transfer: Transfer | None = None
+    typical: Typical | None = None
 
     def on(self, name: str) -> Run:
         """The run as it is for one data set of its curriculum: with its scaler, and its head as the model's end.
@@ -109,6 +115,7 @@ class Run:
             horizon=seen.horizon,
             features=seen.features,
             targets=seen.targets,
+            typical=seen.typical,
             sets={},
             store=None,
         )

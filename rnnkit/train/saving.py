@@ -94,6 +94,7 @@ def write_run(run: Run, folder: Path) -> None:
         "sets": {name: _plain_seen(seen) for name, seen in run.sets.items()},
         "skipped": run.skipped,
         "transfer": None if run.transfer is None else run.transfer.to_plain(),
+        "typical": run.typical,
         "history": {
             "steps": {name: numbers.tolist() for name, numbers in run.history.steps.items()},
             "epochs": run.history.epochs,

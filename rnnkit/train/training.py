@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rnnkit.data.sequence import Sequence
+from rnnkit.data.typical import all_together
 from rnnkit.errors import DataError, ScheduleError
 from rnnkit.model.initialisers import noise_generator
 from rnnkit.model.patterns import match_parameters
@@ -91,6 +92,7 @@ class Training:
             sets=sets if course.names else {},
             skipped=dict(self.skipped),
             transfer=None if self.stages is None else self.stages.matrix(),
+            typical=all_together(seen.typical for seen in sets.values() if seen.typical is not None),
         )
 
     def go(self) -> None:
