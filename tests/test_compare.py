@@ -638,7 +638,7 @@ def test_a_comparison_of_classifiers_tells_shares_of_wrong_classes(tmp_path, mon
         seeds=2, jobs=1, out=tmp_path,
     )  # fmt: skip
     report = (tmp_path / "report.md").read_text()
-    assert "| validation share wrong | test share wrong | share wrong / persistence |" in report
+    assert "| validation share wrong | test share wrong | share wrong / most frequent class |" in report
     assert "Errors are shares of classes that are wrong." in report
     said = [caption for _, caption in drawn.values()]
     said += [text() for figure, _ in drawn.values() for a in figure.axes for text in (a.get_xlabel, a.get_ylabel)]

@@ -99,7 +99,8 @@ def choice(comparison: Comparison) -> str:
             f"test part; on new data expect it to be worse, for the best of several was taken."
         )
     ratio = best["test_ratio_mean"]
-    times = "" if ratio is None else f", {ratio:.3g} times that of persistence"
+    naive = baseline(comparison.rows)
+    times = "" if ratio is None else f", {ratio:.3g} times that of {'' if naive == 'persistence' else 'the '}{naive}"
     return (
         f"Chosen by its {error} on the validation part: {where}. On the test part, which had no say in it, its {error} "
         f"is {_spread(best, 'test_mae')}{times}."
