@@ -189,7 +189,7 @@ def test_gathering_is_a_stable_sort_by_first_appearance(codes, data):
     cut = data.draw(st.integers(0, len(codes)))
     blocks = [coder.codes(np.array(codes[:cut], np.int64)), coder.codes(list(map(str, codes[cut:])))]
     ids = Ids(coder.names, np.concatenate(blocks))
-    gathered = BySeries(array_source(values, None, None, "s"), values, ids).of(only)
+    gathered = BySeries(array_source(values, None, None, "s", 1), values, ids).of(only)
     kept = [name for name in names if only is None or name in only]
     expected = [row for name in kept for row, code in enumerate(codes) if str(code) == name]
     assert gathered.source.x.read(0, len(expected)).ravel().tolist() == expected

@@ -180,6 +180,10 @@ def build_pieces(builder: Builder) -> tuple[Parts | None, Chain | None, Loss]:
     """Parts, model and loss; None for what has a problem."""
     loss, model = builder.config.train.loss.build(), None
     parts = _open_parts(builder) if builder.draft.usable(("data",)) else None
+    if parts is not None and not parts.series.outputs:
+        with builder.blaming(("data", "target")):
+            parts.series.expect_target("training")
+        parts = None
     if parts is not None and builder.draft.usable(("model",)):
         model = _build_model(builder, parts.training, loss)
         if model is not None and builder.draft.usable(("train", "loss")):

@@ -12,7 +12,7 @@ from rnnkit.data.order import Others
 from rnnkit.data.series import Ids
 from rnnkit.data.source import Rows, Source
 from rnnkit.data.times import NO_ZONE, Clock
-from rnnkit.errors import DataError, did_you_mean
+from rnnkit.errors import DataError, did_you_mean, warn
 
 Column = str | int
 Columns = list[str] | list[int] | tuple[str, ...] | tuple[int, ...]
@@ -53,8 +53,8 @@ class Choice(NamedTuple):
 
     Attributes:
         features: columns of x.
-        targets: columns of y, empty where they are columns of x.
-        target_columns: which columns of x the targets are, or None.
+        targets: columns of y, empty where they are columns of x, or there are none.
+        target_columns: which columns of x the targets are, none where there are no targets, or None.
         every: all columns of the file.
     """
 
@@ -67,6 +67,9 @@ class Choice(NamedTuple):
 def choose(who: str, known: list[Any], wanted: Wanted, dates: tuple[str, ...] = ()) -> Choice:
     """Find the columns asked for among those of the file, or the default ones.
 
+    Where no target is named it is the only feature, `horizon` rows ahead; of several features, or at horizon 0, there
+    is none.
+
     Args:
         who: how messages begin.
         known: the columns of the file.
@@ -74,33 +77,44 @@ def choose(who: str, known: list[Any], wanted: Wanted, dates: tuple[str, ...] = 
         dates: columns that seem to hold dates, for messages.
 
     Raises:
-        DataError: a column that is not there or asked for twice, or a target that must be named.
+        DataError: a column that is not there or asked for twice, or no column left for the features.
     """
-    every = [column for column in known if column not in (wanted.time, wanted.series_id)]
-    features = every if wanted.features is None else _listed(wanted.features)
-    if wanted.target is None and len(features) > 1:
+    targets = _listed(wanted.target)
+    unread = (wanted.time, wanted.series_id, *(targets if wanted.horizon == 0 else ()))
+    features = [column for column in known if column not in unread]
+    if wanted.features is not None:
+        features = _listed(wanted.features)
+    elif wanted.target is None and wanted.time is None and len(dates) == 1 and len(features) > 1:
         others = [column for column in features if column not in dates]
-        if wanted.time is None and wanted.features is None and len(dates) == 1 and others:
-            target = f", and which to predict: target={others[-1]!r}, or a list" if len(others) > 1 else ""
-            raise DataError(
-                f"{who} has {len(features)} columns ({names(features)}), and {dates[0]!r} seems to hold the times; "
-                f"say time={dates[0]!r}{target}"
-            )
+        target = f", and which to predict: target={others[-1]!r}, or a list" if len(others) > 1 else ""
         raise DataError(
-            f"{who} has {len(features)} features ({names(features)}); say which to predict: "
-            f"target={features[-1]!r}, or a list"
+            f"{who} has {len(features)} columns ({names(features)}), and {dates[0]!r} seems to hold the times; "
+            f"say time={dates[0]!r}{target}"
         )
-    targets = features if wanted.target is None else _listed(wanted.target)
+    if wanted.target is None and len(features) == 1 and wanted.horizon != 0:
+        targets = features
     for option, columns in (
         ("time", _listed(wanted.time)),
         ("series_id", _listed(wanted.series_id)),
-        ("features", features),
         ("target", targets),
+        ("features", features),
     ):
         check_columns(who, known, option, columns)
-        if not columns and option in ("features", "target"):
-            raise DataError(f"{who} expects at least one column for {option}, got none; its columns are {names(known)}")
-    if all(column in features for column in targets):
+    if not features and targets and wanted.features is None:
+        raise DataError(
+            f"{who} has no column left to predict {names([*map(repr, targets)])} from at horizon 0, where a target is "
+            f"no feature unless features names it; say horizon=1 to forecast it"
+        )
+    if not features:
+        raise DataError(f"{who} expects at least one column for features, got none; its columns are {names(known)}")
+    read = [column for column in targets if column in features]
+    if read and wanted.horizon == 0:
+        warn(
+            f"{who} reads its target {names([*map(repr, read)])} among the features at horizon 0: the model is shown "
+            f"the value that it is to predict, and can copy it; leave it out of features, or say horizon=1 to "
+            f"forecast it"
+        )
+    if len(read) == len(targets):
         return Choice(features, [], tuple(features.index(column) for column in targets), known)
     return Choice(features, targets, None, known)
 
@@ -125,6 +139,7 @@ def file_source(
     who: str, choice: Choice, x: Rows, y: Rows | None, labels: bool, lines: np.ndarray | None = None
 ) -> Source:
     """The source that holds the chosen columns."""
+    targets = choice.targets or [choice.features[column] for column in choice.target_columns or ()]
     return Source(
         x=x,
         y=y,
@@ -135,7 +150,7 @@ def file_source(
         targets=tuple(f"column {column!r}" for column in choice.targets),
         lines=lines,
         feature_names=tuple(map(str, choice.features)),
-        target_names=tuple(map(str, choice.targets or [choice.features[c] for c in choice.target_columns or ()])),
+        target_names=tuple(map(str, targets)) or None,
     )
 
 

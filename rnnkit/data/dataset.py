@@ -156,6 +156,7 @@ class DataSet:
         who = f"data set {self.name!r}"
         try:
             series = self._open()
+            series.expect_target("training")
             training, validation, test = (series, None, None) if self.split is None else series.split(*self.split)
             training, validation, test = (self._seen(part, scaler) for part in (training, validation, test))
         except RnnkitError as error:

@@ -57,7 +57,7 @@ def find_runs(
     if time is not None:
         runs = cut_at(runs, rows_without(time))
     runs = cut_at(runs, check_values(source, runs, missing))
-    runs = keep_targeted(runs, int(horizon), short, source)
+    runs = keep_targeted(runs, int(horizon) if source.outputs else 0, short, source)
     return np.column_stack((runs[:, 0], runs))
 
 

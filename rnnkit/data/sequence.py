@@ -52,7 +52,9 @@ class Sequence:
         y: targets `(N, O)` or `(N,)` of the same kind, or None to forecast columns of x. One axis of integers
             counts as labels: classes from 0, handed out as int64 without a last axis and never scaled.
         horizon: h, in rows; left out, 1 to forecast x and 0 where y is given.
-        target: the column or columns of x to forecast; left out, the only one.
+        target: the column or columns of x to forecast; left out, the only one. Of several columns, or at horizon 0,
+            there is no target then: such a sequence can be predicted for, but not trained or scored on. At horizon 0
+            a column that is named is no feature.
         segments: `[(start, stop), ...]`, runs of rows in order and without overlap; left out, one run of all
             rows, or as time says. Rows outside are never used and may hold anything.
         time: `(N,)` numbers or dates (datetime64, datetime objects, text); cuts wherever it steps back, and at steps
@@ -123,9 +125,8 @@ class Sequence:
         zone: str | None = None,
         sort: bool | None = None,
     ) -> None:
-        source = array_source(x, y, target, name)
         horizon = int(y is None) if horizon is None else horizon
-        times, clock = None, Clock()
+        source, times, clock = array_source(x, y, target, name, horizon), None, Clock()
         if time is not None:
             times, clock = given_times(time, source.who, source.x.shape[0], time_format, zone)
         timed = in_order(source, times, clock, sort, missing)
@@ -149,7 +150,7 @@ class Sequence:
             x: samples `(S, T, F)` or `(S, T)`, an array (not copied if contiguous) or a memmap; or a list of S arrays
                 `(T, F)` or `(T,)`, each with its own T (copied end to end).
             y: by sample, `(S,)` (integers are labels) or `(S, O)`; by row, like x; or None to forecast x.
-            horizon: h, in rows; left out, 1 to forecast x and 0 where y is given.
+            horizon: h, in rows; left out, 1 to forecast x and 0 where y is given; 0 without y for no targets.
             score: which rows count; left out, the `"last"` of each sample where y is by sample, else `"all"`.
             missing: what to do with NaN in a row, as for `Sequence`; `"cut"` makes several segments of a sample.
             name: for messages and plots.
@@ -164,7 +165,7 @@ class Sequence:
         """
         rows = panel_rows(x, y, f"panel {name!r}")
         chosen = ("last" if rows.by_sample else "all") if score is None else score
-        target = tuple(range(rows.x.shape[1])) if y is None else None
+        target = tuple(range(rows.x.shape[1])) if y is None and horizon != 0 else None
         return cls(
             rows.x,
             rows.y,
@@ -205,9 +206,11 @@ class Sequence:
         Args:
             path: the file.
             time: the column that holds times: numbers or text, see `time_format`.
-            features: the columns of x; left out, every column but time and series_id.
-            target: the column or columns to predict; left out, the only feature. At horizon 0, one that is no
-                feature and holds whole numbers from 0 (but for CSV: of an integer type) counts as labels.
+            features: the columns of x; left out, every column but time and series_id, and at horizon 0 but the target.
+            target: the column or columns to predict; left out, the only feature. Of several features, at horizon 0,
+                or where this is `[]`, there is no target: such a sequence can be predicted for, but not trained or
+                scored on. At horizon 0, one that is no feature and holds whole numbers from 0 (but for CSV: of an
+                integer type) counts as labels.
             horizon, segments, gap, missing, short, score, time_format, zone, sort: as for `Sequence`. Whole numbers
                 that all lie from 1985 to 2032 if they count from 1970, or that are dates (`20200125`), are times.
             name: left out, the file's name without its suffix.
@@ -249,13 +252,14 @@ class Sequence:
 
     def __repr__(self) -> str:
         targets = "label" if self.labels else "target"
+        told = f" -> {_count(self.outputs, targets)}, horizon {self.horizon}" if self.outputs else ", no target"
         return (
             f"Sequence({self.name!r}: {_count(len(self), 'row')} in {_count(len(self.runs), 'segment')}, "
-            f"{_count(self.features, 'feature')} -> {_count(self.outputs, targets)}, horizon {self.horizon})"
+            f"{_count(self.features, 'feature')}{told})"
         )
 
     def __len__(self) -> int:
-        """Rows with a target: the sum of the segments' lengths."""
+        """Rows with a target, or all of a sequence without: the sum of the segments' lengths."""
         return int(self.lengths.sum())
 
     @property
@@ -280,7 +284,7 @@ class Sequence:
 
     @property
     def outputs(self) -> int:
-        """Columns of y, O; 1 for labels."""
+        """Columns of y, O; 1 for labels, 0 where there is no target."""
         return self._source.outputs
 
     @property
@@ -290,7 +294,7 @@ class Sequence:
 
     @property
     def target_columns(self) -> tuple[int, ...] | None:
-        """The columns of x that the targets are, or None where y was given."""
+        """The columns of x that the targets are, or None where they stand apart from x; `()` without targets."""
         return self._source.target_columns
 
     @property
@@ -300,7 +304,7 @@ class Sequence:
 
     @property
     def target_names(self) -> tuple[str, ...] | None:
-        """What the file calls the columns of y; None where the sequence was made of arrays."""
+        """What the file calls the columns of y; None where the sequence was made of arrays or has no targets."""
         return self._source.target_names
 
     @property
@@ -313,6 +317,11 @@ class Sequence:
         """Which rows of the source belong to which series; None without `series_id`."""
         return self._source.series
 
+    @property
+    def tail(self) -> int:
+        """Rows at the end of each run that have no target: h, or none of a sequence without targets."""
+        return self.horizon if self.outputs else 0
+
     @cached_property
     def starts(self) -> np.ndarray:
         """First row of each segment, `(S,)` int64."""
@@ -321,7 +330,7 @@ class Sequence:
     @cached_property
     def lengths(self) -> np.ndarray:
         """Rows of each segment, `(S,)` int64."""
-        return _frozen(self.runs[:, 2] - self.runs[:, 1] - self.horizon)
+        return _frozen(self.runs[:, 2] - self.runs[:, 1] - self.tail)
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
@@ -428,7 +437,7 @@ class Sequence:
         named = zip(("training", "validation", "test"), edges, edges[1:], pairwise(rows), strict=False)
         for part, begin, end, extent in named:
             pieces = clip_runs(self.runs, begin, end)
-            kept = pieces[pieces[:, 2] - pieces[:, 1] > self.horizon]
+            kept = pieces[pieces[:, 2] - pieces[:, 1] > self.tail]
             if end > begin and not len(kept):
                 raise DataError(
                     f"split of {who}: the {part} part has {_count(end - begin, 'row')}, none of them with a target "
@@ -445,6 +454,8 @@ class Sequence:
         Raises:
             DataError: a scaler for another number of features or targets.
         """
+        if scaler is not None and not self.outputs:
+            scaler = scaler.of_inputs()
         if scaler is not None:
             got = len(scaler.x_mean), len(scaler.y_mean)
             if got not in ((self.features, self.outputs), (self.features, 0)):
@@ -453,6 +464,44 @@ class Sequence:
                     f"targets, got one for {got[0]} and {got[1]}; fit it on this sequence's training part"
                 )
         return self._with(scaler=scaler)
+
+    def with_horizon(self, horizon: int) -> Sequence:
+        """The same rows without targets, for predictions so many rows ahead.
+
+        Raises:
+            DataError: a sequence with targets, whose segments end where they do.
+        """
+        if self.outputs:
+            raise DataError(
+                f"with_horizon expects a sequence without targets, {self.name!r} has {self.outputs}; "
+                f"open it with horizon={horizon}"
+            )
+        return self._with(horizon=horizon)
+
+    def expect_target(self, who: str) -> None:
+        """Refuse a sequence without targets, and say how to name one.
+
+        Args:
+            who: what expects a target.
+
+        Raises:
+            DataError: there is none.
+        """
+        if self.outputs:
+            return
+        source, count = self._source, self.features
+        has = f"{_count(count, 'feature')} and no y"
+        give = "give y"
+        if source.feature_names is not None:
+            shown = ", ".join(source.feature_names[:12]) + (f", ... ({count} in all)" if count > 12 else "")
+            likely = source.columns[-1].removeprefix("column ")
+            has = f"{_count(count, 'feature')} ({shown})"
+            give = f"say which to predict: target={likely}, or a list" if count > 1 else "say target= another column"
+        elif count > 1 and self.horizon:
+            give = "say which to forecast: target=0, or target=[0, 1]; or give y"
+        if count == 1:
+            give += " or horizon=1 to forecast this one" if self.horizon == 0 else ", or leave target=[] out"
+        raise DataError(f"{who} expects a target in each row, {self.name!r} has none but {has}; {give}")
 
     def with_name(self, name: str) -> Sequence:
         """The same rows under another name, for messages and plots."""

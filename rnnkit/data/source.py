@@ -77,6 +77,32 @@ def _array_rows(sent: Any) -> ArrayRows:
 
 
 @dataclass(frozen=True, eq=False)
+class PickedRows:
+    """Some columns of other rows, in any order; nothing is copied before it is read."""
+
+    rows: Rows
+    columns: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(N, F)`."""
+        return self.rows.shape[0], len(self.columns)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the other rows."""
+        return self.rows.dtype
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows start to stop, `(stop - start, F)`, as a new array."""
+        return self.rows.read(start, stop)[:, self.columns]
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Rows `(...)` as a new array `(..., F)`."""
+        return self.rows.take(rows)[..., self.columns]
+
+
+@dataclass(frozen=True, eq=False)
 class SlicedRows:
     """Rows of anything with `[start:stop]`; read in as few slices as possible, none above `SLICE` rows."""
 
@@ -159,14 +185,14 @@ class Source:
 
     Attributes:
         x: the inputs, `(N, F)`.
-        y: the targets `(N, O)`, or None where they are columns of x.
-        target_columns: those columns of x, or None.
+        y: the targets `(N, O)`, or None where they are columns of x, or there are none.
+        target_columns: those columns of x, none of them where there are no targets, or None where y is given.
         labels: the targets are integer classes, one a row.
         who: how messages begin, such as `"sequence 'series'"` or a file's name.
         columns: names of the columns of x.
         targets: names of the columns of y.
         lines: `(N,)` line of each row in its file, or None.
-        feature_names, target_names: what a file calls its columns; None for arrays.
+        feature_names, target_names: what a file calls its columns; None for arrays, and for no targets.
         series: which rows belong to which series, or None.
         file_rows: `(N,)` the row of the file that each row is, or None where they stand as in it, or have lines.
     """
@@ -192,7 +218,7 @@ class Source:
 
     @property
     def outputs(self) -> int:
-        """Columns of the targets, O."""
+        """Columns of the targets, O; 0 where there are none."""
         return len(self.target_columns) if self.y is None else self.y.shape[1]  # pyright: ignore[reportArgumentType]
 
     @property
@@ -234,7 +260,9 @@ class Source:
 
 
 def _is_indexed(rows: Rows) -> bool:
-    return isinstance(rows.rows if isinstance(rows, GatheredRows) else rows, ArrayRows)
+    while isinstance(rows, GatheredRows | PickedRows):
+        rows = rows.rows
+    return isinstance(rows, ArrayRows)
 
 
 def as_rows(values: Any, who: str, what: str) -> Rows:
@@ -268,13 +296,24 @@ def as_rows(values: Any, who: str, what: str) -> Rows:
     return ArrayRows(plain.reshape(-1, 1) if plain.ndim == 1 else plain)
 
 
-def array_source(x: Any, y: Any, target: int | list[int] | tuple[int, ...] | None, name: str) -> Source:
-    """The source of `Sequence(x, y, target=...)`."""
+def array_source(x: Any, y: Any, target: int | list[int] | tuple[int, ...] | None, name: str, horizon: Any) -> Source:
+    """The source of `Sequence(x, y, target=..., horizon=...)`; at horizon 0 the targets are no features."""
     who = f"sequence {name!r}"
     x_rows = as_rows(x, who, "x")
     columns = tuple(f"column {column} of x" for column in range(x_rows.shape[1]))
     if y is None:
-        return Source(x_rows, None, _target_columns(target, x_rows.shape[1], who), False, who, columns)
+        chosen = _target_columns(target, x_rows.shape[1], who, horizon)
+        if horizon != 0 or not chosen:
+            return Source(x_rows, None, chosen, False, who, columns)
+        others = tuple(column for column in range(x_rows.shape[1]) if column not in chosen)
+        if not others:
+            raise DataError(
+                f"{who} has no column left to predict target={target!r} from at horizon 0, where a target is no "
+                f"feature; say horizon=1 to forecast it, or give it apart: Sequence(x, y)"
+            )
+        features, targets = (PickedRows(x_rows, picked) for picked in (others, chosen))
+        read, wanted = (tuple(columns[column] for column in picked) for picked in (others, chosen))
+        return Source(features, targets, None, False, who, read, wanted)
     if target is not None:
         raise DataError(f"{who} takes its targets from y or from target={target!r} of x, got both; leave one out")
     y_rows = as_rows(y, who, "y")
@@ -355,14 +394,15 @@ def _complaint(value: float) -> str:
     return f"the label is {value:.0f}; labels count from 0, so renumber them, or give y as floats"
 
 
-def _target_columns(target: int | list[int] | tuple[int, ...] | None, features: int, who: str) -> tuple[int, ...]:
+def _target_columns(
+    target: int | list[int] | tuple[int, ...] | None, features: int, who: str, horizon: Any
+) -> tuple[int, ...]:
+    """The columns of x that are forecast: those named, or the only one; none at horizon 0, or where none is said."""
     if target is None:
-        if features == 1:
-            return (0,)
-        raise DataError(f"{who} has {features} features and no y; say which to forecast: target=0, or target=[0, 1]")
+        return (0,) if features == 1 and horizon != 0 else ()
     columns = tuple(target) if isinstance(target, list | tuple) else (target,)
     whole = all(isinstance(c, int | np.integer) and not isinstance(c, bool) for c in columns)
-    if not columns or not whole or not all(0 <= c < features for c in columns):
+    if not whole or not all(0 <= c < features for c in columns):
         raise DataError(
             f"{who} expects target to be columns of x, whole numbers from 0 to {features - 1}, got {target!r}"
         )

@@ -97,7 +97,7 @@ def unknown_after(series: Sequence) -> np.ndarray:
     place, stops = np.searchsorted(edges, series.starts, side="right"), series.runs[:, 2]
     last, ends = np.append(np.diff(place) > 0, True), edges[place]
     unknown = last & (stops == ends)
-    early = np.flatnonzero(last & (stops < ends))
+    early = np.flatnonzero(last & (stops < ends) & (series.outputs > 0))
     if len(early):
         numbers = series.with_scaler(None).as_numbers()
         follows = np.isfinite(numbers.take(stops[early] - series.horizon, np.float64)[1]).all(-1)

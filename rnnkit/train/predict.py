@@ -19,7 +19,8 @@ def predict(run: Run, series: Sequence, *, warm: int = WARM_ROWS) -> Prediction:
 
     Args:
         run: a trained model.
-        series: a sequence in the data's own units; it is scaled, and the predictions unscaled, as the run says.
+        series: a sequence in the data's own units; it is scaled, and the predictions unscaled, as the run says. It
+            needs no targets: `Sequence.open("new.csv", features=[...], target=[])`.
         warm: rows before each part that warm the state, where the source has them; 0 starts cold.
 
     Returns:
@@ -66,7 +67,7 @@ def forecast(
     series = seen_by("forecast", run, series, ahead=True)
     if steps < 1:
         raise DataError(f"forecast expects steps >= 1, got {steps!r}")
-    if series.target_columns != tuple(range(series.features)) or series.horizon < 1:
+    if not _predicts_inputs(run, series) or series.horizon < 1:
         raise ModelError(
             f"forecast expects a model that predicts all {series.features} input columns at least one row ahead, "
             f"but the targets of {series.name!r} are {_targets_named(series)}; train with every feature as target"
@@ -94,9 +95,11 @@ def seen_by(who: str, run: Run, series: Sequence, ahead: bool = False) -> Sequen
             f"train one with rk.fit(...), and wrap values: rk.Sequence(values)"
         )
     run.check_one(series.name)
+    if not series.outputs:
+        series = series.with_horizon(run.horizon)
     for what, trained, given in (
         ("features", run.features, series.feature_names),
-        ("targets", run.targets, series.target_names),
+        ("targets", run.targets, series.target_names if ahead else None),
     ):
         if trained is not None and given is not None and trained != given:
             raise ModelError(
@@ -116,7 +119,18 @@ def seen_by(who: str, run: Run, series: Sequence, ahead: bool = False) -> Sequen
     return series.with_scaler(None if run.scaler is None else run.scaler if ahead else run.scaler.of_inputs())
 
 
+def _predicts_inputs(run: Run, series: Sequence) -> bool:
+    """Whether what is predicted can be fed back in: all columns of x, as far as a series without targets shows."""
+    if series.outputs:
+        return series.target_columns == tuple(range(series.features))
+    scaler = run.scaler
+    scaled_alike = scaler is None or (scaler.x_mean, scaler.x_std) == (scaler.y_mean, scaler.y_std)
+    return run.features == run.targets and run.model.outputs == series.features and scaled_alike
+
+
 def _targets_named(series: Sequence) -> str:
+    if not series.outputs:
+        return "others in its training"
     if series.target_columns is None:
         return "given apart from its inputs"
     return f"its columns {series.target_columns}, {series.horizon} rows ahead"

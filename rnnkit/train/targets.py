@@ -20,6 +20,7 @@ def as_trained(model: Chain, series: Sequence, loss: Loss) -> Sequence:
     """The series as a loss wants it: labels for cross-entropy, numbers for all others, unscaled for the entropies.
 
     Raises:
+        DataError: a series without targets.
         ModelError: a feature, output or class count that does not fit, or no labels where the loss wants them.
     """
     check_fit(model, series, loss)
@@ -32,8 +33,11 @@ def check_fit(model: Chain, series: Sequence | Facts, loss: Loss) -> None:
     """Whether a model and a loss fit a series, or what is known of a data set.
 
     Raises:
+        DataError: a series without targets.
         ModelError: a feature, output or class count that does not fit, or no labels where the loss wants them.
     """
+    if isinstance(series, Sequence):  # a data set without is refused when it is opened
+        series.expect_target("the loss")
     if model.inputs != series.features:
         columns = series.feature_names
         found = f"{series.features} ({listed(columns, 12, 'in all')})" if columns else f"{series.features}"

@@ -146,6 +146,7 @@ def plot_forecast(series: Sequence, predicted: np.ndarray | Prediction, rows: in
         predicted: `(N, O)` as `predict` returns it.
         rows: how many of the last rows.
     """
+    series.expect_target("plot_forecast")
     figure, panels = new_figure(11, 1.4 + 2.6 * series.outputs, series.outputs)
     shown = 0
     for column, axes in enumerate(panels):
