@@ -10,6 +10,7 @@ from rnnkit.cli.config import Described
 from rnnkit.cli.locate import Keys
 from rnnkit.cli.many import Head
 from rnnkit.model import Chain, CrossEntropy, Heads, Loss
+from rnnkit.model.initialisers import check_memory
 from rnnkit.model.patterns import match_parameters
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def build_chain(builder: Builder, features: int, outputs: Mapping[str | None, in
     with builder.blaming(("model", "heads") if heads else ("model", "initial")):
         model = Chain(*layers, *([Heads(**made)] if heads else []), initial=table.initial.build())
     if model is not None:
+        with builder.blaming(("model", "layers")):
+            check_memory(model, builder.config.dtype, 2)
         with builder.blaming(("train", "frozen")):
             match_parameters(model, builder.config.train.frozen)
     return model

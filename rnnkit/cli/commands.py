@@ -20,6 +20,9 @@ Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
 
 DataSet = Annotated[str | None, Parameter(name="--data-set")]
 
+LINE = 1000
+"""Characters of a line of a message at most."""
+
 Overwrite = Annotated[bool, Parameter(negative="")]
 
 app = App(
@@ -325,6 +328,9 @@ def main(tokens: Sequence[str] | None = None) -> int:
         return _refuse(f"{error}\n{hint}see rnnkit --help")
     except RnnkitError as error:
         return _refuse(str(error))
+    except MemoryError as error:
+        asked = f": {error}" if str(error) else ""
+        return _refuse(f"there is not enough memory{asked}; take a smaller model, shorter windows or fewer lanes")
     except KeyboardInterrupt:
         print("rnnkit: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -342,7 +348,7 @@ def telling_warnings() -> Iterator[None]:
                 usual(message, category, *place)
             elif str(message) not in told:
                 told.add(str(message))
-                print(f"rnnkit: warning: {message}", file=sys.stderr)
+                _tell(f"warning: {message}")
 
         warnings.showwarning = show  # pyright: ignore[reportAttributeAccessIssue]
         warnings.simplefilter("always", RnnkitWarning)
@@ -350,8 +356,17 @@ def telling_warnings() -> Iterator[None]:
 
 
 def _refuse(message: str) -> int:
-    print(f"rnnkit: {message}", file=sys.stderr)
+    _tell(message)
     return REFUSED
+
+
+def _tell(message: str) -> None:
+    """Print a message on standard error, whatever stands in it."""
+    from rnnkit.cli.values import shortened
+    from rnnkit.view.text import visible
+
+    for line in f"rnnkit: {message}".split("\n"):
+        print(shortened(visible(line), LINE), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 
 from rnnkit.cli.config import Config, Table, spell_out, table_for, tables_at
 from rnnkit.cli.locate import Keys
+from rnnkit.cli.values import DEEPEST, parse_toml, shown
 from rnnkit.errors import ConfigError
 
 
@@ -42,8 +43,14 @@ def parse_overrides(tokens: Sequence[str]) -> list[Override]:
             if not rest:
                 raise ConfigError(f"{option} expects a value, got none; write {option} VALUE")
             value = rest.pop(0)
-        path = tuple(int(part) if part.isdecimal() else part for part in option[2:].split("."))
-        found.append(Override(option, path, _value(value)))
+        parts = option[2:].split(".")
+        if len(parts) > DEEPEST:
+            raise ConfigError(f"expected an option of at most {DEEPEST} parts, got {shown(option)}")
+        path = tuple(int(part) if part.isdecimal() and len(part) < 10 else part for part in parts)
+        try:
+            found.append(Override(option, path, _value(value)))
+        except ConfigError as error:
+            raise ConfigError(f"option {option}: {error}") from error
     return found
 
 
@@ -75,7 +82,7 @@ def apply_override(raw: dict[str, Any], override: Override, whole: type[Table] =
 
 def _value(text: str) -> Any:
     try:
-        parsed = tomllib.loads(f"value = {text}")
+        parsed = parse_toml(f"value = {text}")
     except tomllib.TOMLDecodeError:
         parsed = {}
     if text == "none":

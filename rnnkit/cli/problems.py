@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from rnnkit.backend import installed_backends
 from rnnkit.cli.config import LOSS_NAMES, Config, Described, Table, default_of, is_listed, table_for, tables_at, walk
 from rnnkit.cli.locate import Keys
+from rnnkit.cli.values import SHOWN, shortened, unusable
 from rnnkit.errors import RnnkitError
 
 EXPECTED = {
@@ -51,7 +52,9 @@ class Problem(NamedTuple):
 
 def find_problems(raw: dict[str, Any], schema: type[Table] = Config) -> list[Problem]:
     """Every problem of a raw config that can be seen without its data."""
-    problems = list(_refused_by_schema(raw, schema))
+    problems = [Problem(path, message) for path, message in unusable(raw)]
+    told = {problem.path for problem in problems}
+    problems += [problem for problem in _refused_by_schema(raw, schema) if problem.path not in told]
     broken = {problem.path[:depth] for problem in problems for depth in range(1, len(problem.path) + 1)}
     for path, table, found in walk(raw, schema):
         if issubclass(table, Described):
@@ -163,15 +166,15 @@ def _structural(detail: ErrorDetails, path: Keys, schema: type[Table] | None) ->
 
 def _expects(path: Keys, wanted: list[str], got: Any, choices: list[str]) -> Problem:
     wanted = [word for word in dict.fromkeys(wanted) if word != "a whole number" or "a number" not in wanted]
-    shown = {True: "true", False: "false", None: "none"}.get(got, repr(got)) if _is_plain(got) else _shown(got)
+    given = {True: "true", False: "false", None: "none"}[got] if _is_plain(got) else _shown(got)
     choices = choices or re.findall(r"'(\w+)'", wanted[0])
     hint = nearest(got, choices) if isinstance(got, str) and choices else ""
     form = ""
     if "a list" in wanted and isinstance(got, str):
-        form = json.dumps([part.strip() for part in got.split(",")])
+        form = json.dumps([part.strip() for part in got.split(",")]) if len(got) <= SHOWN else ""
     elif "a list" in wanted and isinstance(got, dict):
         form = f"[{_shown(got)}]"
-    return Problem(path, f"expects {' or '.join(wanted)}, got {shown}{hint}", form=form)
+    return Problem(path, f"expects {' or '.join(wanted)}, got {shortened(given, SHOWN)}{hint}", form=form)
 
 
 def _is_plain(value: Any) -> bool:

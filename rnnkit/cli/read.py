@@ -14,7 +14,11 @@ from rnnkit.cli.locate import Keys, line_of, locate
 from rnnkit.cli.many import ManyConfig
 from rnnkit.cli.overrides import Override, apply_override, parse_overrides
 from rnnkit.cli.problems import Problem, closest, find_problems
+from rnnkit.cli.values import parse_toml
 from rnnkit.errors import ConfigError, SourceError, did_you_mean
+
+ERRORS = 30
+"""Problems that are listed at most: one in what many data sets share is one of each."""
 
 STAND_IN: dict[str, Any] = {"data": {"path": ""}, "model": {"layers": [{"type": "LSTM", "hidden": 1}]}}
 MANY = STAND_IN | {"data": [{"path": ""}]}
@@ -65,7 +69,10 @@ class Draft:
         if len(texts) == 1:
             raise ConfigError(f"{self.file}, {texts[0]}")
         if texts:
-            raise ConfigError("\n".join([f"{self.file} has {len(texts)} errors:", *(f"  {text}" for text in texts)]))
+            lines = [f"  {text}" for text in texts[:ERRORS]]
+            if len(texts) > ERRORS:
+                lines.append(f"  ... and {len(texts) - ERRORS:,} more")
+            raise ConfigError("\n".join([f"{self.file} has {len(texts)} errors:", *lines]))
 
     def _order(self, problem: Problem) -> tuple[bool, int]:
         return self._option(problem.path) is not None, line_of(self.lines, problem.path) or 0
@@ -136,7 +143,9 @@ def read(
     overrides = parse_overrides(tokens)
     text = _text_of(file)
     try:
-        raw = tomllib.loads(text)
+        raw = parse_toml(text)
+    except ConfigError as error:
+        raise ConfigError(f"{file}, {error}") from error
     except tomllib.TOMLDecodeError as error:
         message = re.sub(r"\s*\(at line (\d+), column (\d+)\)", "", str(error))
         found = re.search(r"line (\d+), column (\d+)", str(error))

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
 
 from rnnkit.cli.build import Experiment
@@ -18,6 +19,7 @@ from rnnkit.data.survey import Opening
 from rnnkit.model import summary
 from rnnkit.train import Evaluation, History
 from rnnkit.train import Progress as Place
+from rnnkit.view.text import visible
 
 VERBS = {"train": "train on", "validation": "validate", "test": "test"}
 
@@ -29,7 +31,15 @@ NOW_AND_THEN = 5.0
 
 
 class Output(Console):
-    """Standard output. Where nobody reads on, as behind `| head`, the work goes on in silence and keeps its results."""
+    """Standard output. Where nobody reads on, as behind `| head`, the work goes on in silence and keeps its results.
+
+    Names from data and configs command no terminal: their control characters are shown.
+    """
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """See `Console.render`."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else visible(text, lines=True), style, control)
 
     def on_broken_pipe(self) -> None:
         """Say nothing from here on."""

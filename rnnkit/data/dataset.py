@@ -29,6 +29,12 @@ Scaling = Literal["own", "shared"]
 
 Opener = Callable[[], Sequence]
 
+LARGEST = 1e30
+"""What weights and factors may be at most, so that sums of them are numbers of float32 still."""
+
+PASSES = 10_000
+"""Passes over a data set in an epoch, at most."""
+
 PER_SET = ("only", "name", "segments", "gap", "missing", "short", "score")
 """Options of `Sequence.open` that change nothing of what is read of a table."""
 
@@ -107,8 +113,12 @@ class DataSet:
             number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
             if not number or not 0 < value < np.inf:
                 raise DataError(f"{who} expects {what} to be a number above 0, got {value!r}")
+            if not 1 / LARGEST <= value <= LARGEST:
+                raise DataError(f"{who} expects {what} from {1 / LARGEST:g} to {LARGEST:g}, got {float(value):g}")
         if isinstance(self.passes, bool) or not isinstance(self.passes, int | np.integer) or self.passes < 1:
             raise DataError(f"{who} expects passes to be a whole number from 1, got {self.passes!r}")
+        if self.passes > PASSES:
+            raise DataError(f"{who} expects at most {PASSES:,} passes an epoch, got more; train more epochs")
         sizes = self.split if isinstance(self.split, tuple | list) else ()
         if self.split is not None and len(sizes) != 2:
             raise DataError(

@@ -46,6 +46,16 @@ class Joined:
         return " + ".join(dict.fromkeys(member.name for member in self.members))
 
     @property
+    def features(self) -> int:
+        """Columns of x, F: as the members have them."""
+        return self.members[0].features
+
+    @property
+    def outputs(self) -> int:
+        """Columns of y, O: as the members have them."""
+        return self.members[0].outputs
+
+    @property
     def score(self) -> Score:
         """As the members have it."""
         return self.members[0].score

@@ -54,6 +54,8 @@ def open_source(
             f"{str(path)!r} chooses series with only={only!r}, got no series_id; "
             "name the column of ids: series_id='...'"
         )
+    if memmap is not None and "\0" in str(memmap):
+        raise DataError(f"{str(path)!r} expects a folder as memmap, got {str(memmap)!r}, which none can be called")
 
     def read(path: Path) -> Opened:
         if path.suffix.lower() != ".csv":
@@ -103,7 +105,7 @@ def series_ids(path: str | os.PathLike[str], column: Column, *, array: str | Non
 
 def _reading(who: str, path: Path, read: Callable[[Path], T]) -> T:
     suffix = path.suffix.lower()
-    if path.is_dir() and suffix not in FOLDERS:
+    if os.path.isdir(path) and suffix not in FOLDERS:
         raise SourceError(f"{who} expects a file, got the folder {str(path)!r}; name one file in it")
     if suffix not in SUFFIXES:
         raise SourceError(
@@ -111,13 +113,18 @@ def _reading(who: str, path: Path, read: Callable[[Path], T]) -> T:
             f"{did_you_mean(path.suffix, SUFFIXES)}"
         )
     try:
-        if not path.exists():
+        if not os.path.exists(path):  # no file is called by a name that is too long, or has a NUL
             raise FileNotFoundError
+        if not os.path.isfile(path) and not os.path.isdir(path):
+            raise SourceError(
+                f"{who} expects a file, got {str(path)!r}, a pipe, socket or device: what comes from it is read "
+                f"once and may never end; write it into a file"
+            )
         return read(path)
     except SourceError:
         raise
     except OSError as error:
-        if not path.exists():
+        if not os.path.exists(path):
             raise SourceError(f"{who} found no file {str(path)!r}; check the path") from None
         raise SourceError(f"{who} cannot read {str(path)!r}: {error.strerror or error}") from error
 

@@ -18,6 +18,9 @@ from rnnkit.errors import DataError
 Gap = float | str | datetime.timedelta | np.timedelta64
 """A step in time: a number (of seconds, where time is given as dates), `"30min"`, a timedelta."""
 
+FOREVER = 2.0**62
+"""Microseconds that no two times are apart."""
+
 UNITS = {"ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
@@ -236,11 +239,11 @@ def _as_step(gap: Gap, dtype: np.dtype, who: str) -> Any:
     elif isinstance(gap, np.timedelta64):
         seconds = float(gap / np.timedelta64(1, "s"))
     elif isinstance(gap, int | float | np.integer | np.floating) and not isinstance(gap, bool):
-        seconds = float(gap)
+        seconds = 1e300 if isinstance(gap, int) and gap > 1e300 else float(gap)
         if dtype.kind != "M" and seconds > 0:
-            return gap
+            return gap if gap < 2**63 else seconds  # NumPy compares no larger whole numbers
     if seconds is None or not 0 < seconds < np.inf:
         raise DataError(f"{who} expects gap to be positive, such as 1800 (seconds), '30min', '1h' or '2d', got {gap!r}")
     if dtype.kind != "M":
         raise DataError(f"{who} has times that are plain numbers; give gap as a number in their unit, got {gap!r}")
-    return np.timedelta64(round(seconds * 1e6), "us")
+    return np.timedelta64(round(min(seconds * 1e6, FOREVER)), "us")

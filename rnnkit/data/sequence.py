@@ -516,6 +516,8 @@ class Sequence:
         number = isinstance(weight, int | float | np.number) and not isinstance(weight, bool)
         if not number or not 0 < weight < np.inf:
             raise DataError(f"sequence {self.name!r} expects a weight above 0, got {weight!r}")
+        if not 1e-30 <= weight <= 1e30:  # as float32 it would be none
+            raise DataError(f"sequence {self.name!r} expects a weight from 1e-30 to 1e30, got {float(weight):g}")
         return self._with(weight=float(weight))
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import singledispatch
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rnnkit.errors import ModelError
+from rnnkit.memory import as_bytes, whole_memory
 from rnnkit.model.initial import Given, Learned, Noise
 from rnnkit.model.layers import INITIAL, LSTM, Chain, Dense, Heads, parameter_shapes
 from rnnkit.model.state import LSTMState, State
@@ -143,7 +145,8 @@ def setup(model: Chain, seed: int = 0, lanes: int = 1, dtype: str = "float32") -
         layer, `LSTMState(h, c)`, each `(B, H)`, or `()`: the model's initial state (zeros for `Noise`).
 
     Raises:
-        ModelError: a dtype other than the two, no lane, or something that is no `Chain`.
+        ModelError: a dtype other than the two, no lane, something that is no `Chain`, or one that does not fit into
+            memory.
 
     Example:
         >>> import rnnkit as rk
@@ -157,12 +160,34 @@ def setup(model: Chain, seed: int = 0, lanes: int = 1, dtype: str = "float32") -
         raise ModelError(f"setup expects dtype 'float32' or 'float64', got {dtype!r}")
     if lanes < 1:
         raise ModelError(f"setup expects at least one lane, got lanes={lanes}")
+    check_memory(model, np.float64)
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     kind = np.dtype(dtype)
     drawn = {key: value.astype(kind) for key, value in initial_parameters(model, rng).items()}
     shapes = parameter_shapes(model)
     params = {key: drawn[key] if key in drawn else np.zeros(shape, kind) for key, shape in shapes.items()}
     return params, initial_state(model, params, lanes)
+
+
+def check_memory(model: Chain, dtype: Any, copies: int = 1) -> None:
+    """Check that the parameters of a model fit into memory.
+
+    Args:
+        model: the chain.
+        dtype: of the numbers.
+        copies: arrays that there will be for each of them.
+
+    Raises:
+        ModelError: they do not; it says how many bytes they take.
+    """
+    count = sum(math.prod(shape) for shape in parameter_shapes(model).values())
+    needed = count * np.dtype(dtype).itemsize * copies
+    if needed > whole_memory():
+        times = f" {copies} times over (gradient and optimizer)" if copies > 1 else ""
+        raise ModelError(
+            f"{model!r} has {count:,} parameters, {as_bytes(needed)} as {np.dtype(dtype)}{times}, and this machine has "
+            f"{as_bytes(whole_memory())} of memory; take fewer hidden units"
+        )
 
 
 def _uniform(layer: LSTM | Dense, rng: np.random.Generator, fan: int) -> dict[str, np.ndarray]:

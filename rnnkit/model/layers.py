@@ -14,6 +14,9 @@ from typing import Literal, get_args
 from rnnkit.errors import ModelError, did_you_mean
 from rnnkit.model.initial import Given, Initial, Learned, Zeros
 
+LARGEST = 10**12
+"""More units than a layer can have; the memory for far fewer is refused when it would be taken."""
+
 GATES = ("i", "f", "g", "o")
 """The order in which an LSTM's four gates stand along the rows of its weights."""
 
@@ -296,3 +299,5 @@ def _check_sizes(layer: object, **sizes: int) -> None:
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise ModelError(f"{type(layer).__name__} expects {name} to be a positive whole number, got {size!r}")
+        if size > LARGEST:
+            raise ModelError(f"{type(layer).__name__} expects {name} of at most {LARGEST:,}, got more; make it smaller")

@@ -58,7 +58,7 @@ def summary(model: Chain, dtype: str = "float32") -> Summary:
     for index, layer in enumerate(model.layers):
         prefix = f"{index}."
         shapes = {key.removeprefix(prefix): shape for key, shape in named.items() if key.startswith(prefix)}
-        rows.append((layer, shapes, _count(shapes), sum(a.size for a in zero_state(layer, 1, np.dtype(dtype)))))
+        rows.append((layer, shapes, _count(shapes), sum(a.shape[-1] for a in zero_state(layer, 0, np.dtype(dtype)))))
     parameters = sum(row[2] for row in rows)
     return Summary(tuple(rows), parameters, sum(row[3] for row in rows), parameters * np.dtype(dtype).itemsize, dtype)
 

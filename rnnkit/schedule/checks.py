@@ -7,11 +7,47 @@ from typing import Any
 import numpy as np
 
 from rnnkit.errors import ScheduleError
+from rnnkit.memory import as_bytes, whole_memory
+
+MOST = 10**15
+"""More rows, lanes or steps than anything has, and few enough to be added up in 64 bits."""
 
 
-def check_whole(description: Any, name: str, value: Any, least: int = 1) -> None:
-    """Raises ScheduleError unless a setting is a whole number of at least so much."""
+def check_whole(description: Any, name: str, value: Any, least: int = 1, most: int | None = MOST) -> None:
+    """Raises ScheduleError unless a setting is a whole number of at least so much, and not above what can be counted.
+
+    Args:
+        description: what has the setting.
+        name: of the setting.
+        value: what it is.
+        least, most: its bounds; None for no upper one.
+    """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ScheduleError(
             f"{type(description).__name__} expects {name} to be a whole number >= {least}, got {value!r}"
         )
+    if most is not None and value > most:
+        raise ScheduleError(
+            f"{type(description).__name__} expects {name} to be a whole number up to {most:,}, got "
+            f"{_short(int(value))}; make it smaller"
+        )
+
+
+def check_window(rows: int, lanes: int, columns: int, who: str) -> None:
+    """Raises ScheduleError where one step does not fit into memory.
+
+    Args:
+        rows, lanes, columns: of the step: its inputs and targets.
+        who: what has such windows.
+    """
+    needed = rows * lanes * (columns + 2) * 8  # a weight and the number of the row stand beside them
+    if needed > whole_memory():
+        raise ScheduleError(
+            f"{who}: one step has {rows:,} rows in {lanes:,} lanes, {as_bytes(needed)}, and this machine has "
+            f"{as_bytes(whole_memory())}; make length, lookback or burn-in shorter, or take fewer lanes"
+        )
+
+
+def _short(value: int) -> str:
+    """A large number; Python writes one of thousands of digits only when told to."""
+    return f"{value:,}" if value.bit_length() < 100 else f"one of {value.bit_length()} bits"

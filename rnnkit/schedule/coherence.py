@@ -28,7 +28,7 @@ def check_settings(curriculum: Curriculum) -> None:
         )
     if curriculum.on_error not in ("stop", "skip"):
         raise ScheduleError(f"Curriculum expects on_error to be 'stop' or 'skip', got {curriculum.on_error!r}")
-    check_whole(curriculum, "seed", curriculum.seed, 0)
+    check_whole(curriculum, "seed", curriculum.seed, 0, None)
     for each in (curriculum, *curriculum.datasets):
         for what, has in (("splitter", "grid"), ("policy", "origins")):
             value = getattr(each, what)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnkit.errors import ScheduleError
+from rnnkit.schedule.checks import MOST, check_whole
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Uniform:
         whole = all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in (self.low, self.high))
         if not whole or not 1 <= self.low <= self.high:
             raise ScheduleError(f"Uniform expects whole numbers 1 <= low <= high, got {self.low!r} and {self.high!r}")
+        check_whole(self, "high", self.high)
 
     @property
     def mean(self) -> float:
@@ -68,6 +70,8 @@ class Geometric:
             or not 1 < self.mean < float("inf")
         ):
             raise ScheduleError(f"Geometric expects mean > 1 (rows), got {self.mean!r}")
+        if self.mean > MOST:
+            raise ScheduleError(f"Geometric expects mean <= {MOST:,} (rows), got {self.mean:g}; make it smaller")
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Lengths of `count` windows, int64."""

@@ -13,6 +13,7 @@ from rnnkit.data import Sequence
 from rnnkit.data.joined import Joined
 from rnnkit.errors import ScheduleError
 from rnnkit.schedule.batch import Batch, Block
+from rnnkit.schedule.checks import check_window
 from rnnkit.schedule.coverage import Coverage, cover
 from rnnkit.schedule.grid import Grid, Pieces, joined, spread, windows_of
 from rnnkit.schedule.policies import StatePolicy, slots_of, widen
@@ -181,6 +182,8 @@ class Schedule:
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch,)))
         grid = self.splitter.grid(self.series.lengths, rng, self.series.name)
         grid = widen(self.policy, replace(grid, epoch=epoch, seed=self.seed))
+        columns = self.series.features + self.series.outputs
+        check_window(grid.length, grid.lanes, columns, f"{self.splitter!r} with {self.policy!r}")
         return replace(grid, pieces=lru_cache(maxsize=2)(grid.pieces))  # the proof and the policy ask for the same ones
 
     def _assemble(self, grid: Grid, first: int, stop: int, dtype: np.dtype) -> Block:

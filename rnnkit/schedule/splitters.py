@@ -144,6 +144,7 @@ class Continuation:
             )
         if isinstance(self.lookback, bool) or not isinstance(self.lookback, int | np.integer) or self.lookback < 0:
             raise ScheduleError(f"Continuation expects lookback >= 0, got {self.lookback!r}")
+        check_whole(self, "lookback", self.lookback, 0)
 
     def grid(self, lengths: np.ndarray, rng: np.random.Generator, name: str = "the series") -> Grid:
         """See `Splitter.grid`."""
@@ -189,10 +190,11 @@ class Continuation:
     def _cuts(self, rows: int, rng: np.random.Generator) -> np.ndarray:
         """Where the windows of a strip of so many rows start, and the last one ends: `(steps + 1,)`."""
         if not isinstance(self.length, Lengths):
-            return np.arange(0, rows + self.length, self.length)
+            length = min(self.length, rows) if self.tail == "keep" else self.length  # more would be padding
+            return np.arange(0, rows + length, length)
         ends = np.zeros(1, np.int64)
         while ends[-1] < rows:
-            more = self.length.draw(rng, int((rows - ends[-1]) / self.length.mean) + 16)
+            more = np.minimum(self.length.draw(rng, int((rows - ends[-1]) / self.length.mean) + 16), rows)
             ends = np.concatenate([ends, ends[-1] + np.cumsum(more)])
         return ends[: int(np.searchsorted(ends, rows)) + 1]
 

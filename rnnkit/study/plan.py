@@ -16,6 +16,9 @@ from rnnkit.study.results import read_cell
 
 Row = dict[str, Any]
 
+SEEDS = 10_000
+"""So many trainings of one splitter, policy and backend are enough."""
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -82,6 +85,8 @@ def make_plan(
     for name in kinds[2]:
         find_backend(name)
     folder, fingerprint, planned = None if out is None else Path(out), study.fingerprint(), []
+    if type(seeds) is int and seeds > SEEDS:
+        raise ConfigError(f"compare expects seeds to be at most {SEEDS:,}, got {seeds:,}; make it smaller")
     numbers = _different("seeds", range(seeds) if type(seeds) is int else seeds)
     for splitter in kinds[0]:
         for policy in kinds[1]:

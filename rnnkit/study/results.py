@@ -86,6 +86,8 @@ MEASURES = (
 @contextmanager
 def writing(folder: Path):
     """Turn what the system says against a folder into an error that tells what to do."""
+    if "\0" in str(folder):
+        raise SourceError(f"compare expects a folder, got {str(folder)!r}, which no file can be called; name another")
     try:
         yield
     except SourceError:

@@ -8,9 +8,9 @@ import numpy as np
 
 from rnnkit.data import Sequence
 from rnnkit.errors import ModelError, ScheduleError
-from rnnkit.model.initialisers import DTYPES
+from rnnkit.model.initialisers import DTYPES, check_memory
 from rnnkit.model.layers import Chain
-from rnnkit.model.rules import Clip, Rule
+from rnnkit.model.rules import Clip, Rule, slot_names
 from rnnkit.schedule import Curriculum, Schedule
 from rnnkit.train.stages import EVERY
 from rnnkit.train.stopping import EarlyStopping
@@ -86,3 +86,4 @@ def check_settings(
     ):
         if not fits:
             raise ModelError(f"fit expects {name} to be {wanted}, got {got!r}; write {remedy}")
+    check_memory(model, dtype, 2 + len(slot_names(rule)))
