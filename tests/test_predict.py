@@ -388,7 +388,9 @@ def test_a_run_knows_its_horizon_and_columns(trained, tmp_path):
     again = rk.load(pair.save(tmp_path / "run"))
     assert (again.horizon, again.features, again.targets) == (1, ("heat", "wind"), ("heat",))
     assert np.isfinite(rk.predict(again, series)).all()
-    with pytest.raises(rk.ModelError, match="trained on the features heat, wind, but 'pair' has wind, heat; open it"):
+    with pytest.raises(
+        rk.ModelError, match="trained on the features heat, wind, but 'pair' has them in another order \\(wind, heat\\)"
+    ):
         rk.predict(again, opened["wind", "heat"])
     unnamed = rk.Sequence(series.read_x(0, 60), target=0)
     assert np.array_equal(rk.predict(again, unnamed), rk.predict(again, series))

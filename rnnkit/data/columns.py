@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnkit.data.mapped import packed, unpacked
-from rnnkit.data.order import Others
-from rnnkit.data.series import Ids
+from rnnkit.data.series import Ids, Others
 from rnnkit.data.source import Rows, Source
 from rnnkit.data.times import NO_ZONE, Clock
 from rnnkit.errors import DataError, did_you_mean, warn

@@ -24,8 +24,7 @@ from uuid import uuid4
 import numpy as np
 
 from rnnkit.data.columns import Choice, Opened, Wanted, file_source
-from rnnkit.data.order import Others
-from rnnkit.data.series import Coder, Ids
+from rnnkit.data.series import Coder, Ids, Others
 from rnnkit.data.source import as_rows
 from rnnkit.data.text import Block, csv_ids, may_be_labels, scan_csv
 from rnnkit.data.times import Clock

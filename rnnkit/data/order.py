@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnkit.data.series import Ids, moved
+from rnnkit.data.columns import Opened
+from rnnkit.data.series import Others, moved
 from rnnkit.data.source import Source
-from rnnkit.data.times import Clock, write_times
+from rnnkit.data.times import write_times
 from rnnkit.data.zones import to_utc, zone_named
 from rnnkit.errors import DataError, warn
 
@@ -22,21 +22,13 @@ RECURRING = 0.5
 SHORT = 10
 """Rows between steps back: where there are fewer on average, the steps are told."""
 
+ENOUGH = 20
+REGULAR = 0.9
+"""Steps from which on, and the share of equal ones from which on, times are taken for regular."""
+
 FEW = 3
 """Rows that a series has on average at least, for a column to be the likely one that names it; steps back that are
 told at least."""
-
-
-class Others(NamedTuple):
-    """The columns of a table, read where one is sought that names its series.
-
-    Attributes:
-        names: all of them.
-        ids: reads one as the series of each row; raises DataError where it cannot be that.
-    """
-
-    names: list[Any]
-    ids: Callable[[Any], Ids]
 
 
 class Timed(NamedTuple):
@@ -53,28 +45,20 @@ class Timed(NamedTuple):
     zone: str | None
 
 
-def in_order(
-    source: Source,
-    times: Any,
-    clock: Clock,
-    sort: bool | None,
-    missing: str,
-    others: Others | None = None,
-) -> Timed:
+def in_order(opened: Opened, sort: bool | None, missing: str, cut: bool = False) -> Timed:
     """Make local times UTC, look at their order, and sort the rows of each series where that is asked for.
 
     Args:
-        source: the rows, of one series after the other.
-        times: `(N,)` numbers or datetime64, or None.
-        clock: what they are counted by.
+        opened: rows of one series after the other, and their times.
         sort: True sorts the rows of each series by time; None refuses rows that are in no order and tells steps back
             and equal times; False says nothing.
         missing: `"refuse"` rows without a time, or `"cut"`.
-        others: the columns of the table, for messages.
+        cut: whether the user has said where segments end; else holes in what is regular are told.
 
     Raises:
         DataError: a row without a time, one that clocks skipped, rows in no order of time, or several series.
     """
+    source, times, clock, others = opened.source, opened.times, opened.clock, opened.others
     if sort not in (None, True, False):
         raise DataError(f"{source.who} expects sort to be True or False, got {sort!r}")
     if times is None:
@@ -101,25 +85,25 @@ def in_order(
     if sort is False:
         return Timed(source, times, clock.zone)
     step = Steps(times, known, edges)
+    if sort is None and source.series is None and (step.back or step.equal):
+        _check_single(source, times, step, others)
     if step.back and sort is None:
-        _look(source, times, clock.zone, step, others)
+        _check_order(source, step)
     if step.back and sort:
         code = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
         index = np.lexsort((np.where(known, times, times.max()), ~known, code))
         source, times = moved(source, index), times[index]
         step = Steps(times, known[index], edges)
-    if step.equal and not (step.back and sort is None):
-        several = _likely(times, step, others) if sort is None and series is None else None
-        if several is not None:
-            raise _several(source, several, step, times)
+    if step.equal:
         row = step.first_equal
         time = write_times(times[row : row + 1], clock.zone)[0]
-        series_id = "" if series is not None else ", or name the series that rows belong to: series_id='...'"
         warn(
             f"{source.who} has the same time in successive rows of one series, {step.equal:,} "
             f"{'time' if step.equal == 1 else 'times'}, first at {source.rows_named(row)} ({time}); leave one of them "
-            f"out{series_id}; sort=False uses them as they stand without this line"
+            f"out; sort=False uses them as they stand without this line"
         )
+    if not cut:
+        _tell_holes(source, times, clock.zone, step)
     return Timed(source, times, clock.zone)
 
 
@@ -131,6 +115,7 @@ class Steps:
         back, equal: how many lead back, and to the same time.
         first_back, first_equal: the row that the first of each leads to.
         rows: rows with a time.
+        forward: `(F,)` the sizes of those that lead forward, and the row that each leads to.
     """
 
     def __init__(self, times: np.ndarray, known: np.ndarray, edges: np.ndarray) -> None:
@@ -141,19 +126,18 @@ class Steps:
         back, equal = (seen[1:] < seen[:-1]) & inside, (seen[1:] == seen[:-1]) & inside
         self.count, self.rows = int(inside.sum()), rows
         self.back, self.equal = int(back.sum()), int(equal.sum())
+        ahead = (seen[1:] > seen[:-1]) & inside
+        self.forward = seen[1:][ahead] - seen[:-1][ahead], rows[1:][ahead]
         self.first_back = int(rows[back.argmax() + 1]) if self.back else -1
         self.first_equal = int(rows[equal.argmax() + 1]) if self.equal else -1
 
 
-def _look(source: Source, times: np.ndarray, zone: str | None, step: Steps, others: Others | None) -> None:
+def _check_order(source: Source, step: Steps) -> None:
     """Refuse or tell rows whose time steps back."""
-    who, share = source.who, step.back / max(step.count - step.equal, 1)
+    who, share = source.who, step.back / (step.count - step.equal)
     place = source.rows_named(step.first_back)
-    several = _likely(times, step, others) if source.series is None else None
-    if several is not None:
-        raise _several(source, several, step, times)
     if share > 1 - UNORDERED:
-        what = "its newest row stands first" if share == 1 else "most of its newest rows stand first"
+        what = "its newest row stands first" if share == 1 else "its rows mostly go back in time"
         raise DataError(
             f"{who}: {what}: time steps back in {step.back:,} of {step.count:,} steps, first at {place}; say sort=True "
             f"to sort the rows by time"
@@ -163,7 +147,7 @@ def _look(source: Source, times: np.ndarray, zone: str | None, step: Steps, othe
             f"{who}: its rows are in no order of time, which steps back in {step.back:,} of {step.count:,} steps, "
             f"first at {place}; say sort=True to sort them, or series_id='...' if a column names several series"
         )
-    if step.back < FEW or len(times) > SHORT * (step.back + 1):
+    if step.back < FEW or step.count > SHORT * step.back:
         return  # that is how recordings stand one after the other in a file
     warn(
         f"{who}: time steps back in {step.back:,} of {step.count:,} steps, first at {place}, and each ends a segment; "
@@ -171,35 +155,69 @@ def _look(source: Source, times: np.ndarray, zone: str | None, step: Steps, othe
     )
 
 
-def _likely(times: np.ndarray, step: Steps, others: Others | None) -> str | None:
-    """The column that seems to name several series whose rows have the same times, or None.
-
-    In it few values recur, and no two rows have both a time and such a value in common.
-    """
-    if others is None:
-        return None
+def _check_single(source: Source, times: np.ndarray, step: Steps, others: Others | None) -> None:
+    """Refuse rows of several series, which have their times in common, that no `series_id` tells apart."""
     rows = step.rows
-    _, moment = np.unique(times[rows], return_inverse=True)
-    moment = moment.reshape(-1)
-    counts = np.bincount(moment)
-    if counts[counts > 1].sum() < RECURRING * len(rows):
-        return None
+    _, moment, counts = np.unique(times[rows], return_inverse=True, return_counts=True)
+    shared = int(counts[counts > 1].sum())
+    if shared < RECURRING * len(rows):
+        return
+    column = None if others is None else _likely(moment.reshape(-1), rows, others)
+    if column is None and step.equal < RECURRING * step.count:
+        return  # recordings of the same times one after the other: they are cut where time steps back
+    told = f", and column {column!r} tells them apart" if column is not None else ""
+    say = f"series_id={column!r}" if column is not None else "series_id='...', the column that names the series"
+    raise DataError(
+        f"{source.who} seems to hold several series: {shared:,} of {len(rows):,} rows have the time of another "
+        f"row{told}; say {say} (sort=False takes them for one series)"
+    )
+
+
+def _tell_holes(source: Source, times: np.ndarray, zone: str | None, step: Steps) -> None:
+    """Tell that times which go on in equal steps do not everywhere, where no `gap` says what that means."""
+    sizes, rows = step.forward
+    if times.dtype.kind != "M" or len(sizes) < ENOUGH:
+        return
+    known, counts = np.unique(sizes, return_counts=True)
+    usual = known[counts.argmax()]
+    holes = np.flatnonzero(sizes > usual * 3 // 2)
+    if counts.max() < REGULAR * len(sizes) or not len(holes):
+        return
+    row = int(rows[holes[0]])
+    time = write_times(times[row : row + 1], zone)[0]
+    many = "1 step is" if len(holes) == 1 else f"{len(holes):,} steps are"
+    length = f"{usual.astype('timedelta64[us]').astype(np.int64) / 1e6:g}"
+    warn(
+        f"{source.who}: time goes on in steps of {_told(usual)}, but {many} longer, the first one of "
+        f"{_told(sizes[holes[0]])} to {source.rows_named(row)} ({time}): state flows across; gap={length} (seconds) "
+        f"ends segments there, a larger gap says that it may"
+    )
+
+
+def _told(step: Any) -> str:
+    """A step in time in the largest unit of which it is a whole number."""
+    size = int(step.astype("timedelta64[us]").astype(np.int64))
+    for unit, seconds in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        if size % (seconds * 1_000_000) == 0:
+            return f"{size // (seconds * 1_000_000)} {unit}"
+    return f"{size / 1e6:g} s"
+
+
+def _likely(moment: np.ndarray, rows: np.ndarray, others: Others) -> Any:
+    """The column that seems to name several series, or None: few values recur in it, each once at a time at most.
+
+    Args:
+        moment: `(n,)` which of the different times each of the rows has.
+        rows: `(n,)` those that have a time.
+        others: the columns.
+    """
     for name in others.names:
         try:
             ids = others.ids(name)
         except DataError:
             continue
-        if not 1 < len(ids.names) <= len(rows) / FEW:
-            continue
         code = ids.codes[rows].astype(np.int64)
-        if len(np.unique(moment * len(ids.names) + code)) == len(rows):
+        few = 1 < len(ids.names) <= len(rows) / FEW
+        if few and len(np.unique(moment * len(ids.names) + code)) == len(rows):
             return name
     return None
-
-
-def _several(source: Source, column: Any, step: Steps, times: np.ndarray) -> DataError:
-    shared = len(step.rows) - len(np.unique(times[step.rows]))
-    return DataError(
-        f"{source.who} seems to hold several series: {shared:,} of {len(step.rows):,} rows have the time of another "
-        f"row, and column {column!r} tells them apart; say series_id={column!r} (sort=False takes them for one series)"
-    )

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike
 
-from rnnkit.data.columns import Column, Columns, Wanted
+from rnnkit.data.columns import Column, Columns, Opened, Wanted
+from rnnkit.data.frames import Given, given_source
 from rnnkit.data.mapped import packed, unpacked
 from rnnkit.data.order import Timed, in_order
 from rnnkit.data.panel import panel_rows
@@ -27,8 +28,8 @@ from rnnkit.data.segments import (
     part_sizes,
     row_at,
 )
-from rnnkit.data.source import SeriesRows, Source, array_source
-from rnnkit.data.times import Clock, given_times
+from rnnkit.data.series import BySeries
+from rnnkit.data.source import SeriesRows, Source
 from rnnkit.errors import DataError
 
 PIECE = 8192
@@ -48,17 +49,18 @@ class Sequence:
     its source when asked and holds no copy. Every value is looked at once, slice by slice, when it is made.
 
     Args:
-        x: inputs `(N, F)` or `(N,)`: an array, a memmap, or anything with `.shape` and slices `x[a:b]`.
+        x: inputs `(N, F)` or `(N,)`: an array, a memmap, or anything with `.shape` and slices `x[a:b]`; or a frame or
+            a column of pandas, polars or pyarrow, whose names are kept. An index of times of pandas is `time`.
         y: targets `(N, O)` or `(N,)` of the same kind, or None to forecast columns of x. One axis of integers
             counts as labels: classes from 0, handed out as int64 without a last axis and never scaled.
         horizon: h, in rows; left out, 1 to forecast x and 0 where y is given.
-        target: the column or columns of x to forecast; left out, the only one. Of several columns, or at horizon 0,
-            there is no target then: such a sequence can be predicted for, but not trained or scored on. At horizon 0
-            a column that is named is no feature.
+        target: the column or columns of x to forecast, by number, or in a frame by name; left out, the only one. Of
+            several columns, or at horizon 0, there is no target then: such a sequence can be predicted for, but not
+            trained or scored on. At horizon 0 a column that is named is no feature.
         segments: `[(start, stop), ...]`, runs of rows in order and without overlap; left out, one run of all
             rows, or as time says. Rows outside are never used and may hold anything.
-        time: `(N,)` numbers or dates (datetime64, datetime objects, text); cuts wherever it steps back, and at steps
-            larger than `gap`.
+        time: `(N,)` numbers or dates (datetime64, datetime objects, text), or a column of a frame by name, which is
+            then no input; cuts wherever it steps back, and at steps larger than `gap`.
         gap: the largest step in time within a segment: in the unit of time, or for dates in seconds, as text
             such as `"30min"`, `"1h"`, `"2d"`, or a timedelta. Left out, no step forward is too large.
         missing: what to do with NaN and with a row that has no time: `"refuse"`, or `"cut"`: the row is in no run, and
@@ -66,6 +68,8 @@ class Sequence:
         name: for messages and plots.
         short: what to do with a run of h rows or fewer: `"refuse"`, or `"drop"`.
         score: which rows count in losses and errors: `"all"`, or the `"last"` one of each segment (many to one).
+        series_id: `(N,)` text or whole numbers that name the series of each row, or a column of a frame by name, which
+            is then no input. Each series is a segment at least, in order of first appearance.
         time_format: how the times are written: as `datetime.strptime` has it, `"%d/%m/%Y %H:%M"` (a time of day,
             seconds and a zone may follow where it ends before them); `"s"`, `"ms"`, `"us"` or `"ns"` for numbers
             counted from 1970; `"number"` for what only looks like dates. Left out, the one reading that fits all.
@@ -113,7 +117,7 @@ class Sequence:
         y: Any = None,
         *,
         horizon: int | None = None,
-        target: int | list[int] | tuple[int, ...] | None = None,
+        target: Column | Columns | None = None,
         segments: Any = None,
         time: Any = None,
         gap: Gap | None = None,
@@ -121,16 +125,19 @@ class Sequence:
         name: str = "series",
         short: Short = "refuse",
         score: Score = "all",
+        series_id: Any = None,
         time_format: str | None = None,
         zone: str | None = None,
         sort: bool | None = None,
     ) -> None:
         horizon = int(y is None) if horizon is None else horizon
-        source, times, clock = array_source(x, y, target, name, horizon), None, Clock()
-        if time is not None:
-            times, clock = given_times(time, source.who, source.x.shape[0], time_format, zone)
-        timed = in_order(source, times, clock, sort, missing)
-        runs = _frozen(find_runs(timed.source, horizon, segments, timed.times, gap, missing, short))
+        opened = given_source(x, y, Given(target, time, series_id, horizon, time_format, zone), name)
+        if opened.ids is not None:
+            gathered = BySeries(opened.source, opened.times, opened.ids, opened.clock).of()
+            opened = Opened(gathered.source, gathered.times, clock=gathered.clock)
+        timed = in_order(opened, sort, missing, cut=gap is not None or segments is not None)
+        cut_by = None if time is None and segments is not None else timed.times  # pandas' index stands aside
+        runs = _frozen(find_runs(timed.source, horizon, segments, cut_by, gap, missing, short))
         self._set(name, horizon, runs, timed, score)
 
     @classmethod
@@ -238,7 +245,7 @@ class Sequence:
         file = Path(path)
         wanted = Wanted(time, features, target, horizon, series_id, time_format, zone)
         opened = open_source(file, wanted, array, only, memmap)
-        timed = in_order(opened.source, opened.times, opened.clock, sort, missing, opened.others)
+        timed = in_order(opened, sort, missing, cut=gap is not None or segments is not None)
         runs = _frozen(find_runs(timed.source, horizon, segments, timed.times, gap, missing, short))
         series = object.__new__(cls)
         series._set(file.stem if name is None else name, horizon, runs, timed, score)

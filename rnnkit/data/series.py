@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -24,6 +24,18 @@ class Ids(NamedTuple):
 
     names: tuple[str, ...]
     codes: np.ndarray
+
+
+class Others(NamedTuple):
+    """The columns of a table, read where one is sought that names its series.
+
+    Attributes:
+        names: all of them.
+        ids: reads one as the series of each row; raises DataError where it cannot be that.
+    """
+
+    names: list[Any]
+    ids: Callable[[Any], Ids]
 
 
 class Coder:

@@ -12,10 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from rnnkit.data.columns import Opened, Wanted, check_columns, choose, file_source
-from rnnkit.data.order import Others
-from rnnkit.data.series import Coder, Ids
+from rnnkit.data.series import Coder, Ids, Others
 from rnnkit.data.source import SLICE, Rows
-from rnnkit.data.times import Clock, TimeReader, clock_of
+from rnnkit.data.times import NO_ZONE, Clock, TimeReader, clock_of
 from rnnkit.errors import DataError, RnnkitError, SourceError
 
 KEPT = 1 << 26
@@ -132,7 +131,7 @@ def table_source(table: Table, wanted: Wanted) -> Opened:
     x, y = (table.numbers(columns) if columns else None for columns in (choice.features, choice.targets))
     assert x is not None  # `choose` finds one feature at least
     labels = wanted.horizon == 0 and all(table.kind(column)[0] in "iu" for column in choice.targets)
-    times, clock = (None, Clock()) if wanted.time is None else _times(table, wanted)
+    times, clock = (None, NO_ZONE) if wanted.time is None else _times(table, wanted)
     ids = None if wanted.series_id is None else table_ids(table, wanted.series_id)
     others = Others(table.names, partial(table_ids, table))
     return Opened(file_source(who, choice, x, y, labels), times, ids, clock, others)

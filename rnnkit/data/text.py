@@ -11,10 +11,9 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from rnnkit.data.columns import Choice, Column, Opened, Wanted, check_columns, choose, file_source, names
-from rnnkit.data.order import Others
-from rnnkit.data.series import Coder, Ids
+from rnnkit.data.series import Coder, Ids, Others
 from rnnkit.data.source import as_rows
-from rnnkit.data.times import Clock, TimeReader, looks_like_time
+from rnnkit.data.times import NO_ZONE, Clock, TimeReader, looks_like_time
 from rnnkit.errors import DataError, SourceError
 
 CELLS = 262_144
@@ -131,7 +130,7 @@ def scan_csv(
             texts = _texts(reader, len(header), max(1, CELLS // len(header)), first)
             times = TimeReader(who, wanted.time, wanted.time_format, wanted.zone)
             blocks = _blocks(path, header, choice, wanted, texts, times)
-            return use(choice, blocks, lambda: Clock() if wanted.time is None else times.clock)
+            return use(choice, blocks, lambda: NO_ZONE if wanted.time is None else times.clock)
         except csv.Error as error:
             raise DataError(f"{who}, line {reader.line_num}: {error}; correct the quoting") from error
         except UnicodeDecodeError as error:

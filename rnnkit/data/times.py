@@ -130,7 +130,7 @@ class TimeReader:
         """What the times that were read are counted by."""
         kind = self._settled()
         if kind.dtype.kind != "M":
-            return Clock()
+            return NO_ZONE
         given = None if self._zone is None else self._zone.name
         return Clock(given or kind.zone, local=given is not None and kind.zone is None)
 
@@ -232,7 +232,7 @@ def given_times(
             raise DataError(
                 f"{who} has times that are numbers, got zone={zone!r}; say time_format='s' or what they count"
             )
-        return times, Clock()
+        return times, NO_ZONE
     if kind == "M":
         return times, clock_of(None, zone, who)
     if kind in "OT":

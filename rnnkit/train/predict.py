@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rnnkit.data import Sequence
-from rnnkit.errors import DataError, ModelError
+from rnnkit.errors import DataError, ModelError, listed
 from rnnkit.model.initialisers import initial_state
 from rnnkit.model.losses import CrossEntropy
 from rnnkit.train.labels import labels_after, labels_ahead, last_segment
@@ -102,10 +102,7 @@ def seen_by(who: str, run: Run, series: Sequence, ahead: bool = False) -> Sequen
         ("targets", run.targets, series.target_names if ahead else None),
     ):
         if trained is not None and given is not None and trained != given:
-            raise ModelError(
-                f"the run was trained on the {what} {', '.join(trained)}, but {series.name!r} has {', '.join(given)}; "
-                f"open it with the same columns in the same order"
-            )
+            raise ModelError(f"{who}: {columns_differ(what, trained, given, series.name)}")
     if ahead and series.horizon != run.horizon:
         raise ModelError(
             f"the run was trained to predict {run.horizon} rows ahead, but {series.name!r} has "
@@ -126,6 +123,19 @@ def _predicts_inputs(run: Run, series: Sequence) -> bool:
     scaler = run.scaler
     scaled_alike = scaler is None or (scaler.x_mean, scaler.x_std) == (scaler.y_mean, scaler.y_std)
     return run.features == run.targets and run.model.outputs == series.features and scaled_alike
+
+
+def columns_differ(what: str, trained: tuple[str, ...], given: tuple[str, ...], name: str) -> str:
+    """What to say of columns that are not those a run was trained on, or in another order."""
+    missing, more = ([c for c in a if c not in b] for a, b in ((trained, given), (given, trained)))
+    if missing:
+        also = f" and has {listed(more, 6, 'more')} instead" if more else ""
+        advice = f"{name!r} lacks {listed(missing, 6, 'missing')}{also}; open it with the same columns"
+    elif more:
+        advice = f"{name!r} has {listed(more, 6, 'more')}, too; leave out what is too much"
+    else:
+        advice = f"{name!r} has them in another order ({listed(given, 12, what)}); give them in that of the run"
+    return f"the run was trained on the {what} {listed(trained, 12, what)}, but {advice}"
 
 
 def _targets_named(series: Sequence) -> str:
