@@ -68,9 +68,7 @@ def test_gaps_cut_the_office_into_eleven():
     path = EXAMPLES / "ambient_temperature_system_failure.csv"
     series = Sequence.open(path, time="timestamp", target="value", gap="1h")
     assert len(series.segments) == 11
-    with pytest.warns(
-        RnnkitWarning, match=r"in steps of 1 h, but 10 steps are longer, .* of 2 h to line 580 \(2013-07-28T03"
-    ):
+    with pytest.warns(RnnkitWarning, match=r"steps of 1 h, but 10 steps are longer, .* of 2 h to line 580"):
         assert len(Sequence.open(path, time="timestamp", target="value").segments) == 1
 
 
