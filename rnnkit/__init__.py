@@ -95,6 +95,7 @@ if TYPE_CHECKING:
         load,
         predict,
         recorded_distance,
+        state_after,
     )
 
 LATE = {
@@ -114,7 +115,7 @@ LATE = {
         "rnnkit.train": """
             Constant Cosine EarlyStopping Evaluation Forecast History LaneState OneCycle Plateau Prediction
             Progress Run StepDecay Stream Transfer TurnEnd evaluate fit forecast load predict
-            recorded_distance
+            recorded_distance state_after
         """,
     }.items()
     for name in names.split()
@@ -237,6 +238,7 @@ __all__ = [
     "predict",
     "recorded_distance",
     "setup",
+    "state_after",
     "summary",
     "tasks",
     "trace",

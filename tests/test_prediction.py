@@ -217,7 +217,7 @@ def test_a_forecast_that_does_not_start_at_the_end_says_so(run):
     values[[58, 59]] = np.nan
     times = np.datetime64("2024-01-01T00", "h") + np.arange(60)
     series = rk.Sequence(values, time=times, missing="cut", name="heat")
-    told = r"starts after row 57 \(2024-01-03T09\) of 'heat', .* as the 2 rows after it have some; fill them in"
+    told = r"goes on after row 57 \(2024-01-03T09\) of 'heat', .* as the 2 rows after it have some; fill them in"
     with pytest.warns(rk.RnnkitWarning, match=told):
         ahead = rk.forecast(run, series, 2)
     assert ahead.rows.tolist() == [58, 59]
@@ -240,7 +240,7 @@ def test_a_forecast_of_one_of_several_series(run, tmp_path):
     assert (second.series.tolist(), second.rows.tolist()) == (["b", "b"], [40, 41])
     alone = rk.Sequence.open(tmp_path / "sales.csv", time="time", target="sales", series_id="store", only="b")
     np.testing.assert_array_equal(rk.forecast(run, alone, 2), second)
-    with pytest.warns(rk.RnnkitWarning, match="starts after row 18 .* the row after it has some"):
+    with pytest.warns(rk.RnnkitWarning, match="goes on after row 18 .* the row after it has some"):
         first = rk.forecast(run, series, 1, only="a")
     assert first.times.astype(str).tolist() == ["2024-01-01T19:00:00.000000"]
     with pytest.raises(rk.DataError, match=r"one of the series of 'sales', a, b, c; got only='A'"):

@@ -236,8 +236,8 @@ def test_origins_at_the_head_of_a_block_count_in_the_windows_of_the_block_before
         (lambda: rk.Carry(across_epochs="yes"), "across_epochs to be True or False, got 'yes'"),
         (lambda: rk.Carry(reset_probability="x"), "0 <= reset_probability <= 1, got 'x'"),
         (lambda: rk.Noise("x"), "scale > 0, got 'x'"),
-        (lambda: rk.Given.of(None), "expects a state, such as run.state, got NoneType"),
-        (lambda: rk.Given.of({"a": 1}), "expects a state, such as run.state, got dict"),
+        (lambda: rk.Given.of(None), "expects a state, such as that of .*, got NoneType"),
+        (lambda: rk.Given.of({"a": 1}), "expects a state, such as that of .*, got dict"),
     ],
 )
 def test_values_of_the_wrong_kind(make, message):

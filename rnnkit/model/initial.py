@@ -83,10 +83,14 @@ class Given:
 
     @classmethod
     def of(cls, state: tuple[Any, ...], lane: int = 0) -> Given:
-        """What one lane of a state remembers, such as of `run.state` or `Stream.state`; arrays `(B, H)`."""
+        """What one lane of a state `(B, H)` remembers: to go on after training, of `rk.state_after(run, series)`, or of
+        `Stream.state`. (In `run.state` each lane is where its own strip of the series ended.)
+        """
         entries = [entry for entry in state if entry] if isinstance(state, tuple) else []
         if not entries:
-            raise ModelError(f"Given.of expects a state, such as run.state, got {type(state).__name__}")
+            raise ModelError(
+                f"Given.of expects a state, such as that of rk.state_after(run, series), got {type(state).__name__}"
+            )
         return cls(*(tuple(tuple(np.asarray(entry[k])[lane].tolist()) for entry in entries) for k in range(2)))
 
 

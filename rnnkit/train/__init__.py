@@ -13,6 +13,7 @@ from rnnkit.train.prediction import Forecast, Prediction
 from rnnkit.train.progress import Progress, TurnEnd
 from rnnkit.train.recorded import RecordedDistance, recorded_distance
 from rnnkit.train.run import Run, Seen
+from rnnkit.train.state_after import state_after
 from rnnkit.train.stopping import EarlyStopping
 from rnnkit.train.stream import Stream
 from rnnkit.train.transfer import Transfer
@@ -46,5 +47,6 @@ __all__ = [
     "load",
     "predict",
     "recorded_distance",
+    "state_after",
     "train_block",
 ]

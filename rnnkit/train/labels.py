@@ -79,8 +79,8 @@ def last_segment(who: str, series: Sequence, only: str | int | None) -> int:
         time = "" if series.times is None else f" ({series.times[row - 1]})"
         follow = "row after it has" if end - row == 1 else f"{end - row:,} rows after it have"
         warn(
-            f"{who} starts after row {row - 1:,}{time} of {series.name!r}, the last one without a missing value, as "
-            f"the {follow} some; fill them in to start later, or leave these rows out"
+            f"{who} goes on after row {row - 1:,}{time} of {series.name!r}, the last one without a missing value, as "
+            f"the {follow} some; fill them in to go on later, or leave these rows out"
         )
     return segment
 

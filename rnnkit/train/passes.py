@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -84,6 +84,46 @@ def mean_loss(
     return total / count
 
 
+def read_through(
+    backend: Backend,
+    model: Chain,
+    params: Mapping[str, Any],
+    series: Sequence,
+    start: int,
+    stop: int,
+    kept: int = 0,
+) -> tuple[Any, np.ndarray]:
+    """Let one lane read rows start to stop of a series, from the initial state.
+
+    Args:
+        backend, model, params: as for `outputs`.
+        series: scaled by its own scaler.
+        start, stop: rows of one run.
+        kept: how many of the last outputs are wanted.
+
+    Returns:
+        `(state, y)`: the backend's state after the last row, and the last outputs `(n, O)`, `kept` at most.
+    """
+    length, run = _runner(backend, series, model)
+    dtype = next(iter(backend.to_numpy(params).values())).dtype
+    state = backend.from_numpy(initial_state(model, backend.to_numpy(params), 1))
+    last = np.empty((0, model.outputs), dtype)
+    for first in range(start, stop, length):
+        x = series.read_x(first, min(first + length, stop), dtype)
+        y, state = run(model, params, backend.from_numpy(x[:, None]), state, None, None)
+        if kept:
+            last = np.concatenate((last, backend.to_numpy(y)[-kept:, 0]))[-kept:]
+    return state, last
+
+
+def _runner(backend: Backend, series: Sequence, model: Chain) -> tuple[int, Callable[..., tuple[Any, Any]]]:
+    """How many rows a backend is handed at a time, and what takes them: its own `outputs`, or its `forward`."""
+    own, length = getattr(backend, "outputs", None), PASS_ROWS
+    if own is None:
+        return length, partial(_forward, backend)
+    return length * max(1, BLOCK_ROWS // (PASS_ROWS * max(series.features, model.outputs))), own
+
+
 def _walk(
     backend: Backend, model: Chain, params: Mapping[str, Any], series: Sequence, warm: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
@@ -95,10 +135,7 @@ def _walk(
     if warm < 0:
         raise DataError(f"a pass expects warm to be a number of rows >= 0, got {warm!r}; 0 starts cold")
     first = np.maximum(series.runs[:, 0], series.runs[:, 1] - warm)
-    own, length = getattr(backend, "outputs", None), PASS_ROWS
-    run = partial(_forward, backend) if own is None else own
-    if own is not None:
-        length *= max(1, BLOCK_ROWS // (PASS_ROWS * max(series.features, model.outputs)))
+    length, run = _runner(backend, series, model)
     grid_of = Continuation(length=length).grid
     grid = grid_of(series.runs[:, 2] - first, np.random.default_rng(0), series.name)
     dtype = next(iter(backend.to_numpy(params).values())).dtype

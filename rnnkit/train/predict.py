@@ -6,10 +6,9 @@ import numpy as np
 
 from rnnkit.data import Sequence
 from rnnkit.errors import DataError, ModelError, listed
-from rnnkit.model.initialisers import initial_state
 from rnnkit.model.losses import CrossEntropy
 from rnnkit.train.labels import labels_after, labels_ahead, last_segment
-from rnnkit.train.passes import WARM_ROWS, outputs
+from rnnkit.train.passes import WARM_ROWS, outputs, read_through
 from rnnkit.train.prediction import Forecast, Prediction
 from rnnkit.train.run import Run
 
@@ -73,14 +72,12 @@ def forecast(
             f"but the targets of {series.name!r} are {_targets_named(series)}; train with every feature as target"
         )
     segment = last_segment("forecast", series, only)
-    engine, params = run.backend, run.backend.from_numpy(run.params)
+    engine, params, horizon = run.backend, run.backend.from_numpy(run.params), series.horizon
     _, start, stop = (int(v) for v in series.runs[segment])
-    x = series.read_x(max(stop - max(warm, series.horizon), start), stop, np.dtype(run.dtype))
-    state = engine.from_numpy(initial_state(run.model, run.params, 1))
-    y, state, _ = engine.forward(run.model, params, engine.from_numpy(x[:, None]), state)
-    ahead = list(engine.to_numpy(y)[-series.horizon :])  # predictions of the next `horizon` rows, (1, F) each
+    state, y = read_through(engine, run.model, params, series, max(stop - max(warm, horizon), start), stop, horizon)
+    ahead = list(y[:, None])  # predictions of the next `horizon` rows, (1, F) each
     while len(ahead) < steps:
-        x = engine.from_numpy(ahead[len(ahead) - series.horizon][None])
+        x = engine.from_numpy(ahead[len(ahead) - horizon][None])
         y, state, _ = engine.forward(run.model, params, x, state)
         ahead.append(engine.to_numpy(y)[0])
     values = run.in_units(np.concatenate(ahead[:steps]))

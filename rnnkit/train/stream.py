@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from math import isfinite
 from typing import Any
 
 import numpy as np
 
-from rnnkit.backend import Backend
+from rnnkit.backend import Backend, map_arrays, shapes_of, state_shapes
 from rnnkit.errors import DataError, ModelError
 from rnnkit.model.initialisers import DTYPES, initial_state
 from rnnkit.model.layers import Chain
@@ -28,7 +28,8 @@ class Stream:
         lanes: independent streams side by side, B.
 
     Attributes:
-        state: what the model remembers, the backend's arrays; replace it to continue from elsewhere.
+        state: what the model remembers, the backend's arrays; replace it to continue from elsewhere, such as from
+            `rk.state_after(run, series)`, by these or by NumPy arrays.
 
     Example:
         >>> import numpy as np, rnnkit as rk
@@ -58,11 +59,49 @@ class Stream:
 
     @state.setter
     def state(self, state: State) -> None:
+        expected = state_shapes(self.run.model, self.lanes)
+        try:
+            found = shapes_of(state)
+        except (TypeError, AttributeError):
+            found = type(state).__name__
+        if found != expected:
+            raise ModelError(
+                f"Stream.state expects a state of {self.lanes} lanes, arrays of the shapes {expected}, got {found}; "
+                f"take one of this model and as many lanes, such as rk.state_after(run, series) for one"
+            )
+        if all(isinstance(array, np.ndarray) for entry in state for array in entry):
+            state = self.run.backend.from_numpy(map_arrays(lambda array: array.astype(self.run.dtype), state))
         self._stepper.state = state
 
-    def reset(self) -> None:
-        """Start again from the initial state."""
-        self.state = self._initial_state()
+    def reset(self, lane: int | Sequence[int] | None = None) -> None:
+        """Start again from the initial state.
+
+        Args:
+            lane: which lane, from 0, or which lanes; left out, all. The others go on.
+
+        Raises:
+            ModelError: no such lane.
+        """
+        fresh = initial_state(self.run.model, self.run.params, self.lanes)
+        if lane is not None:
+            again = self._chosen(lane)[:, None]
+            now = self.run.backend.to_numpy(self.state)
+            fresh = tuple(
+                type(old)(*(np.where(again, a, b) for a, b in zip(new, old, strict=True))) if old else ()
+                for new, old in zip(fresh, now, strict=True)
+            )
+        self.state = fresh
+
+    def _chosen(self, lane: int | Sequence[int]) -> np.ndarray:
+        """Which lanes `(B,)` bool are meant."""
+        given = [lane] if np.ndim(lane) == 0 else list(lane)  # pyright: ignore[reportArgumentType]
+        for one in given:
+            if isinstance(one, bool) or not isinstance(one, int | np.integer) or not 0 <= one < self.lanes:
+                raise ModelError(
+                    f"Stream.reset expects lanes, whole numbers from 0 to {self.lanes - 1}, got {one!r}; "
+                    f"leave it out to reset all"
+                )
+        return np.isin(np.arange(self.lanes), given)
 
     def step(self, x: np.ndarray) -> np.ndarray:
         """Read one row a lane, `(B, F)`, in the data's own units, and predict `(B, O)` in those units.
