@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnkit.study.report import baseline, error_name, judged, label
 from rnnkit.view.plots import new_figure, tidy
+from rnnkit.view.text import drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,7 +61,7 @@ def plot_policies(rows: Rows, part: str, error: str = "MAE") -> Figure:
     naive = _naive(rows, part)
     if naive is not None:
         axes.axvline(naive, color="#888888", linestyle="--", linewidth=1)
-    axes.set_yticks(range(len(ranked)), ranked, fontsize=8)
+    axes.set_yticks(range(len(ranked)), [*map(drawn, ranked)], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel(_error_axis(error, part) + (" (the data's own units)" if error == "MAE" else ""))
     tidy(axes, "x")
@@ -73,7 +74,7 @@ def plot_time(rows: Rows, part: str, error: str = "MAE") -> Figure:
     looks = _Looks(rows)
     for name, group in _groups(rows).items():
         x, y = ([row[key] for row in group] for key in ("seconds", f"{part}_mae"))
-        axes.plot(x, y, looks.marker(group[0]), color=looks.colour(group[0]), alpha=0.75, label=name)
+        axes.plot(x, y, looks.marker(group[0]), color=looks.colour(group[0]), alpha=0.75, label=drawn(name))
     naive = _naive(rows, part)
     if naive is not None:
         axes.axhline(naive, color="#888888", linestyle="--", linewidth=1, label=baseline(rows))
@@ -97,7 +98,7 @@ def plot_curves(rows: Rows, error: str = "MAE") -> Figure:
             colour, stroke = looks.colour(group[0]), looks.stroke(group[0])
             if len(seeds) > 1:
                 axes.fill_between(place, seeds.min(0), seeds.max(0), color=colour, alpha=0.15, linewidth=0)
-            axes.plot(place, seeds.mean(0), stroke, color=colour, linewidth=1.4, label=group_name)
+            axes.plot(place, seeds.mean(0), stroke, color=colour, linewidth=1.4, label=drawn(group_name))
         axes.set_xlabel(name)
         if measure == "loss" or error == "MAE":  # a share of wrong classes may be 0
             axes.set_yscale("log")

@@ -11,6 +11,7 @@ from rnnkit.files import write_whole
 from rnnkit.schedule.brief import brief
 from rnnkit.study.results import CSV, FINISHED, PARQUET, ranked, writing
 from rnnkit.train.targets import is_classification
+from rnnkit.view.text import markdown, markdown_code
 
 if TYPE_CHECKING:
     from rnnkit.study.cells import Study
@@ -167,16 +168,21 @@ def _markdown(comparison: Comparison, parquet: bool, folder: Path, drawn: dict[s
     study, rows = comparison.study, comparison.rows
     names = ("training", "validation", "test")
     lines = [
-        f"# {folder.resolve().name}",
+        f"# {markdown(folder.resolve().name)}",
         "",
-        f"`{study.model!r}`, {study.dtype}, loss {brief(study.loss)}, rule {brief(study.rule)}.",
+        f"{markdown_code(repr(study.model))}, {study.dtype}, loss {markdown(brief(study.loss))}, rule "
+        f"{markdown(brief(study.rule))}.",
     ]
     lines += ["", f"Every cell was trained for {study.equal}.", ""]
-    lines += [f"- {name}: {given!r}" for name, given in zip(names, study.parts, strict=True) if given is not None]
+    lines += [
+        f"- {name}: {markdown(repr(given))}"
+        for name, given in zip(names, study.parts, strict=True)
+        if given is not None
+    ]
     counts = ", ".join(f"{count} {status}" for status, count in statuses(rows).items())
     lines += ["", "## What was found", "", f"{len(rows)} cells: {counts}.", ""]
     if best := choice(comparison):
-        lines += [best, ""]
+        lines += [markdown(best), ""]
     lines += _markdown_table(table(comparison))
     lines += ["", NOTES.format(errors=SHARE_WRONG if is_classification(study.loss) else OWN_UNITS)]
     for sentence in ([COMPARED] if _has_gradient(comparison.summary) else []) + _judging(comparison):
@@ -185,7 +191,7 @@ def _markdown(comparison: Comparison, parquet: bool, folder: Path, drawn: dict[s
         lines += [f"![{caption}]({name})", "", caption, ""]
     if against := told(rows):
         lines += ["## What was not trained to the end", ""]
-        lines += [f"- {pair}: {' '.join(message.split())}" for pair, message in against.items()]
+        lines += [f"- {markdown(pair)}: {markdown(message)}" for pair, message in against.items()]
         lines.append("")
     lines += ["## What is read and how far it reaches", ""]
     lines += _markdown_table(_coverage(rows))
@@ -257,5 +263,5 @@ def aligned(lines: list[list[str]]) -> list[str]:
 
 
 def _markdown_table(lines: list[list[str]]) -> list[str]:
-    head, *body = ["| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines]
+    head, *body = ["| " + " | ".join(markdown(text) for text in line) + " |" for line in lines]
     return [head, "|" + "---|" * len(lines[0]), *body]

@@ -12,6 +12,7 @@ import numpy as np
 from rnnkit.schedule.brief import brief
 from rnnkit.schedule.interleave import Interleaved
 from rnnkit.view.plots import LANES, PADDING, new_figure
+from rnnkit.view.text import drawn
 from rnnkit.view.timeline import MARKS, first_and_last, grid_of
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def plot_curriculum(curriculum: Curriculum, epoch: int = 0, steps: int | None = 
         axes.plot([place] * 2, [lane - 0.46, lane + 0.46], color="black", linewidth=2.2, solid_capstyle="butt")
     for first, last, turn in edges:
         label = _label(turn, most, int(CHARACTERS * (last - first) / left))
-        axes.text((first + last) / 2, -0.65, label, ha="center", va="bottom", fontsize=7)
+        axes.text((first + last) / 2, -0.65, drawn(label), ha="center", va="bottom", fontsize=7)
     axes.set_yticks(range(lanes), [f"lane {lane}" for lane in range(lanes)])
     axes.set_ylim(lanes - 0.45, -0.62)
     axes.set_xlim(-0.1, left)
@@ -189,12 +190,12 @@ def plot_curriculum(curriculum: Curriculum, epoch: int = 0, steps: int | None = 
     rest = f"; {more} more turns" if more else ""
     axes.set_xlabel(f"steps of epoch {epoch + 1}, from left to right: turn by turn, the first of each{rest}")
     title = f"{curriculum.splitter!r} with {curriculum.policy!r}, {brief(curriculum.interleave)}"
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+    figure.suptitle(drawn(title), x=0.01, ha="left", fontsize=10)
     for side in axes.spines.values():
         side.set_visible(False)
     axes.tick_params(length=0)
     used = [name for name in names if any(name in turn.names for turn in plan)]
-    handles = [Patch(label=name, edgecolor="white", linewidth=0, **looks[name]) for name in used]
+    handles = [Patch(label=drawn(name), edgecolor="white", linewidth=0, **looks[name]) for name in used]
     handles.append(Patch(color="black", label="reset: from the initial state"))
     if any(name is None for *_, name in bars):
         handles.append(Patch(color=PADDING, label="padding"))

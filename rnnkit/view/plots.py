@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from rnnkit.view.text import drawn
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -93,7 +95,7 @@ def plot_schedule(schedule: Schedule, steps: int = 12) -> Figure:
         "read again, not scored": UNSCORED,
         "padding": PADDING,
     }
-    axes.set_title(f"{schedule.splitter!r} with {schedule.policy!r}", loc="left", fontsize=10)
+    axes.set_title(drawn(f"{schedule.splitter!r} with {schedule.policy!r}"), loc="left", fontsize=10)
     handles = [_patch(colour, label) for label, colour in names.items() if colour in occurs]
     figure.legend(handles=handles, loc="outside lower left", ncols=len(handles), frameon=False, fontsize=8)
     return figure
@@ -151,7 +153,7 @@ def plot_forecast(series: Sequence, predicted: np.ndarray | Prediction, rows: in
     shown = 0
     for column, axes in enumerate(panels):
         shown = _compare(axes, series, predicted, column, rows)
-    panels[0].set_title(f"{series.name}: the last {shown} rows with a target", loc="left")
+    panels[0].set_title(f"{drawn(series.name)}: the last {shown} rows with a target", loc="left")
     panels[-1].set_xlabel("row")
     return figure
 
@@ -172,7 +174,7 @@ def plot_forecasts(parts: Mapping[str, tuple[Sequence, np.ndarray | Prediction]]
     for axes, (name, (series, predicted)) in zip(panels, parts.items(), strict=False):
         shown = _compare(axes, series, predicted, 0, rows)
         axes.set_ylabel("")
-        axes.set_title(f"{name}: the last {shown} rows", loc="left", fontsize=9)
+        axes.set_title(f"{drawn(name)}: the last {shown} rows", loc="left", fontsize=9)
         if axes is not panels[0]:
             axes.get_legend().remove()
     for axes in panels[len(parts) :]:
@@ -215,7 +217,7 @@ def plot_continuation(series: Sequence, ahead: np.ndarray | Forecast, rows: int 
         _name(axes, series.feature_names, column, known.shape[1])
         tidy(axes)
         legend(axes)
-    panels[0].set_title(f"{series.name}: {len(ahead)} rows ahead, predictions fed back in", loc="left")
+    panels[0].set_title(f"{drawn(series.name)}: {len(ahead)} rows ahead, predictions fed back in", loc="left")
     panels[-1].set_xlabel("row")
     return figure
 
@@ -256,7 +258,7 @@ def _patch(colour: str, label: str) -> Patch:
 def _name(axes: Axes, names: tuple[str, ...] | None, column: int, columns: int) -> None:
     """Say which column a panel shows, where there is more than one."""
     if columns > 1:
-        axes.set_ylabel(names[column] if names is not None and len(names) == columns else f"column {column}")
+        axes.set_ylabel(drawn(names[column]) if names is not None and len(names) == columns else f"column {column}")
 
 
 def tidy(axes: Axes, grid: Literal["x", "y", "both"] = "y") -> None:

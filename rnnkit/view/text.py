@@ -15,6 +15,9 @@ characters; shown as Python writes them."""
 
 KEPT = {code: text for code, text in HIDDEN.items() if code not in (9, 10)}
 
+LABEL = 160
+"""Characters of a label in a picture at most."""
+
 MARKS = re.compile(r"([\\`*_\[\]|~$#])")
 
 
@@ -52,12 +55,15 @@ def markdown_code(text: str) -> str:
 
 
 def drawn(text: str) -> str:
-    """Text as a label in a picture: matplotlib sets what stands between two dollars as mathematics, and leaves a label
-    that begins with an underscore out of a legend.
+    """Text, not too long, as a label in a picture.
+
+    Matplotlib would set what stands between two dollars as mathematics, and leave a label that begins with an
+    underscore out of a legend.
 
     Example:
         >>> drawn("$a$"), drawn("_b")
         ('\\\\$a\\\\$', ' _b')
     """
-    plain = visible(text, lines=True).replace("$", r"\$")
+    short = text if len(text) <= LABEL else f"{text[: LABEL * 2 // 3]} ... {text[-LABEL // 4 :]}"
+    plain = visible(short, lines=True).replace("$", r"\$")
     return f" {plain}" if plain.startswith("_") else plain

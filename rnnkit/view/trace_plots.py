@@ -15,6 +15,7 @@ from rnnkit.model import BinaryCrossEntropy, CrossEntropy, parameter_shapes
 from rnnkit.tracing.display import ROWS, Order, Thinned, unit_order
 from rnnkit.tracing.reach import check_recurrent
 from rnnkit.view.plots import INITIAL, MODEL, NAIVE, TRUTH, legend, new_figure, tidy
+from rnnkit.view.text import drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -278,12 +279,12 @@ def _marks(trace: Trace) -> dict[str, np.ndarray]:
 
 def _finish(panels: list[Axes], trace: Trace, shown: Thinned, title: str, also: str = "") -> None:
     """Title, and the rows' numbers at the last axis."""
-    panels[0].figure.suptitle(title, x=0.01, ha="left", fontsize=11)  # type: ignore[union-attr]
+    panels[0].figure.suptitle(drawn(title), x=0.01, ha="left", fontsize=11)  # type: ignore[union-attr]
     panels[-1].set_xlim(-0.5, len(trace) - 0.5)
     _row_ticks(panels[-1].xaxis, trace)
     many = "; ".join(f"no line at a {label}" for label, at in _marks(trace).items() if len(at) > MARKS)
     left_out = "; ".join(filter(None, (shown.left_out, also, many)))
-    panels[-1].set_xlabel(f"row of {trace.name}" + (f" (shown: {left_out})" if left_out else ""))
+    panels[-1].set_xlabel(f"row of {drawn(trace.name)}" + (f" (shown: {left_out})" if left_out else ""))
 
 
 def _row_ticks(axis: Any, trace: Trace) -> None:

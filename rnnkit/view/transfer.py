@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rnnkit.view.plots import new_figure
+from rnnkit.view.text import drawn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,8 +39,8 @@ def plot_transfer(transfer: Transfer) -> Figure:
         for (stage, column), error in np.ndenumerate(errors):
             colour = "white" if share[stage, column] < 0.55 else "black"
             axes.text(column, stage, f"{error:.3g}", ha="center", va="center", fontsize=8, color=colour)
-    axes.set_xticks(range(sets), transfer.names, rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(stages), transfer.stages)
+    axes.set_xticks(range(sets), [*map(drawn, transfer.names)], rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(stages), [*map(drawn, transfer.stages)])
     axes.set_xlabel("error on")
     axes.set_ylabel("trained up to")
     parts = " or ".join(dict.fromkeys(transfer.parts))
