@@ -1,7 +1,10 @@
 """The compiled backend against the textbook: every number, every option, every flavour of array."""
 
 import inspect
+import os
 import re
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -687,6 +690,45 @@ def test_machine_code_with_a_changed_byte_is_not_run(cached, tmp_path):
     assert second(2.0) == third(2.0) == 4.0
     assert sum(second.stats.cache_hits.values()) == 0
     assert sum(third.stats.cache_hits.values()) == 1
+
+
+def test_machine_code_of_another_function_or_other_types_is_not_run(monkeypatch, tmp_path):
+    """Files that were mixed up, whole as they are: by a sync tool, say, or by hand."""
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    assert entry(double)(2.0) == 4.0
+    assert entry(first_number)(np.array([3.0])) == 3.0
+    assert entry(first_number)(np.array([3], np.int64)) == 3
+    code = {path.name.partition("-")[0] + path.name[-6:]: path for path in tmp_path.rglob("*.nbc")}
+    of_double = code["test_numba_backend.double.1.nbc"].read_bytes()
+    floats, whole = (code[f"test_numba_backend.first_number.{n}.nbc"] for n in (1, 2))
+    for wrong in (of_double, whole.read_bytes()):
+        right = floats.read_bytes()
+        floats.write_bytes(wrong)
+        again, third = entry(first_number), entry(first_number)
+        assert again(np.array([3.5])) == third(np.array([3.5])) == 3.5
+        assert sum(again.stats.cache_hits.values()) == 0
+        assert sum(third.stats.cache_hits.values()) == 1  # compiled anew, and kept
+        assert len(floats.read_bytes()) == len(right)
+
+
+def test_without_compilation_the_backend_says_so_and_the_advice_works():
+    script = (
+        "import numpy as np, rnnkit as rk\n"
+        "series = rk.Sequence(np.sin(np.arange(60) / 5))\n"
+        "schedule = rk.Schedule(series, rk.Continuation(length=8), rk.Carry())\n"
+        "model = rk.Chain(rk.LSTM(1, 3), rk.Dense(3, 1))\n"
+        "for name in ('numba', 'numpy'):\n"
+        "    try:\n"
+        "        print(len(rk.fit(model, schedule, backend=name, epochs=1).history.steps['loss']))\n"
+        "    except rk.BackendError as error:\n"
+        "        print(error)\n"
+    )
+    forbidden = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", script], env=forbidden, capture_output=True, text=True, check=True)
+    said, steps = done.stdout.splitlines()
+    assert "backend 'numba' needs Numba to compile, and NUMBA_DISABLE_JIT in the environment forbids it" in said
+    assert "use backend='numpy'" in said
+    assert steps == "8"
 
 
 def test_an_edit_in_any_source_asks_for_a_new_compilation(tmp_path):

@@ -23,7 +23,16 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 
+from rnnkit.errors import BackendError
+
 config: Any = untyped_config
+
+if config.DISABLE_JIT:
+    raise BackendError(
+        "backend 'numba' needs Numba to compile, and NUMBA_DISABLE_JIT in the environment forbids it: its kernels call "
+        "the processor's own instructions; unset NUMBA_DISABLE_JIT, or use backend='numpy', which is Python to step "
+        "through"
+    )
 
 VECTOR_BYTES = "RNNKIT_VECTOR_BYTES"
 """Environment variable: bytes of a vector, instead of what the processor has; read once, at import."""
@@ -94,8 +103,6 @@ def kernel(function: Callable[..., Any]) -> Any:
     Numba would take every constant that a caller writes for a type of its own: a quarter of the time to compile.
     """
     dispatcher = specialised(function)
-    if config.DISABLE_JIT:
-        return dispatcher
     find = dispatcher.get_call_template  # asked for each call that is compiled, with the types of what is given
     dispatcher.get_call_template = lambda args, kws: find(
         tuple(types.unliteral(a) for a in args), {name: types.unliteral(a) for name, a in kws.items()}
@@ -116,8 +123,6 @@ def inlined(function: Callable[..., Any]) -> Any:
 def entry(function: Callable[..., Any]) -> Any:
     """Compile a function that Python calls and that releases its lock; the machine code is kept on disk."""
     dispatcher: Any = numba.njit(nogil=True, **OPTIONS)(function)
-    if config.DISABLE_JIT:
-        return dispatcher
     try:
         dispatcher._cache = PackageCache(dispatcher.py_func)
     except RuntimeError:  # no folder that can be written: compile in every process
@@ -134,7 +139,31 @@ def compiled_for(dispatcher: Any, arguments: tuple[Any, ...]) -> Callable[..., A
 
 
 class CheckedFile(IndexDataCacheFile):
-    """Numba's files, which end with a digest of what stands before it: damaged machine code is never run."""
+    """Numba's files, which say whose code they hold and end with a digest of what stands before it.
+
+    Machine code that is damaged, or that of another function or of other types, is never run.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        """Keep the code of a function for a key, which names its types."""
+        super().save(key, (self._owner(key), data))
+
+    def load(self, key: Any) -> Any:
+        """The code for a key, or None.
+
+        Raises:
+            ValueError: the file is damaged, or that of other code.
+        """
+        found = super().load(key)
+        if found is None:
+            return None
+        owner, data = found
+        if owner != self._owner(key):
+            raise ValueError(f"{self._index_name} has the code of {owner}")
+        return data
+
+    def _owner(self, key: Any) -> str:
+        return f"{self._index_name}: {key}"
 
     def _dump(self, obj: Any) -> bytes:
         content = super()._dump(obj)
