@@ -6,6 +6,7 @@ arrays `(N,)` of one length, or of one alone, is a table, whose columns are the 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -125,8 +126,44 @@ def hdf5_table(path: Path, array: str | None) -> ArrayTable:
             found[name] = node
 
     with reading(who):
-        file.visititems(add)
-    return ArrayTable(who, find_arrays(who, found, array), partial(hdf5_table, path, array))
+        file.visititems(add)  # follows no link
+        outside = _link_out(file, (array or "").strip("/").split("/")) if array else None
+    if outside is not None:
+        raise SourceError(f"{who}, array {array!r} is a link to another file, {outside!r}; open that file itself")
+    chosen = find_arrays(who, found, array)
+    for node in chosen.values() if isinstance(chosen, dict) else [chosen]:
+        with reading(who):
+            other = _stored_in(node)
+        if other is not None:
+            raise SourceError(
+                f"{who}, array {node.name!r} has its numbers in another file, {other!r}, which this does not read: a "
+                f"file would say what is read of this machine; read them with h5py and write them into one file"
+            )
+    return ArrayTable(who, chosen, partial(hdf5_table, path, array))
+
+
+def _stored_in(node: Any) -> str | None:
+    """The other file that an array of HDF5 has its numbers in, or None: all in its own."""
+    if node.external:
+        return os.fsdecode(node.external[0][0])
+    if not node.is_virtual:
+        return None
+    for part in node.virtual_sources():
+        inside = node.file.get(part.dset_name) if part.file_name == "." else None
+        if inside is None or inside.is_virtual:  # a virtual array of virtual ones may lead anywhere
+            return part.file_name
+        if inside.external:
+            return os.fsdecode(inside.external[0][0])
+    return None
+
+
+def _link_out(group: Any, parts: list[str]) -> str | None:
+    """The file that a path inside a file of HDF5 leads out to, or None."""
+    for depth in range(1, len(parts) + 1):
+        link = group.get("/".join(parts[:depth]), getlink=True)
+        if hasattr(link, "filename"):
+            return link.filename
+    return None
 
 
 def zarr_table(path: Path, array: str | None) -> ArrayTable:
@@ -136,6 +173,7 @@ def zarr_table(path: Path, array: str | None) -> ArrayTable:
     except ImportError as error:
         raise missing_library(path, "zarr", "zarr") from error
     who = repr(str(path))
+    _check_inside(path)
     try:
         root: Any = zarr.open(str(path), mode="r")
         nodes = {"": root} if isinstance(root, zarr.Array) else dict(root.members(max_depth=None))
@@ -143,6 +181,18 @@ def zarr_table(path: Path, array: str | None) -> ArrayTable:
         raise SourceError(f"{who} is no Zarr folder that can be read: {error}") from error
     found = {name: node for name, node in sorted(nodes.items()) if isinstance(node, zarr.Array) and node.shape}
     return ArrayTable(who, find_arrays(who, found, array), partial(zarr_table, path, array))
+
+
+def _check_inside(folder: Path) -> None:
+    """Raises SourceError where something in a folder is a link to something outside of it."""
+    root = os.path.realpath(folder)
+    for where, folders, files in os.walk(folder):
+        for entry in (os.path.join(where, name) for name in (*folders, *files)):
+            if os.path.islink(entry) and os.path.commonpath((root, os.path.realpath(entry))) != root:
+                raise SourceError(
+                    f"{str(folder)!r} has a link out of its folder, {entry!r}, which this does not follow: a folder "
+                    f"would say what is read of this machine; put the file itself there"
+                )
 
 
 def find_arrays(who: str, found: dict[str, Any], array: str | None) -> Any:
