@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence as Tokens
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from rich.console import Console
@@ -20,6 +21,7 @@ from rnnkit.cli.report_many import errors_by_set
 from rnnkit.cli.sets import alone, known_names, listed
 from rnnkit.cli.train import evaluations, predicted_values
 from rnnkit.data import Sequence
+from rnnkit.data.times import write_times
 from rnnkit.errors import ConfigError, DataError, SourceError
 from rnnkit.train import Evaluation, Forecast, Prediction, Run, forecast, load
 from rnnkit.train.saving import DESCRIPTION
@@ -27,6 +29,9 @@ from rnnkit.train.targets import is_classification
 from rnnkit.view.plots import plot_continuation
 
 Part = Literal["test", "validation", "train", "all"]
+
+NO_TARGET = "asked for as target"
+"""What the message says of a file that has not the column of the target."""
 
 
 def read_run(folder: Path, backend: str | None, tokens: Tokens[str], data_set: str | None = None) -> Draft:
@@ -99,26 +104,60 @@ def open_part(draft: Draft, part: Part) -> Sequence:
     return parts[part]
 
 
+def open_for(run: Run, draft: Draft, part: Part, console: Console) -> Sequence:
+    """The data of a run, or new ones: the features that it was trained on, and the target where there is one.
+
+    Raises:
+        ConfigError, DataError: as `open_part`.
+    """
+    draft = _reading_features(run, draft)
+    try:
+        return open_part(draft, part)
+    except ConfigError as error:
+        if NO_TARGET not in str(error):
+            raise
+    series = open_part(_changed(draft, target=[]), part)
+    say(console, f"{series.name} has no column of the target: predictions alone")
+    return series
+
+
+def _reading_features(run: Run, draft: Draft) -> Draft:
+    """The draft, naming the features of the run where it leaves them to the file, which may have others now."""
+    data = draft.config.data
+    names = run.features or ()
+    if data.features is not None or not names or all(name.isdigit() for name in names):  # columns of an array
+        return draft
+    return _changed(draft, features=list(names))
+
+
+def _changed(draft: Draft, **changes: Any) -> Draft:
+    """The draft with other settings of `[data]`."""
+    data = draft.config.data.model_copy(update=changes)
+    return replace(draft, config=draft.config.model_copy(update={"data": data}))
+
+
 def write_predictions(draft: Draft, out: Path | None, part: Part, overwrite: bool, console: Console) -> int:
     """Write what is predicted for every row that has a target, or lies in the future, beside what was observed.
 
-    Columns are `row`, `time` and `series` where the data have them, predicted, observed, and `is_future`; `row` is the
-    row that is predicted, `horizon` rows after the last one that the model has read. Where only the last row of a
-    sample counts, there is a row a sample.
+    Columns are `row`, `time` and `series` where the data have them, predicted, observed where they have the target, and
+    `is_future`; `row` is the row that is predicted, `horizon` rows after the last one that the model has read. Where
+    only the last row of a sample counts, there is a row a sample.
     """
     file = draft.file.parent / f"predicted_{_label(of_one(draft))}{part}.csv" if out is None else out
     check_new(file, "--out", overwrite)
-    series = open_part(draft, part)
-    predicted = predicted_values(load_run(draft), series, draft.config.data.warm)
+    run = load_run(draft)
+    series = open_for(run, draft, part, console)
+    predicted = predicted_values(run, series, draft.config.data.warm)
     if predicted.ends is not None:
         read_last, noun = predicted.ends, "samples"
     else:
         segments = np.concatenate([np.arange(s.start, s.stop) for s in series.segments])
         read_last, noun = np.union1d(segments, np.flatnonzero(predicted.is_future)), "rows"
     told = predicted.at(read_last)
-    observed = series.with_scaler(None).take(read_last, np.dtype("float64"))[1].reshape(len(read_last), -1)
-    observed = np.where(told.is_future[:, None], np.nan, observed)
-    columns = _columns("predicted", series, told.values) | _columns("observed", series, observed)
+    columns = _columns("predicted", run, told.values)
+    if series.outputs:
+        observed = series.with_scaler(None).take(read_last, np.dtype("float64"))[1].reshape(len(read_last), -1)
+        columns |= _columns("observed", run, np.where(told.is_future[:, None], np.nan, observed))
     write_csv(file, _places(told) | columns | {"is_future": told.is_future.astype(int)})
     ahead = int(told.is_future.sum())
     future = f", {ahead:,} of them in the future (is_future = 1)," if ahead else ""
@@ -134,9 +173,10 @@ def write_forecast(
     check_new(file, "--out", overwrite)
     if picture is not None:
         check_picture(picture, overwrite)
-    series = open_series(draft)
-    ahead = forecast(load_run(draft), series, steps, warm=draft.config.data.warm)
-    write_csv(file, _places(ahead) | _columns("predicted", series, ahead.values))
+    run = load_run(draft)
+    series = open_for(run, draft, "all", console)
+    ahead = forecast(run, series, steps, warm=draft.config.data.warm)
+    write_csv(file, _places(ahead) | _columns("predicted", run, ahead.values))
     say(console, f"{_told(ahead)} are in {file}")
     if picture is not None:
         save_picture(plot_continuation(series, ahead), picture)
@@ -164,7 +204,13 @@ def print_evaluation(draft: Draft, part: Part | None, out: Path | None, overwrit
 
 
 def _evaluated(run: Run, draft: Draft, part: Part | None) -> dict[str, Evaluation]:
-    parts = open_parts(draft).named if part is None else {part: open_part(draft, part)}
+    draft = _reading_features(run, draft)
+    try:
+        parts = open_parts(draft).named if part is None else {part: open_part(draft, part)}
+    except ConfigError as error:
+        if NO_TARGET not in str(error):
+            raise
+        raise ConfigError(f"{error}; evaluate compares with the target: name another, or use rnnkit predict") from error
     data = draft.config.data
     return evaluations(run, parts, data.period, data.baseline, data.warm)
 
@@ -188,8 +234,9 @@ def _label(draft: Draft) -> str:
 def _places(predicted: Prediction) -> dict[str, np.ndarray]:
     """The columns that say of what something is a prediction."""
     times = predicted.times
-    if times is not None and times.dtype.kind == "f":  # all digits: seconds since 1970 have more than predictions need
-        times = np.array(["" if time != time else f"{time:.17g}" for time in times.tolist()])
+    if times is not None:
+        whole = times.dtype.kind == "f" and bool((np.abs(times) < 2**53).all() and (times == np.floor(times)).all())
+        times = write_times(times.astype(np.int64) if whole else times, predicted.zone)
     known = {"row": predicted.rows, "time": times, "series": predicted.series}
     return {name: values for name, values in known.items() if values is not None}
 
@@ -197,14 +244,14 @@ def _places(predicted: Prediction) -> dict[str, np.ndarray]:
 def _told(ahead: Forecast) -> str:
     """Which rows a forecast holds, in words."""
     of = "" if ahead.series is None else f" of the series {ahead.series[0]!r}"
-    when = "" if ahead.times is None else f", {ahead.times[0]} to {ahead.times[-1]}"
-    return f"{count(len(ahead), 'row')}{of} from row {ahead.rows[0]:,} on{when},"
+    when = "" if ahead.times is None else ", {} to {},".format(*write_times(ahead.times[[0, -1]], ahead.zone))
+    return f"{count(len(ahead), 'row')}{of} from row {ahead.rows[0]:,} on{when}"
 
 
-def _columns(what: str, series: Sequence, values: np.ndarray) -> dict[str, np.ndarray]:
+def _columns(what: str, run: Run, values: np.ndarray) -> dict[str, np.ndarray]:
     """The columns of `(n, O)` under names: `what` alone for one, else with the targets' names."""
     count = values.shape[1]
     if count == 1:
         return {what: values[:, 0]}
-    names = series.target_names if len(series.target_names or ()) == count else range(count)
+    names = run.targets if len(run.targets or ()) == count else range(count)
     return {f"{what}_{name}": values[:, index] for index, name in enumerate(names or ())}

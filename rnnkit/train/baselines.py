@@ -85,7 +85,7 @@ def chosen_columns(series: Sequence | Facts, baseline: Baseline) -> tuple[int, .
     Raises:
         DataError: no such column, or another number of them.
     """
-    if baseline is None:
+    if baseline is None or not series.outputs:
         return series.target_columns
     given = list(baseline) if isinstance(baseline, list | tuple) else [baseline] * series.outputs
     if len(given) != series.outputs:

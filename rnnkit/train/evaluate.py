@@ -122,11 +122,12 @@ def evaluate(
 
     Raises:
         ModelError: a series that does not fit the model.
-        DataError: a period below 1, a baseline that is no feature, or no row with a target.
+        DataError: a period below 1, a baseline that is no feature, or a series without targets.
     """
     if period is not None and period < 1:
         raise DataError(f"evaluate expects a period of at least 1 row, got {period!r}")
     series = seen_by("evaluate", run, series, ahead=True)
+    series.expect_target("evaluate")
     series = as_trained(run.model, series, run.loss)
     raw = series.with_scaler(None)
     known = known_columns(raw, baseline)

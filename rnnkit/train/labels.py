@@ -9,6 +9,7 @@ import numpy as np
 from rnnkit.data import Sequence
 from rnnkit.data.later import later_times, missing_time
 from rnnkit.data.source import SLICE
+from rnnkit.data.times import write_times
 from rnnkit.errors import DataError, did_you_mean, listed, warn
 
 
@@ -22,6 +23,7 @@ def labels_after(series: Sequence) -> dict[str, Any]:
     return {
         "rows": rows + series.horizon,
         "times": None if series.times is None else _times_after(series, series.times),
+        "zone": series.zone,
         "series": None if table is None else np.repeat(np.array(table.names, object), np.diff(table.edges)),
         "is_future": inside & (behind >= 0) & unknown_after(series)[segment],
         "ends": series.starts + series.lengths - 1 if series.score == "last" else None,
@@ -35,6 +37,7 @@ def labels_ahead(series: Sequence, segment: int, steps: int) -> dict[str, Any]:
     return {
         "rows": np.arange(stop, stop + steps),
         "times": None if series.times is None else later_times(series.times[start:stop], steps),
+        "zone": series.zone,
         "series": None if ids is None else np.full(steps, ids[segment], object),
         "is_future": np.ones(steps, bool),
     }
@@ -76,7 +79,7 @@ def last_segment(who: str, series: Sequence, only: str | int | None) -> int:
         segment -= ids[::-1].index(chosen)
     row, end = int(series.runs[segment, 2]), series_end(series, segment)
     if row < end and unknown_after(series)[segment]:
-        time = "" if series.times is None else f" ({series.times[row - 1]})"
+        time = "" if series.times is None else f" ({write_times(series.times[row - 1 : row], series.zone)[0]})"
         follow = "row after it has" if end - row == 1 else f"{end - row:,} rows after it have"
         warn(
             f"{who} goes on after row {row - 1:,}{time} of {series.name!r}, the last one without a missing value, as "

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from rnnkit.data.times import write_times
 from rnnkit.errors import DataError
 
 AXES = ("samples", "rows", "horizons", "targets", "levels")
@@ -153,7 +154,7 @@ class Prediction(NDArrayOperatorsMixin):
         """The first and the last row that is predicted, with their times."""
         told = []
         for place in (0, -1) if self.rows.size else ():
-            time = "" if self.times is None else f" ({self.times.flat[place]})"
+            time = "" if self.times is None else f" ({write_times(self.times.reshape(-1)[[place]], self.zone)[0]})"
             told.append(f"{self.rows.flat[place]:,}{time}")
         return f"of rows {' to '.join(told)}" if told else "of no row"
 
