@@ -1,18 +1,21 @@
 """Kills a process before each of its operations on files, one after the other, or lets each fail: see `walk`.
 
 An operation is what Python audits (opening for writing, renaming, removing, making a folder) and every `os.fsync`, at
-which half of the file is there. Run in a process of its own, `python kill_walk.py SCENARIO FOLDER`, it prints how many
-operations it went through, and of how many kills the new run came out.
+which half of the file is there. Run in a process of its own, `python kill_walk.py SCENARIO FOLDER [EVERY]`, it prints
+how often it killed, and after how many kills the new run was there.
 """
 
 from __future__ import annotations
 
 import errno
+import io
+import itertools
 import os
 import shutil
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +59,10 @@ class Operations:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+EVERY = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+"""Which operations are tried: all of them, or every so many."""
+
+
 def walk(prepare: Callable[[], Path], do: Callable[[], None], check: Callable[[bool], None], full: bool) -> int:
     """Do something again and again, each time in a process that is killed before its next operation.
 
@@ -66,12 +73,10 @@ def walk(prepare: Callable[[], Path], do: Callable[[], None], check: Callable[[b
         full: instead of being killed, find the disk full from the n-th operation on.
 
     Returns:
-        How many operations there are.
+        How often it was killed or failed.
     """
     operations = Operations()
-    at = 0
-    while True:
-        at += 1
+    for at in itertools.count(1, EVERY):
         folder = prepare()
         child = os.fork()
         if not child:
@@ -87,7 +92,8 @@ def walk(prepare: Callable[[], Path], do: Callable[[], None], check: Callable[[b
         assert status in ((0, 1, 2) if full else (0, -signal.SIGKILL)), (at, status)
         check(status in (0, 2))
         if status == 0:
-            return at - 1
+            return (at - 1) // EVERY
+    raise AssertionError
 
 
 def small_run(seed: int) -> rk.Run:
@@ -102,7 +108,7 @@ def small_run(seed: int) -> rk.Run:
 def same(a: rk.Run, b: rk.Run) -> bool:
     """Whether two runs are one in every number that training made."""
     arrays = zip((*a.params.values(), *a.state[0]), (*b.params.values(), *b.state[0]), strict=True)
-    return a.history == b.history and all(np.array_equal(one, other) for one, other in arrays)
+    return a.history.steps == b.history.steps and all(np.array_equal(one, other) for one, other in arrays)
 
 
 def found(folder: Path) -> rk.Run | None:
@@ -142,12 +148,93 @@ def save(home: Path, full: bool, old: bool) -> tuple[int, int]:
     return walk(prepare, lambda: second.save(folder, overwrite=True), check, full), came_out
 
 
+CONFIG = """\
+backend = "numpy"
+[data]
+path = "wave.csv"
+[[model.layers]]
+type = "LSTM"
+hidden = 2
+[[model.layers]]
+type = "Dense"
+[splitter]
+type = "Continuation"
+length = 16
+"""
+
+
+def train(home: Path, full: bool) -> tuple[int, int]:
+    """`rnnkit train --overwrite` over an old run; pictures are of one byte."""
+    from matplotlib.figure import Figure
+
+    from rnnkit.cli.commands import main
+
+    def picture(figure: Figure, content: io.BytesIO, format: str) -> None:
+        content.write(b"p")
+
+    Figure.savefig = picture  # pyright: ignore[reportAttributeAccessIssue]
+    os.chdir(home)
+    (home / "wave.csv").write_text("value\n" + "\n".join(str(np.sin(t / 5)) for t in range(60)) + "\n")
+    (home / "a.toml").write_text(CONFIG)
+
+    def fit(seed: int) -> None:
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            if main(["train", "a.toml", "--train.epochs", str(seed), "--seed", str(seed), "--overwrite"]):
+                raise OSError
+
+    folder, came_out = home / "runs" / "a", 0
+    fit(2)
+    second = rk.load(folder)
+    shutil.rmtree(folder)
+    fit(1)
+    first = rk.load(folder)
+    whole = {path.name for path in folder.iterdir()}
+    (folder / "notes.txt").write_text("mine")
+    (folder / "transfer.csv").write_text("of the old run alone")
+    shutil.copytree(folder, home / "kept")
+
+    def prepare() -> Path:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(home / "kept", folder)
+        return folder
+
+    def check(done: bool) -> None:
+        nonlocal came_out
+        run = found(folder)
+        assert run is not None
+        new = same(run, second)
+        assert new or (same(run, first) and not done)
+        came_out += new
+        from rnnkit.cli.after import read_run
+
+        epochs = read_run(folder, None, []).config.train.epochs  # puts a finished run where it belongs
+        assert epochs == len(run.history.epochs["loss"]), "the config of another run"
+        measured = (folder / "metrics.jsonl").read_text().splitlines()
+        assert len(measured) == epochs
+        assert (folder / "transfer.csv").exists() != new
+        if not done and operations_left():
+            fit(2)
+            assert {path.name for path in folder.iterdir()} == {*whole, "notes.txt"}
+            assert same(rk.load(folder), second)
+
+    turn = 0
+
+    def operations_left() -> bool:
+        nonlocal turn
+        turn += 1
+        return turn % 5 == 0  # it takes a while
+
+    return walk(prepare, lambda: fit(2), check, full), came_out
+
+
 FILES = ("run.json", "params.safetensors", "state.safetensors")
 
 SCENARIOS = {
     "save": lambda home: save(home, full=False, old=True),
     "save-first": lambda home: save(home, full=False, old=False),
     "save-full": lambda home: save(home, full=True, old=True),
+    "train": lambda home: train(home, full=False),
+    "train-full": lambda home: train(home, full=True),
 }
 
 if __name__ == "__main__":

@@ -243,7 +243,7 @@ def test_ctrl_c_keeps_the_run_so_far(home):
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
-    metrics = home / "runs" / "m" / "metrics.jsonl"
+    metrics = home / "runs" / "m" / ".unfinished" / "metrics.jsonl"
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and not (metrics.is_file() and metrics.read_text().count("\n") >= 2):
         time.sleep(0.05)
@@ -254,7 +254,7 @@ def test_ctrl_c_keeps_the_run_so_far(home):
     done = len(rk.load(home / "runs" / "m").history.epochs["loss"])
     assert done >= 2
     assert f"interrupted after {done} epochs; the run so far is in runs/m" in out
-    assert len(metrics.read_text().splitlines()) == done
+    assert len((home / "runs" / "m" / "metrics.jsonl").read_text().splitlines()) == done
 
 
 def test_evaluate_tells_all_data_sets_or_one(home, trained, capsys):

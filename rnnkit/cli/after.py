@@ -24,6 +24,7 @@ from rnnkit.data import Sequence
 from rnnkit.data.times import write_times
 from rnnkit.errors import ConfigError, DataError, SourceError
 from rnnkit.train import Evaluation, Forecast, Prediction, Run, forecast, load
+from rnnkit.train.exchange import settle_held
 from rnnkit.train.saving import DESCRIPTION
 from rnnkit.train.targets import is_classification
 from rnnkit.view.plots import plot_continuation
@@ -48,6 +49,7 @@ def read_run(folder: Path, backend: str | None, tokens: Tokens[str], data_set: s
         ConfigError: overrides that are no options, or no such data set.
     """
     file = folder / CONFIG
+    settle_held(folder, "the command")
     if not file.is_file():
         saved = (folder / DESCRIPTION).is_file()  # by `Run.save`, which knows of no data
         remedy = "read it in Python, with rk.load" if saved else "give the folder that `train` named"

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
 
+from rnnkit.cli.output import unbroken
+from rnnkit.cli.signals import hearing
 from rnnkit.cli.status import INTERRUPTED, REFUSED
 from rnnkit.errors import ConfigError, RnnkitError, RnnkitWarning
 
@@ -43,7 +45,9 @@ def train(
     out: str | None = None,
     overwrite: Overwrite = False,
 ) -> int:
-    """Train into a run folder; Ctrl-C keeps the run so far.
+    """Train into a run folder; Ctrl-C, SIGTERM and SIGHUP keep the run so far.
+
+    Where neither `--out` nor the config's `out` says where to, a folder that is taken gets a number: `runs/NAME-2`.
 
     Args:
         config: a TOML file; any of its values can follow as an option, such as `--train.epochs 5`.
@@ -317,8 +321,14 @@ def main(tokens: Sequence[str] | None = None) -> int:
         tokens: the command line without the program's name; left out, that of this process.
 
     Returns:
-        The exit status: 0; 1 where `check` finds a difference; 2 after an error; 130 after Ctrl-C.
+        The exit status: 0; 1 where `check` finds a difference; 2 after an error; 130 after Ctrl-C, 143 after
+        SIGTERM, 129 after SIGHUP.
     """
+    with unbroken(), hearing() as heard:
+        return heard.status(_run(tokens))
+
+
+def _run(tokens: Sequence[str] | None) -> int:
     try:
         command, bound, _ = app.parse_args(tokens, print_error=False, exit_on_error=False)
         with telling_warnings():

@@ -61,8 +61,10 @@ def writing(file: Path) -> Iterator[None]:
 
 def save_picture(figure: Figure, file: Path) -> None:
     """Write a picture."""
+    content = io.BytesIO()
+    figure.savefig(content, format=file.suffix[1:].lower())
     with writing(file):
-        figure.savefig(file)
+        write_whole(file, content.getvalue())
 
 
 def write_csv(file: Path, columns: Mapping[str, np.ndarray]) -> None:

@@ -1,4 +1,4 @@
-"""The run folder: what stands in it, when it may be used, and the config as it was trained."""
+"""The run folder: what stands in it, and the config as it was trained."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from itertools import takewhile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,31 +27,6 @@ EVALUATION, TRANSFER, MATRIX = "evaluation.json", "transfer.csv", "transfer.png"
 OURS = (CONFIG, METRICS, LOSS, FORECAST, EVALUATION, TRANSFER, MATRIX, DESCRIPTION, PARAMETERS, STATE)
 """What a run writes; nothing else in a folder is ever taken away."""
 
-PENDING = ".config.toml.new"
-"""The config of a run that has not trained a step: an old run in the folder stands until it has."""
-
-
-def check_free(folder: Path, overwrite: bool) -> None:
-    """Check that a run may be written into a folder.
-
-    Raises:
-        SourceError: it is a file, it holds anything (without `overwrite`), or it holds no run of ours.
-    """
-    with writing(folder):
-        if folder.exists() and not folder.is_dir():
-            raise SourceError(f"the run folder {str(folder)!r} is a file; name another folder with --out")
-        if not folder.is_dir() or all(path.name == PENDING for path in folder.iterdir()):
-            return
-    ours = (folder / CONFIG).is_file() and ((folder / METRICS).is_file() or (folder / DESCRIPTION).is_file())
-    if overwrite and not ours:
-        raise SourceError(
-            f"--overwrite replaces a run, but {str(folder)!r} holds other files and no {CONFIG} with "
-            f"{METRICS}; name another folder with --out"
-        )
-    if not overwrite:
-        advice = "name another with --out, or replace it with --overwrite" if ours else "name another with --out"
-        raise SourceError(f"the run folder {str(folder)!r} is there already and not empty; {advice}")
-
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
@@ -68,43 +42,10 @@ def writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def prepare(folder: Path, experiment: Experiment | ManyExperiment) -> list[Path]:
-    """Make the folder and write the config into it, beside whatever run it holds.
-
-    Returns:
-        The folders that were made, the innermost first: what `abandon` takes away again.
-
-    Raises:
-        SourceError: the folder cannot be made or written.
-    """
-    made: list[Path] = []
-    try:
-        with writing(folder):
-            missing = list(takewhile(lambda path: not path.exists(), (folder, *folder.parents)))
-            for path in reversed(missing):
-                path.mkdir(exist_ok=True)
-                made.insert(0, path)
-            write_whole(folder / PENDING, resolved(experiment, folder).encode())
-    except SourceError:
-        abandon(folder, made)
-        raise
-    return made
-
-
-def begin(folder: Path) -> None:
-    """Take an old run's files out of a prepared folder, and put the new config in place."""
+def write_config(unfinished: Path, folder: Path, experiment: Experiment | ManyExperiment) -> None:
+    """Write the config of a run that is going to stand in a folder into the one where it is unfinished."""
     with writing(folder):
-        for name in OURS:
-            (folder / name).unlink(missing_ok=True)
-        os.replace(folder / PENDING, folder / CONFIG)
-
-
-def abandon(folder: Path, made: list[Path]) -> None:
-    """Leave things as they were before `prepare`; what cannot be taken away, or is somebody's by now, stays."""
-    with suppress(OSError):
-        (folder / PENDING).unlink(missing_ok=True)
-        for path in made:
-            path.rmdir()
+        write_whole(unfinished / CONFIG, resolved(experiment, folder).encode())
 
 
 def resolved(experiment: Experiment | ManyExperiment, folder: Path) -> str:
@@ -114,6 +55,7 @@ def resolved(experiment: Experiment | ManyExperiment, folder: Path) -> str:
     else:
         plain = experiment.config.model_dump(exclude_none=True)
         plain["data"] = {"path": ""} | plain["data"] | {"path": _path_from(folder, experiment.data_path)}
+    plain["out"] = folder.as_posix()
     plain["train"]["loss"]["type"] = LOSS_NAMES[plain["train"]["loss"]["type"]]
     if not plain["train"]["frozen"]:
         del plain["train"]["frozen"]
@@ -154,15 +96,14 @@ def _path_from(folder: Path, file: Path) -> str:
 
 def add_metrics(folder: Path, history: History) -> None:
     """Append the last epoch's measures as a line of JSON; epochs count from 1."""
-    with writing(folder), (folder / METRICS).open("a", encoding="utf-8") as file:
+    with (folder / METRICS).open("a", encoding="utf-8") as file:
         file.write(_metrics(history, len(history.epochs["loss"]) - 1))
 
 
 def write_metrics(folder: Path, history: History) -> None:
     """Write every epoch's measures anew: Ctrl-C may have come between an epoch's end and its line."""
     lines = [_metrics(history, epoch) for epoch in range(len(history.epochs["loss"]))]
-    with writing(folder):
-        write_whole(folder / METRICS, "".join(lines).encode())
+    write_whole(folder / METRICS, "".join(lines).encode())
 
 
 def write_evaluation(file: Path, evaluations: Mapping[str, Any]) -> None:

@@ -62,6 +62,10 @@ class Draft:
             all(a == b for a, b in zip(problem.path, path, strict=False)) for problem in self.problems for path in paths
         )
 
+    def is_given(self, key: str) -> bool:
+        """Whether the file or an option says what stands under a top-level key."""
+        return (key,) in self.lines or any(override.path == (key,) for override in self.overrides)
+
     def refuse(self) -> None:
         """Raise one `ConfigError` for all problems, if there are any."""
         every = sorted(self.problems, key=self._order)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -31,21 +30,12 @@ NOW_AND_THEN = 5.0
 
 
 class Output(Console):
-    """Standard output. Where nobody reads on, as behind `| head`, the work goes on in silence and keeps its results.
-
-    Names from data and configs command no terminal: their control characters are shown.
-    """
+    """Standard output. Names from data and configs command no terminal: their control characters are shown."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """See `Console.render`."""
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else visible(text, lines=True), style, control)
-
-    def on_broken_pipe(self) -> None:
-        """Say nothing from here on."""
-        self.quiet = True
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())  # or Python would complain at its end
 
 
 def new_console() -> Console:

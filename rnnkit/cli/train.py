@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import singledispatch
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 from rich.console import Console
@@ -14,17 +15,18 @@ from rich.console import Console
 from rnnkit.backend import Backend
 from rnnkit.cli.build import Experiment
 from rnnkit.cli.build_many import ManyExperiment, build_any_with_backend
+from rnnkit.cli.claim import claimed
+from rnnkit.cli.files import save_picture
 from rnnkit.cli.folder import (
     EVALUATION,
     FORECAST,
     LOSS,
     MATRIX,
+    METRICS,
+    OURS,
     TRANSFER,
-    abandon,
     add_metrics,
-    begin,
-    check_free,
-    prepare,
+    write_config,
     write_evaluation,
     write_metrics,
     write_transfer,
@@ -33,6 +35,7 @@ from rnnkit.cli.folder import (
 from rnnkit.cli.read import Draft
 from rnnkit.cli.report import count, describe, epoch_line, error_table, left_out, live, opening, say
 from rnnkit.cli.report_many import data_sets_table, errors_by_set, heading, how, skipped_lines, turn_line
+from rnnkit.cli.signals import undisturbed
 from rnnkit.cli.status import INTERRUPTED
 from rnnkit.data import Sequence
 from rnnkit.data.survey import Opening
@@ -40,6 +43,8 @@ from rnnkit.errors import Interrupted, RnnkitError, SourceError
 from rnnkit.model import BinaryCrossEntropy, CrossEntropy
 from rnnkit.train import Evaluation, History, Prediction, Run, TurnEnd, evaluate, fit, predict
 from rnnkit.train.baselines import Baseline
+from rnnkit.train.exchange import begin, finish
+from rnnkit.train.saving import write_run
 from rnnkit.train.targets import is_classification
 from rnnkit.view.plots import plot_forecast, plot_forecasts, plot_history
 
@@ -49,53 +54,78 @@ PANELS = 8
 
 @dataclass
 class Record:
-    """Writes a run as it goes.
+    """Writes a run as it goes, into `.unfinished` of its folder, which is held; what stands there waits until it ends.
 
-    The folder is made before training starts, so that one that cannot be made costs no training. An old run in it
-    is replaced when the first epoch has been trained, or when the run is kept before: what a backend refuses shows
-    by then, and leaves everything as it was.
+    The folder is made before training starts, so that one that cannot be written costs no training.
+
+    Attributes:
+        experiment: what is trained.
+        folder: where the run is going to stand.
+        unfinished: where it is written meanwhile.
+        unwritten: whether an epoch could not be written.
+        saved: whether the run has taken its place.
     """
 
     experiment: Experiment | ManyExperiment
     folder: Path
-    made: list[Path] = field(default_factory=list)
-    begun: bool = False
+    unfinished: Path = field(init=False)
+    unwritten: bool = False
+    saved: bool = False
 
-    def prepare(self) -> None:
-        """Make the folder."""
-        self.made = prepare(self.folder, self.experiment)
+    def __post_init__(self) -> None:
+        with writing(self.folder):
+            self.unfinished = begin(self.folder, OURS)
+        try:
+            write_config(self.unfinished, self.folder, self.experiment)
+        except SourceError:
+            self.abandon()
+            raise
 
     def abandon(self) -> None:
-        """Take away what was made, unless something has been trained."""
-        if not self.begun:
-            abandon(self.folder, self.made)
+        """Take away what is not finished."""
+        rmtree(self.unfinished, ignore_errors=True)
 
-    def begin(self) -> None:
-        """Make the folder that of this run, once."""
-        if not self.begun:
-            begin(self.folder)
-            self.begun = True
+    def add_epoch(self, history: History) -> str:
+        """Write the last epoch's measures; where they cannot be, they are written with the run, and it says so once."""
+        try:
+            add_metrics(self.unfinished, history)
+        except OSError as error:
+            if not self.unwritten:
+                self.unwritten = True
+                return f"{METRICS} cannot be written now ({error.strerror or error}); it will be with the run"
+        return ""
 
-    def add_epoch(self, history: History) -> None:
-        """Write the last epoch's measures."""
-        self.begin()
-        add_metrics(self.folder, history)
+    def save(self, run: Run, then: Callable[[Path], None] = lambda unfinished: None) -> None:
+        """Let a run that has ended, or has been cut short, take its place; then what is made of it joins it, at once.
 
-    def save(self, run: Run) -> None:
-        """Write a run that has ended, or has been cut short; draw its loss once it has an epoch."""
-        self.begin()
+        Args:
+            run: what was trained; its loss is drawn once it has an epoch.
+            then: called with the folder for what is made of the run.
+        """
+        if not self.saved:
+            with undisturbed(), writing(self.folder):
+                write_run(run, self.unfinished)
+                write_metrics(self.unfinished, run.history)
+                finish(self.folder, OURS)
+                self.saved = True
         with writing(self.folder):
-            run.save(self.folder, overwrite=True)
-            write_metrics(self.folder, run.history)
+            begin(self.folder, OURS)
             if run.history.epochs["loss"]:
-                plot_history(run.history).savefig(self.folder / LOSS)
+                save_picture(plot_history(run.history), self.unfinished / LOSS)
             if run.transfer is not None and run.transfer.stages:
-                write_transfer(self.folder / TRANSFER, run.transfer)
-                run.transfer.plot().savefig(self.folder / MATRIX)
+                write_transfer(self.unfinished / TRANSFER, run.transfer)
+                save_picture(run.transfer.plot(), self.unfinished / MATRIX)
+        try:
+            then(self.unfinished)
+        finally:
+            with writing(self.folder):
+                finish(self.folder)
 
 
 def train(draft: Draft, overwrite: bool, console: Console) -> int:
     """Train what a draft describes into its run folder.
+
+    A folder that nobody named is numbered where it is taken: `runs/nyc_taxi-2`.
 
     Returns:
         The exit status: 0, or 130 after Ctrl-C, which keeps the run so far if it has made a step.
@@ -106,12 +136,22 @@ def train(draft: Draft, overwrite: bool, console: Console) -> int:
     """
     with opening(console) as told:
         experiment, engine = build_any_with_backend(draft, told)
-    folder = Path(draft.config.out)
-    check_free(folder, overwrite)
-    introduce(experiment, console)
-    say(console, f"backend {engine.name}, {draft.config.dtype}\n")
-    began, record = time.perf_counter(), Record(experiment, folder)
-    record.prepare()
+    out = Path(draft.config.out)
+    with claimed(out, not (draft.is_given("out") or overwrite), overwrite) as (folder, why):
+        introduce(experiment, console)
+        say(console, f"backend {engine.name}, {draft.config.dtype}")
+        if why:
+            say(console, f"{out} {why}: this run goes to {folder}; --overwrite would replace the one in {out}")
+        record = Record(experiment, folder)
+        say(console, f"until it ends, its epochs are in {record.unfinished / METRICS}\n")
+        try:
+            return _train(experiment, engine, record, console)
+        finally:
+            record.abandon()
+
+
+def _train(experiment: Experiment | ManyExperiment, engine: Backend, record: Record, console: Console) -> int:
+    began, folder = time.perf_counter(), record.folder
     try:
         run = _fit(experiment, engine, record, console)
     except Interrupted as stopped:
@@ -125,12 +165,16 @@ def train(draft: Draft, overwrite: bool, console: Console) -> int:
             raise type(error)(message) from error
         record.save(error.run)
         raise type(error)(f"{message}\nThe run up to there is in {folder}") from error
-    finally:
-        record.abandon()
     seconds = time.perf_counter() - began
-    record.save(run)
-    conclude(experiment, run, folder, console)
-    if draft.config.train.early_stopping is None and (better := lowest_before_the_end(run.history)):
+    try:
+        record.save(run, lambda unfinished: conclude(experiment, run, unfinished, console))
+    except KeyboardInterrupt:
+        return _interrupted(run, record, console)
+    except RnnkitError as error:
+        if not record.saved:
+            raise
+        raise type(error)(f"{error}\nThe run is in {folder}") from error
+    if experiment.config.train.early_stopping is None and (better := lowest_before_the_end(run.history)):
         say(console, better)
     rows, spent = (np.array(run.history.epochs[name]) for name in ("rows", "seconds"))
     say(console, f"{np.median(rows / spent):,.0f} rows a second (median epoch), {seconds:.1f} s in all")
@@ -185,7 +229,7 @@ def _(experiment: ManyExperiment, run: Run, folder: Path, console: Console) -> N
     with writing(folder):
         write_evaluation(folder / EVALUATION, found)
         if drawn:
-            plot_forecasts(drawn).savefig(folder / FORECAST)
+            save_picture(plot_forecasts(drawn), folder / FORECAST)
     if found:
         console.print(errors_by_set(found, is_classification(run.loss)))
     if left := skipped_lines(run.skipped):
@@ -229,7 +273,7 @@ def predicted_values(run: Run, part: Sequence, warm: int) -> Prediction:
 def draw(run: Run, experiment: Experiment, folder: Path) -> None:
     """The last rows of the last part beside what is predicted for them."""
     part = list(experiment.parts.values())[-1]
-    plot_forecast(part, predicted_values(run, part, experiment.warm)).savefig(folder / FORECAST)
+    save_picture(plot_forecast(part, predicted_values(run, part, experiment.warm)), folder / FORECAST)
 
 
 def _interrupted(run: Run, record: Record, console: Console) -> int:
@@ -252,7 +296,8 @@ def _fit(experiment: Experiment | ManyExperiment, engine: Backend, record: Recor
     with live(console, epochs) as show:
 
         def on_epoch(history: History) -> None:
-            record.add_epoch(history)
+            if unwritten := record.add_epoch(history):
+                say(console, unwritten)
             say(console, epoch_line(history, epochs))
 
         def on_turn(end: TurnEnd) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rnnkit.data.mapped import cut_short
 from rnnkit.data.source import SLICE, Rows
 from rnnkit.data.tables import ChunkedRows, missing_library, reading
 from rnnkit.errors import SourceError
@@ -64,6 +66,7 @@ class ArrowTable:
             raise missing_library(path, "pyarrow", "parquet") from error
         self.who = repr(str(path))
         self._path = path
+        self._at_first = path.stat()
         self._files: dict[tuple[str, ...], Any] = {}
         self._batch: tuple[Any, Any] = None, None
         try:
@@ -101,11 +104,18 @@ class ArrowTable:
         return self._piece(chunk, [column]).column(0).to_numpy(zero_copy_only=False)
 
     def _piece(self, chunk: int, columns: list[str]) -> Any:
+        self._check_size()
         place, start, stop = self._places[chunk]
         key = place, *columns
         if self._batch[0] != key:  # to decompress a batch once for all of its pieces
             self._batch = key, self._open(columns).get_batch(place)
         return self._batch[1].slice(start, stop - start)
+
+    def _check_size(self) -> None:
+        """Check that the file is as long as it was: reading what has gone would end the process by a signal."""
+        now, before = self._path.stat(), self._at_first
+        if os.path.samestat(now, before) and now.st_size < before.st_size:  # another file's bytes are not ours
+            raise cut_short(str(self._path), now.st_size, before.st_size)
 
     def _open(self, columns: list[str] | tuple[str, ...]) -> Any:
         """The file, of which some columns alone are read; all, where none is named."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnkit.data.mapped import packed, unpacked
+from rnnkit.data.mapped import Mapping, mapping, packed, unpacked
 from rnnkit.data.series import Ids, Others
 from rnnkit.data.source import Rows, Source
 from rnnkit.data.times import NO_ZONE, Clock
@@ -168,7 +169,13 @@ class PickedColumns:
         """`(N, F)`."""
         return self.array.shape[0], len(self.columns)
 
+    @cached_property
+    def _mapping(self) -> Mapping | None:
+        return mapping(self.array)
+
     def __getitem__(self, rows: slice) -> np.ndarray:
+        if self._mapping is not None:
+            self._mapping.check()
         return np.asarray(self.array[rows])[:, self.columns]
 
 

@@ -61,6 +61,51 @@ def unpacked(sent: Any) -> Any:
     return view
 
 
+class Mapping(NamedTuple):
+    """The file behind an array, as it is now.
+
+    Attributes:
+        file: mapped into memory.
+        stop: the bytes of it that the array needs.
+        path: what it is called.
+    """
+
+    file: mmap.mmap
+    stop: int
+    path: str
+
+    def check(self) -> None:
+        """Check that the file is as long as it was: reading what has gone would end the process by a signal.
+
+        Raises:
+            SourceError: it was cut short.
+        """
+        size = self.file.size()
+        if size < self.stop:
+            raise cut_short(self.path, size, self.stop)
+
+
+def cut_short(path: str, size: int, expected: int) -> SourceError:
+    """The error of a file that was cut short while it was open."""
+    return SourceError(
+        f"{path!r} was cut short while it was read: it has {size:,} bytes and had at least {expected:,}; write it "
+        f"whole, and open it anew"
+    )
+
+
+def mapping(array: Any) -> Mapping | None:
+    """What an array is mapped from; None for one in memory.
+
+    Args:
+        array: an array, or a view of one.
+    """
+    memmap = _mapped(array)
+    if memmap is None or not isinstance(memmap.base, mmap.mmap):
+        return None
+    path = "a memory map" if memmap.filename is None else os.fspath(memmap.filename)
+    return Mapping(memmap.base, int(memmap.offset) + memmap.size * memmap.itemsize, str(path))
+
+
 def is_mapped(array: Any) -> bool:
     """Whether an array is a view of a memmap."""
     return _mapped(array) is not None

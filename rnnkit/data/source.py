@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from rnnkit.data.mapped import packed, unpacked
+from rnnkit.data.mapped import Mapping, mapping, packed, unpacked
 from rnnkit.errors import DataError
 
 SLICE = 65_536
@@ -60,12 +61,20 @@ class ArrayRows:
         """Of the array."""
         return self.array.dtype
 
+    @cached_property
+    def _mapping(self) -> Mapping | None:
+        return mapping(self.array)
+
     def read(self, start: int, stop: int) -> np.ndarray:
         """A view of rows start to stop."""
+        if self._mapping is not None:
+            self._mapping.check()
         return self.array[start:stop]
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Rows `(...)` as a new array `(..., F)`."""
+        if self._mapping is not None:
+            self._mapping.check()
         flags = self.array.flags
         if flags.c_contiguous and flags.aligned:
             return self.array.take(rows, axis=0)
