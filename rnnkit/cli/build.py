@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rnnkit.backend import Backend, backend
-from rnnkit.cli.chain import build_chain
+from rnnkit.cli.chain import build_chain, end_of
 from rnnkit.cli.config import Config
 from rnnkit.cli.locate import Keys
 from rnnkit.cli.problems import Problem, mentioned
@@ -21,7 +21,7 @@ from rnnkit.errors import BackendError, ContinuityError, RnnkitError, did_you_me
 from rnnkit.model import Chain, CrossEntropy, Loss
 from rnnkit.schedule import Schedule
 from rnnkit.train.baselines import chosen_columns
-from rnnkit.train.targets import as_trained, check_targets, is_classification
+from rnnkit.train.targets import as_trained, check_logits, check_range, check_targets, is_classification
 
 SLICE = 65_536
 """Targets that are looked at in one slice."""
@@ -237,10 +237,13 @@ def _build_model(builder: Builder, series: Sequence, loss: Loss) -> Chain | None
     """The chain, if it and the data go together."""
     model = build_chain(builder, series.features, {None: series.outputs}, loss)
     if model is not None and builder.draft.usable(("train", "loss")):
-        last = len(model.layers) - 1
-        path, keys = ("model", "layers", last), tuple(type(builder.config.model.layers[-1]).model_fields)
-        with builder.blaming(*((("train", "loss"), ()) if isinstance(loss, CrossEntropy) else (path, keys))):
-            as_trained(model, series, loss)
+        end = end_of(builder.config, None)
+        with builder.blaming(*((("train", "loss"), ()) if isinstance(loss, CrossEntropy) else end)):
+            seen = as_trained(model, series, loss)
+            with builder.blaming(*end):
+                check_logits(model, loss)
+                if builder.config.train.check_range:
+                    check_range(model, seen, loss)
     return model
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from rnnkit.backend import Backend
 from rnnkit.cli.build import Builder, Experiment, build, build_with_backend, no_file, started
-from rnnkit.cli.chain import build_chain
+from rnnkit.cli.chain import build_chain, end_of
 from rnnkit.cli.locate import Keys
 from rnnkit.cli.many import ManyConfig
 from rnnkit.cli.problems import mentioned
@@ -27,7 +27,7 @@ from rnnkit.model.patterns import match_parameters
 from rnnkit.schedule import Curriculum, Phase, Schedule, SideBySide
 from rnnkit.train.baselines import Baseline, chosen_columns
 from rnnkit.train.course import check_frozen, course
-from rnnkit.train.targets import as_trained
+from rnnkit.train.targets import as_trained, check_logits, check_range
 
 Told = Callable[[str, Opening], None]
 
@@ -221,8 +221,8 @@ class _Many:
         model = build_chain(builder, features, outputs, loss)
         if model is None or not builder.draft.usable(("train", "loss")):
             return model
-        with self.blaming(("head",)):
-            course(model, curriculum, None, loss)
+        if not self.reaches(curriculum, model, loss):
+            return None
         for index, phase in enumerate(curriculum.phases):
             with builder.blaming(("curriculum", "phases", index, "frozen")):
                 match_parameters(model, phase.frozen)
@@ -230,6 +230,23 @@ class _Many:
             with builder.blaming(("train", "frozen")):
                 check_frozen(model, curriculum, self.config.train.frozen)
         return model if builder.draft.usable(("data",), ("curriculum",)) else None
+
+    def reaches(self, curriculum: Curriculum, model: Chain, loss: Loss) -> bool:
+        """Whether the data sets, and what they are scaled to, fit the ends of the model."""
+        builder, before = self.builder, len(self.builder.draft.problems)
+        for head in dict.fromkeys(curriculum[name].head for name in curriculum.facts):
+            if head in (model.heads or (None,)):
+                with builder.blaming(*end_of(self.config, head)):
+                    check_logits(model if head is None else model.head(head), loss)
+        if len(builder.draft.problems) > before:
+            return False
+        with self.blaming(("head",)):
+            what = course(model, curriculum, None, loss)
+            if self.config.train.check_range:
+                for head, chain, part in what.bounded({}):
+                    with builder.blaming(*end_of(self.config, head)):
+                        check_range(chain, part, loss)
+        return len(builder.draft.problems) == before
 
     def rehearse(self, curriculum: Curriculum, model: Chain, loss: Loss) -> None:
         """Make the schedules of training, as far as they differ: what is refused shows before it starts."""

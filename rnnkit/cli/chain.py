@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from rnnkit.cli.config import Described
+from rnnkit.cli.config import Config, Described
 from rnnkit.cli.locate import Keys
-from rnnkit.cli.many import Head
+from rnnkit.cli.many import Head, ManyConfig
 from rnnkit.model import Chain, CrossEntropy, Heads, Loss
 from rnnkit.model.initialisers import check_memory
 from rnnkit.model.patterns import match_parameters
@@ -51,6 +51,18 @@ def build_chain(builder: Builder, features: int, outputs: Mapping[str | None, in
         with builder.blaming(("train", "frozen")):
             match_parameters(model, builder.config.train.frozen)
     return model
+
+
+def end_of(config: Config | ManyConfig, head: str | None) -> tuple[Keys, tuple[str, ...]]:
+    """The place of the last layer of a model, or of the chain of one of its heads, and the keys that it may have."""
+    heads: Mapping[str, Head] = getattr(config.model, "heads", {})
+    path, layers = ("model", "layers"), config.model.layers
+    if head is not None:
+        path, own = ("model", "heads", head), heads[head].layers
+        if own is None:
+            return path, tuple(type(heads[head]).model_fields)
+        path, layers = (*path, "layers"), own
+    return (*path, len(layers) - 1), tuple(type(layers[-1]).model_fields)
 
 
 CLASSES = "cross_entropy wants an output for each class"

@@ -168,6 +168,7 @@ class Train(Table):
     learning_rate: RateTable = default_table(Constant)
     early_stopping: StoppingTable | None = None
     frozen: str | list[str] = field_of(default=[])
+    check_range: bool = True
 
 
 class Config(Table):

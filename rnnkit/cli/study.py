@@ -100,7 +100,7 @@ def build_plan(draft: Draft, fresh: bool) -> Plan:
     )
     splitters, policies = ([table.build() for table in tables] for tables in (config.splitters, config.policies))
     try:
-        return make_plan(study, splitters, policies, config.backends, config.seeds, config.out, fresh)
+        return make_plan(study, splitters, policies, config.backends, config.seeds, config.out, fresh, False)
     except (ConfigError, BackendError, ModelError) as error:
         key = next((key for key in GRID if f" {key} " in str(error)), None)
         no_choice = parts.validation is None and parts.test is not None

@@ -324,4 +324,5 @@ def _fit(experiment: Experiment | ManyExperiment, engine: Backend, record: Recor
             on_turn=on_turn,
             on_epoch=on_epoch,
             transfer=experiment.config.curriculum.transfer if many else None,
+            check_range=False,  # the experiment has been built, which checks it in the config's own words
         )

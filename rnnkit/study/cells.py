@@ -20,7 +20,7 @@ from rnnkit.schedule.brief import brief
 from rnnkit.study.equal import Equal
 from rnnkit.train.baselines import Baseline
 from rnnkit.train.learning_rates import LearningRate
-from rnnkit.train.targets import as_trained
+from rnnkit.train.targets import as_trained, check_logits, check_range
 
 FORMAT = 1
 """Counted up when a cell is trained or measured in another way, so that no older result stands for a newer one."""
@@ -59,8 +59,11 @@ class Study:
     remat: int | Literal["sqrt"] | None = None
     baseline: Baseline = None
 
-    def check(self) -> None:
+    def check(self, in_range: bool = True) -> None:
         """Check what would fail in every cell.
+
+        Args:
+            in_range: whether the range of the model's last activation is held against the training targets, too.
 
         Raises:
             ModelError: a model or loss that does not fit the parts.
@@ -84,6 +87,9 @@ class Study:
         for part in self.parts:
             if part is not None:
                 as_trained(self.model, part, self.loss)
+        check_logits(self.model, self.loss)
+        if in_range:
+            check_range(self.model, as_trained(self.model, self.parts[0], self.loss), self.loss)
         self.equal.check_rate(self.learning_rate)
 
     def fingerprint(self) -> str:

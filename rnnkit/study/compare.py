@@ -82,6 +82,7 @@ def compare(
     jobs: int | None = -1,
     fresh: bool = False,
     on_cell: Callable[[Row], None] | None = None,
+    check_range: bool = True,
 ) -> Comparison:
     """Train every splitter with every policy, backend and seed for the same budget, and compare their errors.
 
@@ -106,6 +107,7 @@ def compare(
             processor, None what `joblib.parallel_config` says, 1 trains here.
         fresh: train again what is finished.
         on_cell: called with the row of each cell that has been trained.
+        check_range: as for `fit`.
 
     Returns:
         A `Comparison`.
@@ -130,7 +132,7 @@ def compare(
     """
     judging = warm, period, bias, remat, baseline
     study = Study(model, parts, equal, rule, as_loss(loss), dtype, clip, learning_rate, *judging)
-    plan = make_plan(study, splitters, policies, backends, seeds, out, fresh)
+    plan = make_plan(study, splitters, policies, backends, seeds, out, fresh, check_range)
     return carry_out(plan, jobs, on_cell)
 
 

@@ -203,6 +203,7 @@ def _train(study: Study, cell: Cell, schedule: Schedule, engine: Backend, watch:
         "clip": study.clip,
         "warm": study.warm,
         "remat": study.remat,
+        "check_range": False,  # the study has been checked
     }
     probe = {**settings, "epochs": 1, "stop": lambda run: True}
     fit(study.model, schedule, **probe, block_rows=1)  # compiles and loads what the backend needs

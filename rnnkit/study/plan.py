@@ -74,13 +74,14 @@ def make_plan(
     seeds: int | Iterable[int],
     out: str | Path | None = None,
     fresh: bool = False,
+    check_range: bool = True,
 ) -> Plan:
     """Which cells there are, which are refused, and which are finished; nothing is trained or written.
 
     Raises:
         ConfigError, ModelError, BackendError, ScheduleError: as `compare`.
     """
-    study.check()
+    study.check(check_range)
     kinds = [_different("splitters", splitters), _different("policies", policies), _different("backends", backends)]
     for name in kinds[2]:
         find_backend(name)

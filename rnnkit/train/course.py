@@ -15,10 +15,11 @@ from rnnkit.errors import ModelError, RnnkitError, did_you_mean
 from rnnkit.model.layers import Chain, parameter_shapes
 from rnnkit.model.losses import CrossEntropy, Loss
 from rnnkit.model.patterns import match_parameters
+from rnnkit.model.ranges import output_range
 from rnnkit.schedule import Curriculum, Schedule
 from rnnkit.schedule.turn import Feed, Turn
 from rnnkit.train.run import Seen
-from rnnkit.train.targets import as_trained, check_fit
+from rnnkit.train.targets import as_trained, check_fit, check_logits
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,18 @@ class Course:
             yield name, self.head(name), self.see(name, part)
             del opened, part  # so that the next is opened when this one is closed
 
+    def bounded(self, skipped: dict[str, str]) -> Iterator[tuple[str | None, Chain, Sequence]]:
+        """What is trained on through a last layer that cannot give every number: head, plain chain, training part.
+
+        Data sets are opened for it, those that cannot be as `held_out` says; none is where no last layer is bounded.
+        """
+        if not isinstance(self.schedule, Curriculum):
+            if output_range(self.model).is_bounded:
+                yield None, self.model, self.schedule.series
+        elif any(output_range(self.chain(self.head(name))).is_bounded for name in self.names):
+            for _, head, part in self.held_out(skipped, "training"):
+                yield head, self.chain(head), part
+
     @property
     def validated(self) -> tuple[str, ...]:
         """The data sets of a curriculum that have a validation part."""
@@ -148,6 +161,7 @@ def course(
             f"they train; choose one with model.head({model.heads[0]!r}), or write DataSet(..., head=...)"
         )
     seen = as_trained(model, series, loss)
+    check_logits(model, loss)
     if validation is not None:
         if validation.scaler != series.scaler:
             raise ModelError(
@@ -188,8 +202,10 @@ def _check_curriculum(model: Chain, curriculum: Curriculum, validation: Sequence
             raise ModelError(
                 f"data set {name!r} expects {known}, got {head!r}{did_you_mean(str(head), model.heads)}; {remedy}"
             )
-        check_fit(model if head is None else model.head(head), facts, loss)
-        _check_labels(facts, head, (model if head is None else model.head(head)).outputs, loss)
+        chain = model if head is None else model.head(head)
+        check_fit(chain, facts, loss)
+        _check_labels(facts, head, chain.outputs, loss)
+        check_logits(chain, loss)
 
 
 def _check_labels(facts: Facts, head: str | None, classes: int, loss: Loss) -> None:

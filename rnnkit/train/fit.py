@@ -25,6 +25,7 @@ from rnnkit.train.run import Run
 from rnnkit.train.settings import check_settings
 from rnnkit.train.stages import Every, Stages
 from rnnkit.train.stopping import EarlyStopping
+from rnnkit.train.targets import check_range as check_reach
 from rnnkit.train.training import Told, Training
 
 EPOCHS = 10
@@ -56,6 +57,7 @@ def fit(
     stop: Callable[[Run], bool] | None = None,
     block_rows: int = BLOCK_ROWS,
     transfer: Every | None = None,
+    check_range: bool = True,
 ) -> Run:
     """Train a model on a schedule, or on the data sets of a curriculum.
 
@@ -84,6 +86,8 @@ def fit(
         on_epoch: called after every epoch with the `History`.
         transfer: measure the error on every data set of a curriculum after each `"turn"`, `"phase"` or `"epoch"`, on
             its test part, else its validation part, else what it is trained on: `Run.transfer`.
+        check_range: whether the range of the model's last activation is held against the targets: more than 1 % of
+            them outside are refused, fewer are a warning.
         stop: asked after every block, with the run so far, whether to stop there; the epoch that it cuts short is
             recorded as an epoch of fewer rows.
         block_rows: rows times lanes of a block at most (at least one step): how often `on_block` and `stop` come,
@@ -94,7 +98,8 @@ def fit(
         and the optimizer's of that moment, else the last.
 
     Raises:
-        ModelError: a model, loss, rule, head or target that does not fit.
+        ModelError: a model, loss, rule, head or target that does not fit, or targets that the last activation cannot
+            reach.
         SourceError: a data set that cannot be opened, or has changed; its `run` has what was trained before.
         BackendError: no such backend.
         NonFiniteError: a loss or gradient that is not finite, before the update, or parameters that an update has
@@ -125,12 +130,16 @@ def fit(
         block_rows=block_rows,
         remat=remat,
         transfer=transfer,
+        check_range=check_range,
     )
     what = course(model, schedule, validation, loss)
     check_frozen(model, schedule, frozen)
     _check_phases(what, early_stopping, learning_rate)
     fold = Fold(engine, model, rule, loss, clip, remat, dtype)
     skipped = dict(schedule.skipped) if isinstance(schedule, Curriculum) else {}
+    if check_range:
+        for _, chain, part in what.bounded(skipped):
+            check_reach(chain, part, loss)
     training = Training(
         course=what,
         fold=fold,

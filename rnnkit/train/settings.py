@@ -31,6 +31,7 @@ def check_settings(
     block_rows: Any,
     remat: Any,
     transfer: Any,
+    check_range: Any,
 ) -> None:
     """Settings of the wrong kind, such as a number for a description, before anything else happens."""
     if not isinstance(schedule, Schedule | Curriculum):
@@ -83,6 +84,7 @@ def check_settings(
             transfer,
             "transfer='epoch'",
         ),
+        (isinstance(check_range, bool | np.bool_), "check_range", "True or False", check_range, "check_range=False"),
     ):
         if not fits:
             raise ModelError(f"fit expects {name} to be {wanted}, got {got!r}; write {remedy}")

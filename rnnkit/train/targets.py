@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from rnnkit.data import Sequence
+from rnnkit.data.source import SLICE
 from rnnkit.data.survey import Facts
-from rnnkit.errors import ModelError, listed
+from rnnkit.errors import ModelError, listed, warn
 from rnnkit.model.layers import Chain
-from rnnkit.model.losses import BinaryCrossEntropy, CrossEntropy, Loss
+from rnnkit.model.losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Loss
+from rnnkit.model.ranges import Range, linear_end, named_last, output_range
+
+TOLERATED = 0.01
+"""Share of targets out of a model's reach up to which it is trained, with a warning."""
+
+ROUNDED = 1e-6
+"""How far beyond its range's end a target may lie: that much is rounding in float32."""
 
 
 def is_classification(loss: Loss) -> bool:
@@ -83,3 +93,82 @@ def check_targets(loss: Loss, y: np.ndarray, classes: int) -> np.ndarray:
             f"use another loss, or let 0 and 1 stand for the classes"
         )
     return y
+
+
+def check_logits(model: Chain, loss: Loss) -> None:
+    """Whether the outputs of a model may be logits, for a loss that takes them as such.
+
+    Raises:
+        ModelError: a last activation, or a recurrent layer at the end, that cannot give every number.
+    """
+    found = output_range(model)
+    if is_classification(loss) and found.is_bounded:
+        name = next(name for name, kind in LOSSES.items() if isinstance(loss, kind))
+        own = "softmax" if isinstance(loss, CrossEntropy) else "sigmoid"
+        raise ModelError(
+            f"the loss {name} expects logits, any real numbers, and takes their {own} itself, but {named_last(model)} "
+            f"gives {found} alone; {linear_end(model)}"
+        )
+
+
+def check_range(model: Chain, series: Sequence, loss: Loss) -> None:
+    """Whether the outputs of a model can reach the targets of a series that is seen `as_trained`.
+
+    The targets are read, slice by slice, where the model's last layer is bounded and the loss is taken of numbers.
+    Under `TOLERATED` of them out of reach is a warning.
+
+    Raises:
+        ModelError: more than that.
+    """
+    reach = output_range(model)
+    if is_classification(loss) or not reach.is_bounded:
+        return
+    outside = count = 0
+    low, high = np.full(series.outputs, np.inf), np.full(series.outputs, -np.inf)
+    for y in scored_targets(series):
+        outside += int(np.count_nonzero((y < reach.low - ROUNDED) | (y > reach.high + ROUNDED)))
+        count += y.size
+        low, high = np.minimum(low, y.min(0)), np.maximum(high, y.max(0))
+    if not outside:
+        return
+    scaled = "scaled " if series.scaler is not None and series.scaler.y_mean else ""
+    told = (
+        f"{named_last(model)} gives {reach}, but {_percent(outside, count)} of the {scaled}training targets of "
+        f"{series.name!r} lie outside"
+    )
+    if outside <= TOLERATED * count:
+        farthest = max((low.min(), high.max()), key=lambda y: max(reach.low - y, y - reach.high))
+        warn(f"{told}, the farthest at {farthest:.4g}; {linear_end(model)}, or say so with check_range=False")
+        return
+    raise ModelError(
+        f"{told}: they run from {low.min():.4g} to {high.max():.4g}, and no training reaches those; "
+        f"{linear_end(model)}, {_fitting_scaler(series, reach, low, high)}, or train it as it is with check_range=False"
+    )
+
+
+def scored_targets(series: Sequence) -> Iterator[np.ndarray]:
+    """The targets of the rows that count, in float64, slice by slice: `(n, O)`, or labels `(n,)`."""
+    for rows in series.row_slices(SLICE):
+        if series.score == "all" and rows[-1] - rows[0] == len(rows) - 1:
+            yield series.read_y(int(rows[0]), int(rows[-1]) + 1, np.float64)
+        elif len(scored := rows[series.scored(rows)]):
+            yield series.take(scored, np.float64)[1]
+
+
+def _percent(some: int, count: int) -> str:
+    """A share in percent; never 0."""
+    return f"{100 * some / count:.3g} %"
+
+
+def _fitting_scaler(series: Sequence, reach: Range, low: np.ndarray, high: np.ndarray) -> str:
+    """What to write so that targets lie in a range: the scaler that maps the lowest and highest of each to its ends."""
+    scaler, ends = series.scaler, (low, high)
+    if scaler is not None:
+        low, high = (scaler.unscale_y(end) for end in ends)
+    std = np.where(high > low, high - low, 1.0) / (reach.high - reach.low if np.isfinite(reach.high) else 1.0)
+    mean = low - reach.low * std
+    if max(len(low), series.features) > 4:
+        return f"or scale the targets to {reach} with a Standard of your own"
+    x = f"{[0] * series.features}, {[1] * series.features}" if scaler is None else "scaler.x_mean, scaler.x_std"
+    y = (f"{name}=[{', '.join(f'{n:.9g}' for n in ns)}]" for name, ns in (("y_mean", mean), ("y_std", std)))
+    return f"or scale the targets to {reach}: with_scaler(rk.Standard({x}, {', '.join(y)}))"
