@@ -33,7 +33,7 @@ curriculum = rk.Curriculum(
         rk.DataSet(panel(forms, 400, seed), name, head=head, scaler=None, split=(0.7, 0.0))
         for seed, (head, (name, forms)) in enumerate(zip(("two", "three"), classes.items(), strict=True))
     ],
-    rk.Chunked(length=60, lanes=16, shuffle=True),  # a window holds a whole sample, so that the gradient sees all of it
+    rk.Chunked(length="segment", lanes=16, shuffle=True),  # a window holds a whole sample: the gradient sees all of it
     rk.Reset(),
     interleave=rk.RoundRobin(),  # a batch of each in turn: neither is forgotten while the other trains
 )

@@ -20,6 +20,7 @@ from rnnkit.data import Sequence, Standard
 from rnnkit.errors import BackendError, ContinuityError, RnnkitError, did_you_mean
 from rnnkit.model import Chain, CrossEntropy, Loss
 from rnnkit.schedule import Schedule
+from rnnkit.schedule.cut import warn_of_lost
 from rnnkit.train.baselines import chosen_columns
 from rnnkit.train.targets import as_trained, check_logits, check_range, check_targets, is_classification
 
@@ -251,7 +252,9 @@ def _build_schedule(builder: Builder, series: Sequence) -> Schedule | None:
     config = builder.config
     splitter, policy = config.splitter.build(), config.policy.build()
     try:
-        return Schedule(series, splitter, policy, config.seed)
+        schedule = Schedule(series, splitter, policy, config.seed)
+        warn_of_lost(schedule.panels())
+        return schedule
     except ContinuityError as error:
         builder.add(("policy",), str(error))
     except RnnkitError as error:

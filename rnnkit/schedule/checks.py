@@ -13,7 +13,9 @@ MOST = 10**15
 """More rows, lanes or steps than anything has, and few enough to be added up in 64 bits."""
 
 
-def check_whole(description: Any, name: str, value: Any, least: int = 1, most: int | None = MOST) -> None:
+def check_whole(
+    description: Any, name: str, value: Any, least: int = 1, most: int | None = MOST, also: str = ""
+) -> None:
     """Raises ScheduleError unless a setting is a whole number of at least so much, and not above what can be counted.
 
     Args:
@@ -21,10 +23,11 @@ def check_whole(description: Any, name: str, value: Any, least: int = 1, most: i
         name: of the setting.
         value: what it is.
         least, most: its bounds; None for no upper one.
+        also: what else it may be, in words.
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ScheduleError(
-            f"{type(description).__name__} expects {name} to be a whole number >= {least}, got {value!r}"
+            f"{type(description).__name__} expects {name} to be a whole number >= {least}{also}, got {value!r}"
         )
     if most is not None and value > most:
         raise ScheduleError(

@@ -87,7 +87,8 @@ def cover(grid: Grid, policy: StatePolicy, series: Sequence, before: SlotTable |
         ending = pieces.offset + pieces.rows == lengths[pieces.segment]
         skipped = np.where(ending, np.maximum(skipped, pieces.rows - 1), pieces.rows)
     outside = np.clip(grid.detached - pieces.at, 0, pieces.rows)
-    state_before, resets = _history(grid, policy, pieces)
+    root, carried = history(grid, policy, pieces)
+    state_before, resets = pieces.offset - pieces.offset[root], len(root) - carried
     table = slots_of(policy, grid)
     ages = np.zeros(0, np.int64)
     if table is not None:
@@ -139,8 +140,8 @@ def _recorded_reach(grid: Grid, table: SlotTable, pieces: Pieces) -> np.ndarray:
     return found
 
 
-def _history(grid: Grid, policy: StatePolicy, pieces: Pieces) -> tuple[np.ndarray, int]:
-    """For each piece the rows of its segment that its starting state has seen; and the number of resets."""
+def history(grid: Grid, policy: StatePolicy, pieces: Pieces) -> tuple[np.ndarray, int]:
+    """The piece `(P,)` at whose first row the state of each piece began; and how many windows are carried into."""
     windows = windows_of(pieces, 0, grid.steps, grid.lanes)
     origin = np.maximum(policy.origins(grid, 0, grid.steps), -1)
     carried = (origin[1:] >= 0) & (windows.piece[1:] >= 0)
@@ -151,7 +152,7 @@ def _history(grid: Grid, policy: StatePolicy, pieces: Pieces) -> tuple[np.ndarra
     root[windows.piece[1:][carried]] = parent
     while (root != root[root]).any():  # every round doubles the distance walked back
         root = root[root]
-    return pieces.offset - pieces.offset[root], len(root) - int(carried.sum())
+    return root, int(carried.sum())
 
 
 def _times_scored(pieces: Pieces, skipped: np.ndarray, lengths: np.ndarray) -> np.ndarray:

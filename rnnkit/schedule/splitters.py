@@ -19,6 +19,9 @@ from rnnkit.schedule.lengths import Geometric, Lengths, Uniform
 
 Tail = Literal["keep", "drop"]
 
+SEGMENT = "segment"
+"""A length: the rows of the longest segment."""
+
 
 class Splitter(Protocol):
     """What a schedule needs of a splitter."""
@@ -57,7 +60,7 @@ class Sliding:
 
     def grid(self, lengths: np.ndarray, rng: np.random.Generator, name: str = "the series") -> Grid:
         """See `Splitter.grid`."""
-        return _windows(self, lengths, rng, name, stride=self.stride)
+        return _windows(self, lengths, rng, name, self.length, stride=self.stride)
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,9 @@ class Chunked:
     """Windows without overlap, side by side: consecutive chunks fill the lanes of a batch.
 
     Args:
-        length: rows of a chunk, T.
+        length: rows of a chunk, T; or `"segment"`, those of the longest segment, so that each is one chunk. Every batch
+            then takes the memory of `lanes` chunks as long as that, shorter ones padded: where one segment is far
+            longer than the others, use fewer lanes or `fit(..., remat="sqrt")`.
         lanes: chunks side by side in a batch, B. State can be carried with one lane only.
         shuffle: draw a new order of the chunks each epoch. State cannot be carried then.
         tail: `"keep"` pads the last chunk of each segment and the last batch; `"drop"` leaves them out.
@@ -74,17 +79,22 @@ class Chunked:
         ScheduleError: a size below 1, more lanes than rows, or `tail="drop"` with a segment shorter than a chunk.
     """
 
-    length: int
+    length: int | Literal["segment"]
     lanes: int = 1
     shuffle: bool = False
     tail: Tail = "keep"
 
     def __post_init__(self) -> None:
-        _check(self, length=self.length, lanes=self.lanes)
+        if self.length != SEGMENT:
+            check_whole(self, "length", self.length, also=" or 'segment'")
+        _check(self, lanes=self.lanes)
+        if self.length == SEGMENT and self.tail == "drop":
+            raise ScheduleError("Chunked(length='segment') expects tail='keep', got 'drop': no segment leaves a tail")
 
     def grid(self, lengths: np.ndarray, rng: np.random.Generator, name: str = "the series") -> Grid:
         """See `Splitter.grid`."""
-        return _windows(self, lengths, rng, name, stride=self.length)
+        length = int(lengths.max()) if isinstance(self.length, str) else self.length
+        return _windows(self, lengths, rng, name, length, stride=length)
 
 
 @dataclass(frozen=True)
@@ -125,9 +135,7 @@ class Continuation:
 
     def __post_init__(self) -> None:
         drawn = isinstance(self.length, Lengths)
-        if not drawn:
-            check_whole(self, "length", self.length)
-        _check(self, lanes=self.lanes)
+        _check(self, lanes=self.lanes, **({} if isinstance(self.length, Lengths) else {"length": self.length}))
         if drawn and self.tail == "drop":
             raise ScheduleError(
                 "Continuation expects tail='keep' with lengths that are drawn, got 'drop': an epoch may have no window"
@@ -200,9 +208,9 @@ class Continuation:
 
 
 def _windows(
-    splitter: Sliding | Chunked, lengths: np.ndarray, rng: np.random.Generator, name: str, stride: int
+    splitter: Sliding | Chunked, lengths: np.ndarray, rng: np.random.Generator, name: str, length: int, stride: int
 ) -> Grid:
-    length, lanes = splitter.length, splitter.lanes
+    lanes = splitter.lanes
     _check_lanes(splitter, lanes, int(lengths.sum()), name)
     if splitter.tail == "drop":
         short = np.flatnonzero(lengths < length)
@@ -242,6 +250,11 @@ def _windows(
 
 
 def _check(splitter: Sliding | Chunked | Continuation, **sizes: int) -> None:
+    if sizes.get("length") == SEGMENT:
+        raise ScheduleError(
+            f"{type(splitter).__name__} expects length in rows, got 'segment'; windows of whole segments are those of "
+            f"Chunked(length='segment')"
+        )
     for label, size in sizes.items():
         check_whole(splitter, label, size)
     if splitter.tail not in ("keep", "drop"):

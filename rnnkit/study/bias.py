@@ -135,7 +135,7 @@ def gradient_bias(
         1.0
     """
     _check(model, params, schedule, draws)
-    own = round(length_of(schedule.splitter))
+    own = round(length_of(schedule))
     chosen = chosen_lengths(schedule, own, lengths)
     cut = {n: schedule if n == own else replace(schedule, splitter=with_length(schedule.splitter, n)) for n in chosen}
     total, whole = whole_gradient(model, params, schedule.series, backend=backend, loss=loss)

@@ -10,6 +10,7 @@ import numpy as np
 
 from rnnkit.errors import ScheduleError
 from rnnkit.schedule import Geometric, Schedule, Splitter, Uniform
+from rnnkit.schedule.splitters import SEGMENT
 
 LENGTHS = (8, 16, 32, 64, 128, 256)
 """Window lengths that are compared unless asked otherwise, as far as the longest segment goes."""
@@ -34,9 +35,11 @@ def with_length(splitter: Splitter, length: int) -> Splitter:
     return replace(splitter, **changes)  # type: ignore[type-var] - a dataclass, or _length would have said so
 
 
-def length_of(splitter: Splitter) -> float:
-    """Rows of a splitter's windows, in the mean where they are drawn."""
-    length = _length(splitter)
+def length_of(schedule: Schedule) -> float:
+    """Rows of a schedule's windows, in the mean where they are drawn."""
+    length = _length(schedule.splitter)
+    if length == SEGMENT:
+        return float(schedule.series.lengths.max())
     return float(getattr(length, "mean", length))
 
 

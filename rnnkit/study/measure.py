@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -14,7 +15,7 @@ import numpy as np
 
 from rnnkit.backend import Backend
 from rnnkit.backend import backend as find_backend
-from rnnkit.errors import NonFiniteError, RnnkitError
+from rnnkit.errors import NonFiniteError, RnnkitError, RnnkitWarning
 from rnnkit.schedule import Coverage, Schedule
 from rnnkit.schedule.coverage import Reach
 from rnnkit.schedule.schedule import BLOCK_ROWS
@@ -51,7 +52,8 @@ def train_cell(study: Study, cell: Cell) -> dict[str, Any]:
     try:
         schedule = cell.schedule(study.parts[0])
         row |= covered(schedule.coverage())
-        with one_thread(cell.backend) as engine:
+        with one_thread(cell.backend) as engine, warnings.catch_warnings():
+            warnings.simplefilter("ignore", RnnkitWarning)  # the plan has told, for all cells at once
             run = _train(study, cell, schedule, engine, watch)
             row |= watch.row(run)
             row |= errors_of(study, run)

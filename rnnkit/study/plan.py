@@ -11,6 +11,7 @@ from typing import Any
 from rnnkit.backend import backend as find_backend
 from rnnkit.errors import ConfigError, ScheduleError
 from rnnkit.schedule import Splitter, StatePolicy
+from rnnkit.schedule.cut import warn_of_lost
 from rnnkit.study.cells import Cell, Study
 from rnnkit.study.results import read_cell
 
@@ -110,7 +111,7 @@ def make_plan(
 
 def _refusal(study: Study, cell: Cell) -> str | None:
     try:
-        cell.schedule(study.parts[0])
+        warn_of_lost(cell.schedule(study.parts[0]).panels())
     except ScheduleError as error:
         return str(error)
     return None

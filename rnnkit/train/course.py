@@ -17,6 +17,7 @@ from rnnkit.model.losses import CrossEntropy, Loss
 from rnnkit.model.patterns import match_parameters
 from rnnkit.model.ranges import output_range
 from rnnkit.schedule import Curriculum, Schedule
+from rnnkit.schedule.cut import warn_of_lost
 from rnnkit.schedule.turn import Feed, Turn
 from rnnkit.train.run import Seen
 from rnnkit.train.targets import as_trained, check_fit, check_logits
@@ -153,6 +154,7 @@ def course(
     """
     if isinstance(schedule, Curriculum):
         _check_curriculum(model, schedule, validation, loss)
+        warn_of_lost(schedule.panels())
         return Course(model, loss, schedule, None)
     series = schedule.series
     if model.heads:
@@ -169,6 +171,7 @@ def course(
                 "write validation.with_scaler(training.scaler)"
             )
         validation = as_trained(model, validation, loss)
+    warn_of_lost(schedule.panels())
     return Course(model, loss, schedule if seen is series else replace(schedule, series=seen), validation)
 
 

@@ -101,6 +101,6 @@ def _variant(schedule: Schedule) -> Variant:
 def _length(schedule: Schedule) -> int:
     """Rows that a window scores, in the mean where they are drawn."""
     with suppress(ScheduleError):
-        return max(1, round(length_of(schedule.splitter)))
+        return max(1, round(length_of(schedule)))
     grid = schedule.grid()
     return max(1, grid.length - grid.lead)
