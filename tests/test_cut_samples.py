@@ -1,5 +1,7 @@
 """Samples that are scored at their last row: cut into windows, and whole."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ ROWS = np.array([7, 26, 12, 10, 19, 8, 25, 11, 9, 20, 14, 13])
 MODEL = rk.Chain(rk.LSTM(1, 3), rk.Dense(3, 2))
 
 
-def panel(rows=ROWS, name="panel") -> rk.Sequence:
+def panel(rows: Any = ROWS, name: str = "panel") -> rk.Sequence:
     rng = np.random.default_rng(0)
     return rk.Sequence.panel([rng.standard_normal(n) for n in rows], np.arange(len(rows)) % 2, name=name)
 
@@ -124,7 +126,7 @@ def test_each_data_set_has_its_own_longest_segment():
 def test_other_splitters_say_whose_word_it_is():
     for make in (rk.Sliding, rk.Continuation):
         with pytest.raises(rk.ScheduleError, match=r"length in rows, got 'segment'.*Chunked\(length='segment'\)"):
-            make("segment")
+            make("segment")  # pyright: ignore[reportArgumentType]
     with pytest.raises(rk.ScheduleError, match=r"Chunked expects length to be a whole number >= 1 or 'segment', got"):
         rk.Chunked("segments")  # type: ignore[arg-type]
     with pytest.raises(rk.ScheduleError, match=r"expects tail='keep', got 'drop'"):
