@@ -204,12 +204,10 @@ def test_a_config_is_refused_with_path_and_line(home, capsys):
     assert main(["train", "a.toml", "--train.check_range", "false"]) == 0
     assert main(["plan", "a.toml", "--data.scale", "false"]) == 0
     assert capsys.readouterr().err == ""
-    (home / "b.toml").write_text(
-        CONFIG.format(activation="sigmoid", loss="binary_cross_entropy", data='features = ["value"]\nhorizon = 0')
-    )
+    (home / "b.toml").write_text(CONFIG.format(activation="sigmoid", loss="binary_cross_entropy", data=""))
     assert main(["train", "b.toml"]) == 2
     told = capsys.readouterr().err
-    assert "line 11, model.layers.1.activation: the loss binary_cross_entropy expects logits" in told
+    assert "line 10, model.layers.1.activation: the loss binary_cross_entropy expects logits" in told
 
 
 def test_a_config_with_heads_is_refused_with_path_and_line(home, capsys):
