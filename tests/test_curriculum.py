@@ -306,6 +306,15 @@ def test_shuffled_windows_differ_from_pass_to_pass_and_epoch_to_epoch():
     assert all(sorted(order) == sorted(orders[0]) for order in orders)
 
 
+def test_each_data_set_draws_an_order_of_its_own():
+    sets = {name: rk.Sequence(SERIES["a"]) for name in "ab"}
+    for way in (rk.OneByOne(), rk.RoundRobin(open_at_once=1), rk.SideBySide(open_at_once=1)):
+        course = curriculum(sets, rk.Chunked(length=8, shuffle=True), rk.Reset(), interleave=way)
+        orders = [tuple(int(b.row[0]) for b in turn.batches()) for epoch in (0, 1) for turn in course.turns(epoch)]
+        assert len(set(orders)) == 4
+        assert len({tuple(sorted(order)) for order in orders}) == 1
+
+
 def test_a_high_temperature_evens_out_and_goes_on_where_it_stopped():
     course = curriculum(splitter=rk.Continuation(length=4), interleave=rk.Sampling(temperature=1e9))
     steps = len(course)

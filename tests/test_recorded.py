@@ -9,6 +9,7 @@ import rnnkit as rk
 
 SERIES = rk.Sequence(np.sin(np.arange(120) / 4), segments=[(0, 70), (70, 120)])
 MODEL = rk.Chain(rk.LSTM(1, 3), rk.LSTM(3, 2), rk.Dense(2, 1))
+GIVEN = rk.Given(h=((0.5, -0.2, 0.1), (0.3, 0.4)), c=((1.0, 0.0, -1.0), (0.2, 0.1)))
 
 
 def trained(policy=None, model=MODEL, splitter=None, **settings):
@@ -41,6 +42,18 @@ def test_states_recorded_in_order_with_still_parameters_are_those_computed_anew(
     assert rk.recorded_distance(run, schedule).distance.max() < 1e-12
 
 
+@pytest.mark.parametrize("initial", [rk.Learned(), GIVEN], ids=repr)
+def test_states_are_computed_anew_from_the_initial_state_of_the_model(initial):
+    model = rk.Chain(*MODEL.layers, initial=initial)
+    first = {key: p + 0.3 for key, p in rk.setup(model, dtype="float64")[0].items()}
+    settings = {"splitter": rk.Chunked(10), "epochs": 2, "rule": rk.SGD(1e-30), "params": first}
+    run, schedule = trained(model=model, **settings)
+    found = rk.recorded_distance(run, schedule)
+    assert found.distance.max() < 1e-12
+    ages = len(schedule) - np.array([0, 1, 2, 3, 4, 5, 7, 8, 9, 10])  # each is recorded in the step before its row
+    assert found.age.tolist() == ages.tolist()
+
+
 def test_nothing_recorded_is_said():
     run, schedule = trained(rk.Reset(), epochs=1)
     with pytest.raises(rk.ScheduleError, match=r"expects a schedule that records states.*use Stored\(\)"):
@@ -57,9 +70,6 @@ def test_recorded_states_are_saved_with_the_run(tmp_path):
         assert all(np.array_equal(a, b) for a, b in zip(kept, loaded, strict=True))
     assert np.array_equal(rk.recorded_distance(again, schedule).distance, rk.recorded_distance(run, schedule).distance)
     assert rk.load(trained(rk.Reset(), epochs=1)[0].save(tmp_path / "other")).store is None
-
-
-GIVEN = rk.Given(h=((0.5, -0.2, 0.1), (0.3, 0.4)), c=((1.0, 0.0, -1.0), (0.2, 0.1)))
 
 
 @pytest.mark.parametrize("initial", [rk.Learned(), GIVEN, rk.Noise(0.5)], ids=repr)
@@ -213,6 +223,14 @@ def test_training_on_nothing_is_refused():
 def test_a_weighed_gradient_wants_a_carried_state(policy):
     with pytest.raises(rk.ScheduleError, match=r"expects a policy that carries the state .* use Carry\(\)"):
         rk.Schedule(SERIES, rk.Continuation(rk.Geometric(6), reweight=True), policy)
+
+
+def test_a_weighed_gradient_wants_a_carried_state_in_an_epoch_of_two_steps_too():
+    series = rk.Sequence(np.sin(np.arange(9)))
+    splitter = rk.Continuation(rk.Uniform(4, 4), reweight=True)
+    assert len(rk.Schedule(series, splitter, rk.Carry())) == 2
+    with pytest.raises(rk.ScheduleError, match=r"expects a policy that carries the state .* use Carry\(\)"):
+        rk.Schedule(series, splitter, rk.Reset())
 
 
 def test_drawn_lengths_keep_their_tail():

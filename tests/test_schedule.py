@@ -268,6 +268,16 @@ def test_every_epoch_of_a_splitter_of_ones_own_is_proven():
         rk.fit(model, pickle.loads(pickle.dumps(schedule)), backend="numpy", epochs=4)
 
 
+@pytest.mark.parametrize("windows", [1, 2, 3, 100])
+def test_the_proof_goes_on_from_one_lot_of_windows_to_the_next(monkeypatch, windows):
+    monkeypatch.setattr("rnnkit.schedule.proof.PROOF_WINDOWS", windows)
+    series = rk.Sequence(np.sin(np.arange(60.0)), segments=[(0, 33), (33, 60)])
+    for splitter in (rk.Continuation(4, lanes=2), rk.Continuation(4, lookback=3), rk.Sliding(6, 2)):
+        assert len(rk.Schedule(series, splitter, rk.Carry())) == len(rk.Schedule(series, splitter, rk.Stored())) >= 8
+    with pytest.raises(rk.ContinuityError, match=r"step 3, lane 0 reads rows 13 to 16 .* has seen row 11 last"):
+        rk.Schedule(rk.Sequence(np.arange(40.0)), Skipping(1), rk.Carry())
+
+
 def test_every_epoch_of_a_policy_of_ones_own_is_proven():
     schedule = rk.Schedule(rk.Sequence(np.arange(40.0)), ByEpoch(), LiesIn(1))
     list(schedule.blocks(2))
@@ -326,6 +336,8 @@ class Given:
         (((0, 0, 0, 0, 8), (1, 0, 0, 9, 8)), 8),  # a row is left out
         (((0, 0, 0, 8, 8), (1, 0, 0, 0, 8)), 8),  # backwards
         (((0, 0, 0, 0, 8), (1, 0, 0, 0, 8)), 8),  # the same window again
+        (((0, 0, 0, 0, 8), (1, 0, 0, 8, 8)), 0),  # from where the window before started
+        (((0, 0, 0, 0, 8), (1, 0, 1, 0, 8)), 0),  # in another segment
     ],
 )
 def test_the_proof_compares_segments_and_rows(pieces, origin):

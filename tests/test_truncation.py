@@ -14,6 +14,7 @@ import rnnkit as rk
 from rnnkit import testing
 from rnnkit.model import initial_rule_state
 from rnnkit.train.block import block_trainer
+from rnnkit.train.fold import remat_rows
 from rnnkit.train.gradient import epoch_gradient
 
 BACKENDS = ["numpy", "numba", "torch"]
@@ -194,6 +195,17 @@ def test_remat_changes_no_gradient(splitter: Any, policy: Any, backend: str) -> 
         np.testing.assert_allclose(run.history.steps["norm"], whole.history.steps["norm"], rtol=1e-12)
         np.testing.assert_allclose(flat(run.params), flat(whole.params), rtol=1e-11)
         assert run.history.steps["loss"] == pytest.approx(whole.history.steps["loss"], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("rows", "remat", "kept"),
+    [(16, "sqrt", 4), (17, "sqrt", 5), (1, "sqrt", 1), (16, 15, 15), (16, 16, 0), (16, 99, 0), (16, None, 0)],
+)
+def test_how_many_rows_of_tape_are_kept(rows: int, remat: Any, kept: int) -> None:
+    """0: the whole tape, as a piece as long as the window would be kept and computed again for nothing."""
+    schedule = rk.Schedule(rk.Sequence(np.arange(100.0)), rk.Continuation(rows, lookback=3), rk.BurnIn(2))
+    block = next(schedule.blocks())
+    assert remat_rows(remat, block._replace(detached=block.x.shape[1] - rows)) == kept
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -77,7 +77,7 @@ def check_backend(backend: str | Backend, cases: int = 24, seed: int = 0) -> Con
     tested = find_backend(backend)
     differences: dict[str, float] = {}
     failures: list[str] = []
-    for name, difference in _checks(tested, cases, np.random.default_rng(seed)):
+    for name, difference in checks(tested, cases, np.random.default_rng(seed)):
         differences[name] = max(difference, differences.get(name, 0.0))
     for name, difference in differences.items():
         limit = 1e-3 if "float32" in name else TOLERANCE
@@ -88,7 +88,8 @@ def check_backend(backend: str | Backend, cases: int = 24, seed: int = 0) -> Con
     return Conformance(tested.name, differences, cases)
 
 
-def _checks(tested: Backend, cases: int, rng: np.random.Generator) -> Iterator[tuple[str, float]]:
+def checks(tested: Backend, cases: int, rng: np.random.Generator) -> Iterator[tuple[str, float]]:
+    """Name and relative difference of each check, in turn."""
     textbook = find_backend("numpy")
     for index in range(cases):
         case = random_case(rng, index)

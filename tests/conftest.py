@@ -1,0 +1,28 @@
+"""`--minutes`: as many of the chosen tests as fit into a time, in an order that is another every day."""
+
+from __future__ import annotations
+
+import datetime
+import random
+import time
+
+import pytest
+
+BEGAN = time.monotonic()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--minutes", type=float, help="begin no test after so many minutes, and draw their order by the day"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("minutes") is not None:
+        random.Random(datetime.date.today().toordinal()).shuffle(items)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    minutes = item.config.getoption("minutes")
+    if minutes is not None and time.monotonic() - BEGAN > 60 * minutes:
+        pytest.skip(f"{minutes:g} minutes are over")
