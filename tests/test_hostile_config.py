@@ -290,3 +290,29 @@ def test_weights_and_passes_that_no_sum_can_hold_are_refused():
             series.with_weight(weight)
     with pytest.raises(rk.DataError, match="at most 10,000 passes"):
         rk.DataSet(series, passes=10**12)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: rk.Adam(epsilon=n), lambda n: rk.AdamW(weight_decay=n), lambda n: rk.SGD(n), lambda n: rk.RMSProp(n),
+        rk.ClipNorm, rk.ClipValue, rk.Huber, rk.Noise,
+    ],
+)  # fmt: skip
+def test_numbers_that_float32_cannot_hold_are_refused(make):
+    with pytest.raises(rk.ModelError, match="of at most 1e\\+30, got 1e\\+308"):
+        make(1e308)
+
+
+def test_a_study_of_endless_seeds_is_refused():
+    series = rk.Sequence(np.arange(60.0))
+    with pytest.raises(rk.ConfigError, match="expects seeds to be at most 10,000, got 1,000,000,000,000"):
+        rk.compare(
+            rk.Chain(rk.LSTM(1, 2), rk.Dense(2, 1)), series.split(), splitters=[rk.Chunked(8)], seeds=10**12, jobs=1,
+            backends=["numpy"],
+        )  # fmt: skip
+    with pytest.raises(rk.SourceError, match="which no file can be called"):
+        rk.compare(
+            rk.Chain(rk.LSTM(1, 2), rk.Dense(2, 1)), series.split(), splitters=[rk.Chunked(8)], jobs=1, out="a\0b",
+            backends=["numpy"], equal=rk.Equal(epochs=1),
+        )  # fmt: skip

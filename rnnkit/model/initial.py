@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rnnkit.errors import ModelError
+from rnnkit.model.checks import check_float32
 
 Numbers = tuple[tuple[float, ...], ...]
 
@@ -50,6 +51,7 @@ class Noise:
     def __post_init__(self) -> None:
         if not isinstance(self.scale, int | float | np.number) or not 0 < self.scale < float("inf"):
             raise ModelError(f"Noise expects a scale > 0, got {self.scale!r}; write Zeros() for none")
+        check_float32(self, "scale", self.scale)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from functools import singledispatch
 import numpy as np
 
 from rnnkit.errors import ModelError, did_you_mean
+from rnnkit.model.checks import check_float32
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Huber:
     def __post_init__(self) -> None:
         if not self.delta > 0:
             raise ModelError(f"Huber expects delta > 0, got {self.delta!r}")
+        check_float32(self, "delta", self.delta)
 
 
 @dataclass(frozen=True)

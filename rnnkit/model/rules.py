@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnkit.errors import ModelError
+from rnnkit.model.checks import check_float32
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ class ClipNorm:
     def __post_init__(self) -> None:
         if not self.maximum > 0:
             raise ModelError(f"ClipNorm expects a maximum > 0, got {self.maximum!r}")
+        check_float32(self, "maximum", self.maximum)
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,7 @@ class ClipValue:
     def __post_init__(self) -> None:
         if not self.maximum > 0:
             raise ModelError(f"ClipValue expects a maximum > 0, got {self.maximum!r}")
+        check_float32(self, "maximum", self.maximum)
 
 
 Clip = ClipNorm | ClipValue
@@ -167,3 +170,4 @@ def _check(rule: Rule) -> None:
         if not isinstance(value, bool) and not 0 <= value < below:
             bound = f"0 <= {field.name}" + (f" < {below:g}" if below < float("inf") else "")
             raise ModelError(f"{type(rule).__name__} expects {bound}, got {value!r}")
+        check_float32(rule, field.name, value)
