@@ -1,3 +1,4 @@
+import fractions
 import json
 
 import numpy as np
@@ -5,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import rnnkit as rk
 from rnnkit.data import Sequence, Standard
-from rnnkit.errors import DataError
+from rnnkit.errors import DataError, RnnkitWarning
 
 
 def test_the_scaler_is_mean_and_std_of_the_training_part_alone():
@@ -106,3 +108,107 @@ def test_a_scaler_for_other_columns_is_refused():
         Sequence(np.zeros((5, 2)), target=0, name="a").with_scaler(scaler)
     with pytest.raises(DataError, match="for 1 features and 1 targets, got one for 1 and 2"):
         Sequence(np.zeros(5), np.arange(5)).with_scaler(Standard((0.0,), (1.0,), (0.0, 0.0), (1.0, 1.0)))
+
+
+# constant but for rounding, and numbers at the ends of their range
+
+
+ROW = np.random.default_rng(5).normal(size=(4000,))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        0.1 + np.tile([0, 1.4e-17, -1.4e-17, 0], 1000),
+        np.cos(ROW) ** 2 + np.sin(ROW) ** 2,
+        np.where(ROW > 0, np.float32(0.3), np.nextafter(np.float32(0.3), np.float32(1))),
+        1e300 * (np.cos(ROW) ** 2 + np.sin(ROW) ** 2),
+        1e-200 * (np.cos(ROW) ** 2 + np.sin(ROW) ** 2),
+    ],
+)
+def test_a_deviation_that_is_nothing_but_rounding_is_none_and_that_is_said(column):
+    assert np.ptp(column) > 0
+    x = np.column_stack((column, ROW.astype(column.dtype)))
+    with pytest.warns(
+        RnnkitWarning, match=r"Standard.fit of 'series': column 0 of x varies by .* nothing but rounding"
+    ):
+        scaler = Standard.fit(Sequence(x, target=1))
+    assert scaler.x_std[0] == 1
+    np.testing.assert_allclose(scaler.x_std[1], ROW[:-1].std(), rtol=1e-5)
+    later = np.abs(Sequence(x * 1.001, target=1).with_scaler(scaler).read_x(0, 9, np.float64))[:, 0]
+    assert (later <= np.abs(column[:9]) * 0.0011).all()
+    Standard.fit(Sequence(x[:, 1:]))  # as advised
+    Sequence(x, target=1).with_scaler(Standard((0, 0), (1, 1)))
+
+
+def test_targets_given_apart_are_looked_at_too():
+    y = 0.1 + np.tile([0, 1.4e-17], 2000)
+    with pytest.warns(RnnkitWarning, match="column 0 of y varies by"):
+        assert Standard.fit(Sequence(ROW, y)).y_std == (1,)
+
+
+@pytest.mark.parametrize(
+    ("offset", "size", "dtype"),
+    [
+        (1e9, 1e-3, "f8"),
+        (1e9, 1e-5, "f8"),
+        (0, 1e-200, "f8"),
+        (3e-200, 1e-203, "f8"),
+        (0, 1e-310, "f8"),
+        (0, 1e300, "f8"),
+        (1.2e308, 1e306, "f8"),
+        (-1e300, 1e290, "f8"),
+        (300, 1e-2, "f4"),
+        (0, 1e-40, "f4"),
+        (0, 1e37, "f4"),
+        (0, 0.02, "f2"),
+    ],
+)
+def test_a_signal_of_any_size_on_any_offset_is_scaled(offset, size, dtype):
+    column = (offset + size * ROW).astype(dtype)
+    series = Sequence(column)
+    scaler = Standard.fit(series)
+    exact = [fractions.Fraction(value) for value in column[:-1].astype(float).tolist()]
+    mean = sum(exact) / len(exact)
+    largest = max(abs(value - mean) for value in exact)
+    variance = sum(((value - mean) / largest) ** 2 for value in exact) / len(exact)
+    assert scaler.x_std[0] == pytest.approx(float(variance) ** 0.5 * float(largest), rel=1e-5)
+    scaled = series.with_scaler(scaler).read_x(0, 3999, np.float64)
+    np.testing.assert_allclose((scaled.mean(), scaled.std()), (0, 1), atol=1e-2)
+
+
+@pytest.mark.parametrize("zeros", [10, 70_000])
+def test_blocks_of_other_sizes_merge(zeros):
+    column = np.concatenate((np.zeros(zeros), 1e-200 * ROW, np.zeros(70_000), 1e-190 * ROW))
+    scaled = column / 1e-195
+    assert Standard.fit(Sequence(column)).x_std[0] == pytest.approx(scaled[:-1].std() * 1e-195, rel=1e-9)
+    column = np.concatenate((np.zeros(zeros), 1e-200 * ROW, np.zeros(70_000), ROW))
+    assert Standard.fit(Sequence(column)).x_std[0] == pytest.approx(column[:-1].std(), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("first", "dtype"), [(2**63, "u8"), (2**63 - 5000, "u8"), (-(2**62), "i8"), (1_700_000_000 * 10**9, "i8")]
+)
+def test_whole_numbers_that_float64_cannot_tell_apart_are_scaled(first, dtype):
+    steps = np.random.default_rng(0).integers(0, 3000, 5000)
+    x = np.array([first + int(step) for step in steps], dtype)
+    series = Sequence(x, target=0)
+    scaler = Standard.fit(series)
+    assert scaler.x_std[0] == pytest.approx(steps[:-1].std(), rel=1e-9)
+    scaled = series.with_scaler(scaler).take(np.arange(4999), np.float64)
+    for found, expected in zip(scaled, (steps[:-1], steps[1:]), strict=True):
+        np.testing.assert_allclose(np.diff(found[:, 0]), np.diff(expected) / steps[:-1].std(), rtol=1e-9)
+        assert np.abs(found).max() < 4
+
+
+def test_constant_columns_stay_silent():
+    x = np.column_stack((np.full(200_000, 0.1), np.zeros(200_000), np.full(200_000, 1e300)))
+    assert Standard.fit(Sequence(x, target=0)).x_std == (1, 1, 1)
+    assert Standard.fit(Sequence(np.full(100, 2**63, np.uint64))).x_std == (1,)
+
+
+def test_a_shared_scaler_says_so_once():
+    sets = [rk.DataSet(Sequence(0.1 + np.tile([0, 1.4e-17], 50)), name, scaler="shared") for name in "ab"]
+    with pytest.warns(RnnkitWarning, match="the scaler that 'a', 'b' share: column 0 of x varies by") as told:
+        assert rk.Curriculum(sets, rk.Continuation(8)).facts["a"].scaler.x_std == (1,)
+    assert len(told) == 1

@@ -5,15 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnnkit.data.source import SLICE
-from rnnkit.errors import DataError
+from rnnkit.errors import DataError, warn
 
 if TYPE_CHECKING:
     from rnnkit.data.sequence import Sequence
+
+ROUNDINGS = 4
+"""A deviation of no more than so many roundings of a column's largest value is no deviation."""
+
+PLAIN = 400
+"""Powers of two whose squares and sums stay far within the range of float64."""
+
+LOWEST = -1100
+"""A power of two below all numbers but 0."""
+
+SMALLEST = 5e-324
+"""The smallest number above 0."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +68,9 @@ class Standard:
     def fit(cls, series: Sequence) -> Standard:
         """Mean and standard deviation over the rows of the segments: one pass, bounded slices, float64.
 
-        Targets that are columns of x get the numbers of those columns. A constant column gets std 1. Labels have
-        theirs, too, for losses that take them as numbers; as labels they are never scaled.
+        Targets that are columns of x get the numbers of those columns. A constant column gets std 1; so does one that
+        varies by nothing but rounding of its numbers, with a warning. Labels have theirs, too, for losses that take
+        them as numbers; as labels they are never scaled.
 
         Args:
             series: usually the training part; a scaler that it carries is left aside.
@@ -69,6 +83,7 @@ class Standard:
             )
         moments = Moments()
         moments.add_series(series)
+        moments.tell_rounded(f"Standard.fit of {series.name!r}")
         return moments.standard(series)
 
     def of_inputs(self) -> Standard:
@@ -128,7 +143,9 @@ class Moments:
         mean = mean_a + (mean_b - mean_a) n_b / n
         M2 = M2_a + M2_b + (mean_b - mean_a)² n_a n_b / n
 
-    A mean far from 0 is rounded by its own size, so all of them are counted from the first block's mean.
+    A mean far from 0 is rounded by its own size, so all of them are counted from the first block's mean, and whole
+    numbers that float64 cannot tell apart from the first of them. Columns so large or small that their squares would
+    leave the range of float64 are counted in a power of two.
     """
 
     def __init__(self) -> None:
@@ -136,8 +153,17 @@ class Moments:
         self.origin: Any = 0.0
         self.mean: Any = 0.0
         self.squares: Any = 0.0
+        self.largest: Any = 0.0
+        self.rounding: Any = 0.0
+        self.whole: Any = None
+        self.power: Any = LOWEST
+        self.places: tuple[str, ...] = ()
 
     def add(self, block: np.ndarray) -> None:
+        """Add rows `(n, C)` in float64."""
+        largest = np.abs(block).max(0)
+        self.largest = np.maximum(self.largest, largest)
+        block = self._in_powers(block, largest)
         rows = len(block)
         if not self.count:
             self.origin = block.mean(0)
@@ -152,17 +178,24 @@ class Moments:
 
     def add_series(self, series: Sequence) -> None:
         """Add the rows of a sequence's segments, in its own units: its features, then targets that are none of them."""
-        raw = series.with_scaler(None)
         own = series.target_columns is None
         for rows in series.row_slices(SLICE):
-            x, y = raw.take(rows, np.float64)
-            self.add(np.concatenate((x, y.reshape(len(y), -1)), axis=1) if own else x)
+            x, y = series.stored(rows)
+            blocks = (x, y) if own else (x,)
+            if self.whole is None:
+                self.whole = np.concatenate([_beyond(block[0]) for block in blocks])
+            at = np.cumsum([0, *(block.shape[1] for block in blocks)])
+            wholes = [self.whole[first:last] for first, last in pairwise(at)]
+            self.add(np.concatenate([_less(*pair) for pair in zip(blocks, wholes, strict=True)], axis=1))
+            self.rounding = np.maximum(self.rounding, np.concatenate([_rounding(block) for block in blocks]))
+        self.places = series.places
 
     def standard(self, series: Sequence) -> Standard:
         """The scaler for sequences such as `series`, one of those that were added."""
         mean, std = self.mean_and_std()
         width = series.features
-        targets = series.target_columns or range(width, len(mean))
+        targets = series.target_columns
+        targets = range(width, len(mean)) if targets is None else targets
         return Standard(
             tuple(mean[:width]),
             tuple(std[:width]),
@@ -171,11 +204,73 @@ class Moments:
         )
 
     def mean_and_std(self) -> tuple[np.ndarray, np.ndarray]:
-        std = np.sqrt(self.squares / self.count)
-        return self.origin + self.mean, np.where(std == 0, 1.0, std)
+        """Of each column; 1 for the deviation of one that is constant, but for rounding."""
+        mean = np.ldexp(self.origin + self.mean, self.power)
+        if self.whole is not None:
+            mean = np.array([float(whole + each) for whole, each in zip(self.whole, mean, strict=True)])
+        std = np.maximum(self._std(), SMALLEST)
+        return mean, np.where((self._std() == 0) | self._rounded(), 1.0, std)
+
+    def tell_rounded(self, who: str) -> None:
+        """Warn of columns that are constant but for rounding."""
+        for column in np.flatnonzero(self._rounded()):
+            warn(
+                f"{who}: {self.places[column]} varies by {self._std()[column]:.2g} around "
+                f"{self.mean_and_std()[0][column]:.6g}, which is nothing but rounding, and is taken for constant; "
+                f"leave it out, or give a Standard(...) of your own"
+            )
+
+    def _std(self) -> np.ndarray:
+        return np.ldexp(np.sqrt(self.squares / self.count), self.power)
+
+    def _rounded(self) -> np.ndarray:
+        """Which columns vary, but by no more than a few roundings of their size."""
+        varies = self.squares > 0
+        return varies & (self._std() <= ROUNDINGS * self.rounding * self.largest)
+
+    def _in_powers(self, block: np.ndarray, largest: np.ndarray) -> np.ndarray:
+        """A block in each column's power of two, which grows with its largest value; moments so far likewise."""
+        power = np.frexp(largest)[1]
+        power = np.where(largest == 0, LOWEST, np.where(np.abs(power) <= PLAIN, 0, power))
+        power = np.maximum(self.power, power)
+        if self.count and (power > self.power).any():
+            fewer = self.power - power
+            self.origin, self.mean = np.ldexp(self.origin, fewer), np.ldexp(self.mean, fewer)
+            self.squares = np.ldexp(self.squares, 2 * fewer)
+        self.power = power
+        return block if np.isin(power, (0, LOWEST)).all() else np.ldexp(block, -power)
+
+
+def _beyond(row: np.ndarray) -> np.ndarray:
+    """The whole numbers of a row `(C,)` of a block that float64 does not tell from their neighbours, else 0, as int."""
+    if row.dtype.kind not in "iu":
+        return np.zeros(len(row), object)
+    return np.array([value if abs(value) >= 2**53 else 0 for value in row.tolist()], object)
+
+
+def _less(block: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """A block less some whole numbers `(C,)`, in float64: exact for whole numbers that lie near."""
+    if not whole.any():
+        return block.astype(np.float64)
+    far = block.astype(np.float64) - whole.astype(np.float64)
+    if block.dtype.kind not in "iu":
+        return far
+    wrapped = block.astype(np.uint64) - np.array([value % 2**64 for value in whole.tolist()], np.uint64)
+    return np.where(np.abs(far) < 2.0**62, wrapped.view(np.int64).astype(np.float64), far)
+
+
+def _rounding(block: np.ndarray) -> np.ndarray:
+    """The relative size of a rounding of a block's numbers, for each column; 0 for whole numbers."""
+    eps = max(np.finfo(block.dtype).eps, np.finfo(np.float64).eps) if block.dtype.kind == "f" else 0.0
+    return np.full(block.shape[1], float(eps))
 
 
 def _scaled(values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    scaled = values - mean
+    if values.dtype.kind in "iu" and values.dtype.itemsize == 8 and (np.abs(mean) >= 2**53).any():
+        whole = np.array([int(each) if abs(each) >= 2**53 else 0 for each in mean.tolist()], object)
+        scaled = _less(values.reshape(-1, len(mean)), whole).reshape(values.shape)
+        scaled -= np.where(whole == 0, mean, 0.0)
+    else:
+        scaled = values - mean
     scaled /= std
     return scaled

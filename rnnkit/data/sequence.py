@@ -392,6 +392,15 @@ class Sequence:
             self._fill(flat[part], x[part], y[part])
         return x.reshape(*rows.shape, self.features), y.reshape(*rows.shape, *y.shape[1:])
 
+    def stored(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs `(n, F)` and targets `(n, O)` of rows `(n,)` that have a target, as their source holds them."""
+        return self._source.pairs(rows, rows + self.tail)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """What messages call the columns of x, and then those of y that are none of them."""
+        return self._source.columns + self._source.targets
+
     def read_x(self, start: int, stop: int, dtype: DTypeLike = np.float32) -> np.ndarray:
         """Inputs of rows start to stop, scaled: a new array `(stop - start, F)`; rows need no target.
 

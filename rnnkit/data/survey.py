@@ -12,7 +12,7 @@ from rnnkit.data.scaling import Moments, Standard
 from rnnkit.data.sequence import Score, Sequence
 from rnnkit.data.source import SLICE
 from rnnkit.data.typical import Typical, typical
-from rnnkit.errors import DataError, RnnkitError
+from rnnkit.errors import DataError, RnnkitError, listed
 
 OnError = Literal["stop", "skip"]
 
@@ -119,6 +119,8 @@ def survey(
     if not facts:
         reasons = "; ".join(skipped.values())
         raise DataError(f"Curriculum expects a data set that can be opened, got none: {reasons}")
+    if sharing:
+        shared.tell_rounded(f"the scaler that {listed(map(repr, sharing), 6, 'in all')} share")
     for name in sharing:
         facts[name] = facts[name]._replace(scaler=of_all)
     return Survey(facts, skipped)
