@@ -110,7 +110,7 @@ def test_it_is_told_once_and_read_from_there(big, tmp_path, capsys):
 
 def test_a_found_conversion_is_read_and_not_the_file(big, tmp_path, monkeypatch):
     before = read_converted(big, WANTED, tmp_path / "maps")
-    monkeypatch.setattr("rnnkit.data.text._numbers", None)  # any cell that is parsed fails
+    monkeypatch.setattr("rnnkit.data.text.text_table", None)  # any row that is read fails
     after = read_converted(big, WANTED, tmp_path / "maps")
     np.testing.assert_array_equal(after.source.x.read(0, 200), before.source.x.read(0, 200))
 

@@ -179,7 +179,7 @@ def test_csv_times_with_a_zone_are_compared_in_utc(write):
         ("", {}, "is empty; a CSV file begins with a line of column names"),
         ("a,b\n", {"target": "a"}, "has a header line and no rows"),
         ("a,b\n\n\n", {"target": "a"}, "has a header line and no rows"),
-        ("1.5,2\n2,3\n", {}, r"begins with numbers \(1.5, 2\); put a line of column names first"),
+        ("1.5,2\n2,3\n", {}, r"begins with numbers \(1.5, 2\); put a line of column names first, or say header=False"),
         ("a,b\n1,2\n3\n", {"target": "a"}, "line 3 has 1 cell, but the header names 2 columns"),
         ("a,b\n1,2\n3,4,5\n", {"target": "a"}, "line 3 has 3 cells, but the header names 2 columns"),
         (
@@ -237,9 +237,6 @@ def test_csv_times_with_a_zone_are_compared_in_utc(write):
             "column 'note' expects a number, got 'x'; correct it, or choose a column of numbers$",
         ),
         ("note\nx\n", {}, "column 'note' expects a number, got 'x'; correct it, or choose a column of numbers$"),
-        ("a;b\n1;2\n", {}, "has one column, 'a;b'; is ';' the separator. this reads commas: convert it"),
-        ("a;b\n1,5;2,5\n", {}, "has one column, 'a;b'; is ';' the separator"),
-        ("a\tb\n1\t2\n", {}, r"is '\\t' the separator"),
         (
             "when,v\n2014-01-01,2\n2014-01-02,2\n",
             {},
@@ -251,7 +248,7 @@ def test_csv_times_with_a_zone_are_compared_in_utc(write):
             "'when' seems to hold the times; say time='when', and which to predict: target='v', or a list$",
         ),
         ("a\n1\n2\n", {"gap": 1}, "got gap=1 and no time"),
-        ('a,b\n1,"2\n3,4\n', {"target": "a"}, "line 3: unexpected end of data; correct the quoting"),
+        ('a,b\n1,"2\n3,4\n', {"target": "a"}, "line 2: Value with unterminated quote found; correct the quoting"),
     ],
 )
 def test_csv_that_cannot_be_used_is_refused(write, content, options, message):
@@ -268,9 +265,10 @@ def test_csv_times_of_two_kinds_in_two_chunks_are_refused(write, monkeypatch):
         Sequence.open(write("t,b\n1,1\n2014-01-01,2\n"), time="t")
 
 
-def test_csv_that_is_not_utf8_is_refused(write):
-    with pytest.raises(SourceError, match="is not UTF-8 text"):
-        Sequence.open(write("a\n1\n\xe9\n".encode("latin-1")))
+def test_csv_that_is_not_in_its_encoding_is_refused(write):
+    path = write("a\n1\n2\n\xe9\n".encode("latin-1"))
+    with pytest.raises(SourceError, match=r"is not text in utf-8 .* at byte 6"):
+        Sequence.open(path, encoding="utf-8")
 
 
 # times
@@ -418,7 +416,7 @@ def test_files_that_cannot_be_opened_are_refused(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(SourceError, match=r"expects a file, got the folder .*folder.csv"):
         Sequence.open(tmp_path / "folder.csv")
-    with pytest.raises(SourceError, match=r"ends in .csv, .npy, .parquet, .*, got 'data.cvs'; did you mean '.csv'"):
+    with pytest.raises(SourceError, match=r"ends in .csv, .*, .npy, .parquet, .*, got 'data.cvs'; did you mean '.csv'"):
         Sequence.open("data.cvs")
 
 

@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, create_model
 from pydantic import Field as field_of
 
 from rnnkit.cli.locate import Keys
-from rnnkit.data.parts import By
 from rnnkit.data.sequence import Missing, Score, Short
 from rnnkit.model.initial import Initial, Numbers, Zeros
 from rnnkit.model.layers import Layer
@@ -121,7 +120,7 @@ def default_table(kind: type, **values: Any) -> Any:
 class Columns(Table):
     """Which columns of a file are what, and the parts. As `Sequence.open` and `Sequence.split` say."""
 
-    time: str | int | None = None
+    time: str | int | list[str] | list[int] | None = None
     features: list[str] | list[int] | None = None
     target: str | int | list[str] | list[int] | None = None
     array: str | None = None
@@ -137,9 +136,15 @@ class Columns(Table):
     time_format: str | None = None
     zone: str | None = None
     sort: bool | None = None
+    separator: str | None = None
+    decimal: Literal[".", ","] | None = None
+    encoding: str | None = None
+    na: list[str | float] | None = None
+    header: bool | list[str] | None = None
+    comment: str | None = None
+    skip: int | list[int] | None = None
     train: float | int = 0.7
     validation: float | int = 0.15
-    by: By | None = None
     period: int | None = field_of(default=None, ge=1)
     baseline: str | int | list[str] | list[int] | None = None
 

@@ -22,6 +22,7 @@ OPENED = (
     *("time", "features", "target", "array", "series_id", "only"),
     *("horizon", "segments", "gap", "missing", "short", "score", "memmap"),
     *("time_format", "zone", "sort"),
+    *("separator", "decimal", "encoding", "na", "header", "comment", "skip"),
 )
 """Entries of a data set that `Sequence.open` takes under the same name."""
 
@@ -68,7 +69,7 @@ class Entry(NamedTuple):
             splitter=None if table.splitter is None else table.splitter.build(),
             policy=None if table.policy is None else table.policy.build(),
             head=table.head,
-            split=(table.train, table.validation) if table.by is None else (table.train, table.validation, table.by),
+            split=(table.train, table.validation),
             options=options if self.only is None else options | {"only": self.only},
         )
 

@@ -11,6 +11,7 @@ import numpy as np
 from rnnkit.data.mapped import Mapping, mapping, packed, unpacked
 from rnnkit.data.series import Ids, Others
 from rnnkit.data.source import Rows, Source
+from rnnkit.data.textoptions import TextOptions
 from rnnkit.data.times import NO_ZONE, Clock
 from rnnkit.errors import DataError, did_you_mean, warn
 
@@ -21,13 +22,14 @@ Columns = list[str] | list[int] | tuple[str, ...] | tuple[int, ...]
 class Wanted(NamedTuple):
     """Which columns the caller asked for."""
 
-    time: Column | None
+    time: Column | Columns | None
     features: Columns | None
     target: Column | Columns | None
     horizon: int
     series_id: Column | None = None
     time_format: str | None = None
     zone: str | None = None
+    text: TextOptions = TextOptions()
 
 
 class Opened(NamedTuple):
@@ -80,7 +82,7 @@ def choose(who: str, known: list[Any], wanted: Wanted, dates: tuple[str, ...] = 
         DataError: a column that is not there or asked for twice, or no column left for the features.
     """
     targets = _listed(wanted.target)
-    unread = (wanted.time, wanted.series_id, *(targets if wanted.horizon == 0 else ()))
+    unread = (*_listed(wanted.time), wanted.series_id, *(targets if wanted.horizon == 0 else ()))
     features = [column for column in known if column not in unread]
     if wanted.features is not None:
         features = _listed(wanted.features)

@@ -24,9 +24,11 @@ from uuid import uuid4
 import numpy as np
 
 from rnnkit.data.columns import Choice, Opened, Wanted, file_source
+from rnnkit.data.sentinels import Extremes
 from rnnkit.data.series import Coder, Ids, Others
 from rnnkit.data.source import as_rows
-from rnnkit.data.text import Block, csv_ids, may_be_labels, scan_csv
+from rnnkit.data.text import Block, csv_ids, may_be_labels, scan_csv, tell_repeated
+from rnnkit.data.textfile import text_stem
 from rnnkit.data.times import Clock
 from rnnkit.errors import SourceError
 
@@ -62,15 +64,16 @@ def read_converted(path: Path, wanted: Wanted, folder: Path, said: Callable[[str
         def use(choice: Choice, blocks: Iterator[Block], clock: Callable[[], Clock]) -> Opened:
             read = {"features": choice.features, "targets": choice.targets}
             read |= {"time": wanted.time, "series_id": wanted.series_id}
-            read |= {"time_format": wanted.time_format, "zone": wanted.zone}
+            read |= {"time_format": wanted.time_format, "zone": wanted.zone, "text": wanted.text.given}
+            read = json.loads(json.dumps(read))  # tuples become lists
             key = hashlib.sha256(json.dumps([origin["path"], read]).encode()).hexdigest()[:10]
-            made = folder / f"{path.stem}-{key}"
+            made = folder / f"{text_stem(path)}-{key}"
             if not _is_of(made, origin | read):
                 said(f"converting {str(path)!r} to {str(made)!r}; the next time it is read from there")
-                _convert(path, blocks, clock, wanted, len(choice.features), made, origin | read)
+                _convert(path, blocks, clock, wanted, choice, made, origin | read)
             return _opened(made, path, choice, wanted)
 
-        return scan_csv(path, wanted, use)
+        return scan_csv(path, wanted, use, folder=folder)
     except SourceError:
         raise
     except OSError as error:
@@ -96,7 +99,7 @@ def _convert(
     blocks: Iterator[Block],
     clock: Callable[[], Clock],
     wanted: Wanted,
-    features: int,
+    choice: Choice,
     made: Path,
     origin: dict[str, Any],
 ) -> None:
@@ -106,9 +109,11 @@ def _convert(
     part.mkdir()
     try:
         coder, labels, known = Coder(repr(str(path)), wanted.series_id), True, False
+        features, extremes = len(choice.features), Extremes(len(choice.features + choice.targets))
         with ExitStack() as files:
             arrays: dict[str, GrowingArray] = {}
             for block in blocks:
+                extremes.add(block.values)
                 y = block.values[:, features:]
                 labels, known = labels and may_be_labels(y), known or bool((~np.isnan(y)).any())
                 ids = None if block.ids is None else coder.codes(block.ids, block.lines.tolist())
@@ -122,6 +127,7 @@ def _convert(
                     arrays[name].append(rows)
             for array in arrays.values():
                 array.finish()
+        tell_repeated(repr(str(path)), choice, extremes, wanted.text)
         sizes = {file.name: file.stat().st_size for file in part.iterdir()}
         about = {**origin, "labels": labels and known, "series": coder.names, "clock": clock(), "bytes": sizes}
         (part / ABOUT).write_text(json.dumps(about), encoding="utf-8")
@@ -166,7 +172,9 @@ def _opened(made: Path, path: Path, choice: Choice, wanted: Wanted) -> Opened:
     source = file_source(who, choice, x, y, about["labels"] and wanted.horizon == 0, mapped("lines"))
     times = None if wanted.time is None else mapped("times")
     ids = None if wanted.series_id is None else Ids(tuple(about["series"]), mapped("ids"))
-    return Opened(source, times, ids, Clock(*about["clock"]), Others(choice.every, partial(csv_ids, path)))
+    return Opened(
+        source, times, ids, Clock(*about["clock"]), Others(choice.every, partial(csv_ids, path, options=wanted.text))
+    )
 
 
 class GrowingArray:

@@ -7,19 +7,19 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import cache
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from rnnkit.data.kept import KeptTable, stamps
-from rnnkit.data.parts import By
 from rnnkit.data.readers import series_ids
 from rnnkit.data.scaling import Standard
 from rnnkit.data.sequence import Sequence
+from rnnkit.data.textoptions import TextOptions
 from rnnkit.errors import DataError, RnnkitError, SourceError, did_you_mean
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class DataSet:
             that share it; a `Standard`; or None, which leaves the rows as their source gives them.
         splitter, policy: how it is cut into windows and where their state comes from; left out, as the curriculum says.
         head: which output head of the model it trains.
-        split: sizes of its training and validation part, as for `Sequence.split`; the rest is its test part. A third
-            entry is its `by`: `(0.7, 0.15, "series")`. Left out, all of it is trained on.
+        split: sizes of its training and validation part, as for `Sequence.split`; the rest is its test part. Left
+            out, all of it is trained on.
         options: for a path, what `Sequence.open` takes: `{"time": "timestamp", "target": "value"}`.
 
     Raises:
@@ -79,7 +79,7 @@ class DataSet:
     splitter: Splitter | None = None
     policy: StatePolicy | None = None
     head: str | None = None
-    split: tuple[float, float] | tuple[float, float, By | None] | None = None
+    split: tuple[float, float] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     _kept: KeptTable | None = field(default=None, repr=False)
 
@@ -121,7 +121,7 @@ class DataSet:
         if self.passes > PASSES:
             raise DataError(f"{who} expects at most {PASSES:,} passes an epoch, got more; train more epochs")
         sizes = self.split if isinstance(self.split, tuple | list) else ()
-        if self.split is not None and len(sizes) not in (2, 3):
+        if self.split is not None and len(sizes) != 2:
             raise DataError(
                 f"{who} expects split to be the sizes of its training and validation part, got {self.split!r}; write "
                 f"split=(0.7, 0.15)"
@@ -148,7 +148,8 @@ class DataSet:
             own: settings of every one of them, as for `DataSet`.
         """
         opening = dict(options or {})
-        names = series_ids(path, series_id, array=opening.get("array"))
+        told = ("array", *(option.name for option in fields(TextOptions)))
+        names = series_ids(path, series_id, **{key: opening[key] for key in told if key in opening})
         kept = KeptTable()
         return [
             cls(path, name, options=opening | {"series_id": series_id, "only": name}, _kept=kept, **own)
@@ -168,11 +169,8 @@ class DataSet:
         try:
             series = self._open()
             series.expect_target("training")
-            parts = (series, None, None)
-            if self.split is not None:
-                train, held, *by = cast(Any, self.split)
-                parts = series.split(train, held, *by)
-            training, validation, test = (self._seen(part, scaler) for part in parts)
+            training, validation, test = (series, None, None) if self.split is None else series.split(*self.split)
+            training, validation, test = (self._seen(part, scaler) for part in (training, validation, test))
         except RnnkitError as error:
             raise type(error)(f"{who}: {error}") from error
         except OSError as error:

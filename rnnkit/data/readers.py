@@ -15,6 +15,8 @@ from rnnkit.data.kept import table_by_series
 from rnnkit.data.series import BySeries
 from rnnkit.data.tables import Table, table_ids, table_source
 from rnnkit.data.text import csv_ids, read_csv
+from rnnkit.data.textfile import TEXT, text_suffix
+from rnnkit.data.textoptions import TextOptions
 from rnnkit.errors import DataError, SourceError, did_you_mean
 
 T = TypeVar("T")
@@ -30,7 +32,7 @@ TABLES: dict[str, Callable[[Path, str | None], Table]] = {
 }
 """The formats from which rows are read as they are asked for."""
 
-SUFFIXES = (".csv", *TABLES)
+SUFFIXES = (*TEXT, *TABLES)
 FOLDERS = (".zarr",)
 NAMED = (".h5", ".hdf5", ".zarr")
 """The formats that hold arrays by name."""
@@ -58,7 +60,8 @@ def open_source(
         raise DataError(f"{str(path)!r} expects a folder as memmap, got {str(memmap)!r}, which none can be called")
 
     def read(path: Path) -> Opened:
-        if path.suffix.lower() != ".csv":
+        if text_suffix(path) is None:
+            _no_text_options(path, wanted.text)
             return table_source(_table(path, array, memmap), wanted)
         _no_array(path, array)
         return read_csv(path, wanted) if memmap is None else read_converted(path, wanted, Path(memmap))
@@ -75,13 +78,14 @@ def open_source(
     return Opened(gathered.source, gathered.times, clock=gathered.clock)
 
 
-def series_ids(path: str | os.PathLike[str], column: Column, *, array: str | None = None) -> list[str]:
+def series_ids(path: str | os.PathLike[str], column: Column, *, array: str | None = None, **text: Any) -> list[str]:
     """The ids of the series in a file, in order of first appearance; no other column is read but of CSV.
 
     Args:
         path: a file that `Sequence.open` reads.
         column: the column that names the series that each row belongs to.
         array: as for `Sequence.open`.
+        text: how a text file is written: `separator`, `encoding` and so on, as for `Sequence.open`.
 
     Raises:
         SourceError: a file that is not there or cannot be read.
@@ -95,10 +99,12 @@ def series_ids(path: str | os.PathLike[str], column: Column, *, array: str | Non
     """
 
     def read(path: Path) -> list[str]:
-        if path.suffix.lower() != ".csv":
+        options = TextOptions.checked(repr(str(path)), text)
+        if text_suffix(path) is None:
+            _no_text_options(path, options)
             return list(table_ids(_table(path, array), column).names)
         _no_array(path, array)
-        return list(csv_ids(path, column).names)
+        return list(csv_ids(path, column, options).names)
 
     return _reading("series_ids", Path(path), read)
 
@@ -107,10 +113,10 @@ def _reading(who: str, path: Path, read: Callable[[Path], T]) -> T:
     suffix = path.suffix.lower()
     if os.path.isdir(path) and suffix not in FOLDERS:
         raise SourceError(f"{who} expects a file, got the folder {str(path)!r}; name one file in it")
-    if suffix not in SUFFIXES:
+    if suffix not in TABLES and text_suffix(path) is None:
         raise SourceError(
-            f"{who} expects a file that ends in {', '.join(SUFFIXES)}, got {str(path)!r}"
-            f"{did_you_mean(path.suffix, SUFFIXES)}"
+            f"{who} expects a file that ends in {', '.join(SUFFIXES)} (text also packed: .gz, .bz2, .xz), got "
+            f"{str(path)!r}{did_you_mean(path.suffix, SUFFIXES)}"
         )
     try:
         if not os.path.exists(path):  # no file is called by a name that is too long, or has a NUL
@@ -133,12 +139,20 @@ def _table(path: Path, array: str | None, memmap: Any = None) -> Table:
     suffix = path.suffix.lower()
     if memmap is not None:
         raise DataError(
-            f"{str(path)!r} is read as its rows are asked for, got memmap={str(memmap)!r}, which is for .csv; "
+            f"{str(path)!r} is read as its rows are asked for, got memmap={str(memmap)!r}, which is for text files; "
             "leave it out"
         )
     if suffix not in NAMED:
         _no_array(path, array)
     return TABLES[suffix](path, array)
+
+
+def _no_text_options(path: Path, options: TextOptions) -> None:
+    if options.given:
+        name, value = next(iter(options.given.items()))
+        raise DataError(
+            f"{str(path)!r} is no text file, got {name}={value!r}, which is for {', '.join(TEXT)}; leave it out"
+        )
 
 
 def _no_array(path: Path, array: str | None) -> None:

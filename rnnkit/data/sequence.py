@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,12 +18,20 @@ from rnnkit.data.frames import Given, given_source
 from rnnkit.data.mapped import packed, unpacked
 from rnnkit.data.order import Timed, in_order
 from rnnkit.data.panel import panel_rows
-from rnnkit.data.parts import By, Part, Whole, split_rows
 from rnnkit.data.readers import open_source
 from rnnkit.data.scaling import Standard
-from rnnkit.data.segments import Gap, Segment, find_runs
+from rnnkit.data.segments import (
+    Gap,
+    Segment,
+    clip_runs,
+    find_runs,
+    part_sizes,
+    row_at,
+)
 from rnnkit.data.series import BySeries
 from rnnkit.data.source import SeriesRows, Source
+from rnnkit.data.textfile import text_stem
+from rnnkit.data.textoptions import Lines, Markers, TextOptions
 from rnnkit.errors import DataError
 
 PIECE = 8192
@@ -102,7 +111,7 @@ class Sequence:
     score: Score
     weight: float
     _source: Source
-    _extent: np.ndarray
+    _extent: tuple[int, int]
 
     def __init__(
         self,
@@ -182,7 +191,7 @@ class Sequence:
         cls,
         path: str | os.PathLike[str],
         *,
-        time: Column | None = None,
+        time: Column | Columns | None = None,
         features: Columns | None = None,
         target: Column | Columns | None = None,
         horizon: int = 1,
@@ -199,13 +208,26 @@ class Sequence:
         time_format: str | None = None,
         zone: str | None = None,
         sort: bool | None = None,
+        separator: str | None = None,
+        decimal: str | None = None,
+        encoding: str | None = None,
+        na: Markers | str | float | None = None,
+        header: bool | list[str] | tuple[str, ...] | None = None,
+        comment: str | None = None,
+        skip: Lines | None = None,
     ) -> Sequence:
-        """Read a file: `.csv` (into memory), `.npy` (as a memmap), and chunk by chunk `.parquet`, `.arrow`,
-        `.feather`, `.h5`, `.hdf5` and `.zarr`.
+        """Read a file: text such as `.csv` (into memory), `.npy` (as a memmap), and chunk by chunk `.parquet`,
+        `.arrow`, `.feather`, `.h5`, `.hdf5` and `.zarr`.
+
+        Text files end in `.csv`, `.tsv`, `.tab`, `.txt` or `.dat`, and after that in `.gz`, `.bz2` or `.xz` where they
+        are packed. How one is written is found out, and told in one line where it is not the ordinary way (commas,
+        decimal points, UTF-8, a line of names); the options that the line names say so and silence it. Where it can be
+        read in two ways it is refused.
 
         Args:
             path: the file.
-            time: the column that holds times: numbers or text, see `time_format`.
+            time: the column that holds times: numbers or text, see `time_format`; or several, such as that of the date
+                and that of the hour, whose cells are joined by a blank.
             features: the columns of x; left out, every column but time and series_id, and at horizon 0 but the target.
             target: the column or columns to predict; left out, the only feature. Of several features, at horizon 0,
                 or where this is `[]`, there is no target: such a sequence can be predicted for, but not trained or
@@ -220,11 +242,19 @@ class Sequence:
                 at least, in order of first appearance; its rows may be scattered over the file, which is fastest to
                 read where they stand together. It is no feature unless `features` names it.
             only: the id or ids of the series to read, see `rnnkit.data.series_ids`; left out, all of them.
-            memmap: a folder for a `.csv` file larger than memory: it is converted once to `.npy` there, in little
+            memmap: a folder for a text file larger than memory: it is converted once to `.npy` there, in little
                 memory, and read from there until it changes.
+            separator: of a text file, the character between cells; `" "` stands for any number of blanks.
+            decimal: the decimal mark, `"."` or `","`; the other one, blanks and apostrophes may part thousands.
+            encoding: what it is written in: `"utf-8"`, `"cp1252"`, `"utf-16"`, any name that Python knows.
+            na: cells that are missing values, text or numbers: `["?", -999]`; beside empty ones and NA, N/A, NaN, nan,
+                null, NULL and None.
+            header: False where no line of names stands above the rows; or the names.
+            comment: what lines begin with that are no rows.
+            skip: how many lines stand above the header; or a list of lines, from 1, that are no rows.
 
-        Columns are names, or in an array whole numbers from 0. Missing values of a CSV file are empty cells and NA,
-        N/A, NaN, nan, null, NULL and None.
+        Columns are names; in an array, and in text without a header, whole numbers from 0. A column without a name that
+        is empty is none, nor is one that counts the rows.
 
         Raises:
             SourceError: a file that is not there, of an unknown kind, or that cannot be read.
@@ -236,12 +266,15 @@ class Sequence:
             Sequence('nyc_taxi': 10,319 rows in 1 segment, 1 feature -> 1 target, horizon 1)
         """
         file = Path(path)
-        wanted = Wanted(time, features, target, horizon, series_id, time_format, zone)
+        written = {"separator": separator, "decimal": decimal, "encoding": encoding, "na": na}
+        written |= {"header": header, "comment": comment, "skip": skip}
+        text = TextOptions.checked(repr(str(file)), written)
+        wanted = Wanted(time, features, target, horizon, series_id, time_format, zone, text)
         opened = open_source(file, wanted, array, only, memmap)
         timed = in_order(opened, sort, missing, cut=gap is not None or segments is not None)
         runs = _frozen(find_runs(timed.source, horizon, segments, timed.times, gap, missing, short))
         series = object.__new__(cls)
-        series._set(file.stem if name is None else name, horizon, runs, timed, score)
+        series._set(text_stem(file) if name is None else name, horizon, runs, timed, score)
         return series
 
     def __getstate__(self) -> dict[str, Any]:
@@ -253,9 +286,8 @@ class Sequence:
     def __repr__(self) -> str:
         targets = "label" if self.labels else "target"
         told = f" -> {_count(self.outputs, targets)}, horizon {self.horizon}" if self.outputs else ", no target"
-        series = "" if self.series_count is None else f" of {self.series_count:,} series"
         return (
-            f"Sequence({self.name!r}: {_count(len(self), 'row')} in {_count(len(self.runs), 'segment')}{series}, "
+            f"Sequence({self.name!r}: {_count(len(self), 'row')} in {_count(len(self.runs), 'segment')}, "
             f"{_count(self.features, 'feature')}{told})"
         )
 
@@ -270,13 +302,13 @@ class Sequence:
 
     @property
     def left_out(self) -> int:
-        """Rows that are in no segment: of the source, or for a part that `split` made, of its own range of rows
-        in each series.
+        """Rows that are in no segment: of the source, or for a part that `split` made, of its own range of rows.
 
         The last h rows of each run, rows with a missing value, runs of h rows or fewer, rows outside `segments`. What
         lies between two parts belongs to the earlier one.
         """
-        return int((self._extent[:, 1] - self._extent[:, 0]).sum()) - len(self)
+        first, stop = self._extent
+        return stop - first - len(self)
 
     @property
     def features(self) -> int:
@@ -312,12 +344,6 @@ class Sequence:
     def series_ids(self) -> tuple[str, ...] | None:
         """The series that each segment belongs to; None without `series_id`."""
         return None if self._source.series is None else self._source.series.named(self.starts)
-
-    @property
-    def series_count(self) -> int | None:
-        """How many series have rows in it; None without `series_id`."""
-        table = self._source.series
-        return None if table is None else len(np.unique(np.searchsorted(table.edges, self.starts, side="right")))
 
     @property
     def table(self) -> SeriesRows | None:
@@ -422,51 +448,47 @@ class Sequence:
         absent = stop - start - len(y)
         return np.concatenate((y, np.zeros((absent, *y.shape[1:]), y.dtype))) if absent else y
 
-    def split(
-        self, train: float = 0.7, validation: float = 0.15, by: By | None = None
-    ) -> tuple[Sequence, Sequence | None, Sequence | None]:
+    def split(self, train: float = 0.7, validation: float = 0.15) -> tuple[Sequence, Sequence | None, Sequence | None]:
         """Training, validation and test part: contiguous in time, in that order, views of the same source.
 
-        A table of several series is parted in time in every series, each with its own sizes.
-
         Args:
-            train, validation: fractions of the runs' rows (float), or numbers of rows (int), of each series; the test
-                part gets the rest.
-            by: `"series"` to part by whole series in their order, of which the sizes are fractions or numbers then;
-                `"time"` to hear nothing of series that are too short.
+            train, validation: fractions of the runs' rows (float), or numbers of rows (int); the test part
+                gets the rest.
 
         Returns:
             The three parts; None for one of no rows. With `score="last"` a part holds whole segments: its rows are
-            rounded to the nearest end of one. A series too short for a row with a target in each part lies wholly in
-            training, which a warning says. Each part's segments end h rows before the part does, so that no target lies
-            in the next; a piece of h rows or fewer is left out. `runs[:, 0]` stays the first row of the whole run, so
-            that a later part can warm its state over the rows before it.
+            rounded to the nearest end of one. Each part's segments end h rows before the part does, so
+            that no target lies in the next; a piece of h rows or fewer is left out. `runs[:, 0]` stays the
+            first row of the whole run, so that a later part can warm its state over the rows before it.
 
         Raises:
-            DataError: fractions or numbers that do not fit, a part, named, in which no row has a target, or whole
-                series of what has no `series_id`.
+            DataError: fractions or numbers that do not fit, or a part, named, in which no row has a target.
         """
-        training, *others = split_rows(self._whole(self.table), train, validation, by)
-        assert training is not None  # it has rows, or sizes are refused
-        validating, test = (None if part is None else self._part(part) for part in others)
-        return self._part(training), validating, test
-
-    def first_rows(self, rows: int) -> Sequence:
-        """The first so many rows of the runs, those of `score="last"` to the nearest end of a segment.
-
-        Raises:
-            DataError: more rows than there are, or so few that none has a target.
-        """
-        (first, *_) = split_rows(self._whole(None), int(rows), 0, None)
-        assert first is not None  # it has rows, or the number is refused
-        return self._part(first)
-
-    def _whole(self, table: SeriesRows | None) -> Whole:
-        who, last = f"sequence {self.name!r}", self.score == "last"
-        return Whole(who, self.runs, self._extent, self.horizon, self.tail, last, table)
-
-    def _part(self, part: Part) -> Sequence:
-        return self._with(runs=_frozen(part.runs), _extent=_frozen(part.extent))
+        who = f"sequence {self.name!r}"
+        total = int((self.runs[:, 2] - self.runs[:, 1]).sum())
+        sizes = part_sizes(total, train, validation, who)
+        edges = np.cumsum((0, *sizes))
+        if self.score == "last":  # a part holds whole segments, or their last rows would not be in it
+            ends = np.cumsum(np.append(0, self.runs[:, 2] - self.runs[:, 1]))
+            edges = ends[np.abs(ends - edges[:, None]).argmin(1)]
+            edges[1:] = np.maximum(edges[1:], ends[1])  # the training part has one at least
+        edges = edges.tolist()
+        first, last = self._extent
+        rows = [first, *(row_at(self.runs, edge) if edge < total else last for edge in edges[1:])]
+        parts: list[Sequence | None] = []
+        named = zip(("training", "validation", "test"), edges, edges[1:], pairwise(rows), strict=False)
+        for part, begin, end, extent in named:
+            pieces = clip_runs(self.runs, begin, end)
+            kept = pieces[pieces[:, 2] - pieces[:, 1] > self.tail]
+            if end > begin and not len(kept):
+                raise DataError(
+                    f"split of {who}: the {part} part has {_count(end - begin, 'row')}, none of them with a target "
+                    f"{_count(self.horizon, 'row')} later in the same segment; make it larger or the horizon smaller"
+                )
+            parts.append(self._with(runs=_frozen(kept), _extent=extent) if len(kept) else None)
+        training, *others = parts
+        assert training is not None  # part_sizes gives it rows
+        return training, others[0], others[1]
 
     def with_scaler(self, scaler: Standard | None) -> Sequence:
         """The same rows seen through a scaler; None takes it off. Nothing is copied.
@@ -551,12 +573,11 @@ class Sequence:
 
     def _set(self, name: str, horizon: int, runs: np.ndarray, timed: Timed, score: Score) -> None:
         source = timed.source
-        edges = np.array([0, source.x.shape[0]]) if source.series is None else source.series.edges
         if score not in ("all", "last"):
             raise DataError(f"{source.who} expects score to be 'all' or 'last', got {score!r}")
         values = {"name": name, "horizon": horizon, "runs": runs, "scaler": None, "score": score}
         values |= {"times": timed.times, "zone": timed.zone}
-        self.__dict__.update(values, weight=1.0, _source=source, _extent=_frozen(np.stack((edges[:-1], edges[1:]), 1)))
+        self.__dict__.update(values, weight=1.0, _source=source, _extent=(0, source.x.shape[0]))
 
     def _with(self, **changes: Any) -> Sequence:
         series = object.__new__(type(self))

@@ -154,6 +154,8 @@ def table_ids(table: Table, column: Any) -> Ids:
 def _times(table: Table, wanted: Wanted) -> tuple[np.ndarray, Clock]:
     """The column of times, `(N,)` numbers or dates, and what they are counted by; text as that of a CSV file."""
     who, column = table.who, wanted.time
+    if isinstance(column, list | tuple):
+        return _joined_times(table, list(column), wanted)
     letter, kind = table.kind(column)
     if letter == "b":
         raise DataError(f"{who}, column {column!r} expects times, got {kind}; name another column as time")
@@ -167,6 +169,15 @@ def _times(table: Table, wanted: Wanted) -> tuple[np.ndarray, Clock]:
         reader.narrow(part, place)
     times = [reader.read(part, place) for part, place in zip(parts, places, strict=True)]
     return np.concatenate(times), reader.clock
+
+
+def _joined_times(table: Table, columns: list[Any], wanted: Wanted) -> tuple[np.ndarray, Clock]:
+    """Times of which the date, the hour and so on stand in columns of their own."""
+    reader = TimeReader(table.who, columns, wanted.time_format, wanted.zone)
+    pieces = [np.concatenate([part.astype(object) for part in _parts(table, column)]) for column in columns]
+    cells = [" ".join(str(cell) for cell in row) for row in zip(*pieces, strict=True)]
+    reader.narrow(cells, lambda n: f"row {n}")
+    return reader.read(cells, lambda n: f"row {n}"), reader.clock
 
 
 def _parts(table: Table, column: Any) -> Iterator[np.ndarray]:

@@ -1,0 +1,160 @@
+"""A text file as a table of DuckDB's: its columns as text, asked for by SQL, and the lines that are no rows."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnkit.data.dialect import Dialect
+from rnnkit.data.numbers import text
+from rnnkit.errors import DataError, SourceError
+
+MEMORY = "256MB"
+"""What DuckDB may hold of a table that lies on disk."""
+
+QUIET = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+}
+"""Nothing is ever fetched or loaded beside the library itself."""
+
+
+class Reject(NamedTuple):
+    """A line with too many or too few cells, or with broken quotation marks.
+
+    Attributes:
+        position: of its first byte.
+        kind: DuckDB's word for it.
+        text: the line.
+        message: what DuckDB says of it.
+    """
+
+    position: int
+    kind: str
+    text: str
+    message: str
+
+
+class TextTable:
+    """The rows of a file, as text.
+
+    Args:
+        connection: DuckDB's.
+        relation: SQL that stands after FROM.
+        on_disk: whether the rows lie in a table, of which some can be read by their numbers.
+    """
+
+    def __init__(self, connection: Any, relation: str, who: str, on_disk: bool = False) -> None:
+        self._connection, self._relation, self._who, self.on_disk = connection, relation, who, on_disk
+
+    def columns(self, sql: Sequence[str], start: int | None = None, stop: int | None = None) -> list[Any]:
+        """Expressions of all rows, or of rows start to stop of a table on disk: an array each.
+
+        Where one is NULL, it is a masked array.
+        """
+        named = ", ".join(f"{expression} AS e{n}" for n, expression in enumerate(sql))
+        where = "" if start is None else f" WHERE rowid >= {start} AND rowid < {stop} ORDER BY rowid"
+        found = self._ask(f"SELECT {named} FROM {self._relation}{where}").fetchnumpy()
+        return [found[f"e{n}"] for n in range(len(sql))]
+
+    def one(self, sql: Sequence[str]) -> list[Any]:
+        """Aggregates over all rows."""
+        return list(self._ask(f"SELECT {', '.join(sql)} FROM {self._relation}").fetchall()[0])
+
+    def cells(self, columns: Sequence[str], row: int, count: int = 1) -> list[tuple[str | None, ...]]:
+        """The text of some rows from one on."""
+        return self._ask(f"SELECT {', '.join(columns)} FROM {self._relation} LIMIT {count} OFFSET {row}").fetchall()
+
+    def without(self, rows: Sequence[int], stop: int) -> TextTable:
+        """The table without the rows of some numbers, and without those from `stop` on."""
+        numbered = f"SELECT *, row_number() OVER () - 1 AS number FROM {self._relation}"
+        conditions = [f"number < {stop}"]
+        if rows:
+            conditions.append(f"number NOT IN ({', '.join(map(str, rows))})")
+        return TextTable(self._connection, f"(SELECT * FROM ({numbered}) WHERE {' AND '.join(conditions)})", self._who)
+
+    def kept(self, folder: Path, columns: Sequence[str]) -> TextTable:
+        """Some of its columns as a table on disk, so that rows can be read from anywhere in little memory."""
+        self._connection.execute(f"SET memory_limit = '{MEMORY}'")
+        self._connection.execute(f"SET temp_directory = {text(str(folder))}")
+        self._connection.execute(f"ATTACH {text(str(folder / 'rows.duckdb'))} AS disk")
+        chosen = ", ".join(columns) or "1 AS nothing"
+        self._ask(f"CREATE TABLE disk.kept AS SELECT {chosen} FROM {self._relation}")
+        return TextTable(self._connection, "disk.kept", self._who, on_disk=True)
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return int(self.one(["count(*)"])[0])
+
+    def _ask(self, sql: str) -> Any:
+        import duckdb
+
+        try:
+            asked = self._connection.execute(sql)
+        except duckdb.OutOfMemoryException as error:
+            raise SourceError(
+                f"{self._who} does not fit into memory: {_first(error)}; say memmap='a folder'"
+            ) from error
+        except duckdb.IOException as error:
+            raise SourceError(f"{self._who} cannot be read: {_first(error)}") from error
+        except duckdb.Error as error:
+            raise DataError(f"{self._who} cannot be read: {_first(error)}; correct it") from error
+        return asked
+
+    def rejects(self) -> list[Reject]:
+        """The lines that were passed over since the file was asked of for the first time, in their order."""
+        import duckdb
+
+        try:
+            found = self._connection.execute(
+                "SELECT DISTINCT line_byte_position, error_type, csv_line, error_message FROM reject_errors ORDER BY 1"
+            ).fetchall()
+        except duckdb.CatalogException:  # the table is made with the first of them
+            return []
+        by_line = {
+            row[0]: Reject(max(int(row[0] or 0) - 1, 0), *(cell or "" for cell in row[1:])) for row in reversed(found)
+        }
+        return [by_line[position] for position in sorted(by_line, key=lambda at: at or 0)]
+
+
+@contextmanager
+def text_table(path: Path, dialect: Dialect, who: str) -> Iterator[TextTable]:
+    """A file as a table; its columns are `c0`, `c1` ...
+
+    Args:
+        path: a file in UTF-8.
+        dialect: how it is written.
+        who: how messages begin.
+    """
+    import duckdb
+
+    width = len(dialect.header)
+    columns = ", ".join(f"'c{n}': 'VARCHAR'" for n in range(width))
+    relation = (
+        f"read_csv({text(str(path))}, auto_detect=false, header=false, strict_mode=true, store_rejects=true, "
+        f"""rejects_limit=1000, delim={text(dialect.separator)}, quote='"', escape='"', skip={dialect.first_line}, """
+        f"columns={{{columns}}})"
+    )
+    with tempfile.TemporaryDirectory(prefix="rnnkit-") as folder:
+        connection = duckdb.connect(":memory:", config={**QUIET, "temp_directory": folder})
+        try:
+            yield TextTable(connection, relation, who)
+        finally:
+            connection.close()
+
+
+def is_null(values: Any) -> np.ndarray | None:
+    """Which are NULL `(n,)`; None where none is."""
+    mask = np.ma.getmask(values)
+    return None if mask is np.ma.nomask or not mask.any() else np.asarray(mask)
+
+
+def _first(error: Exception) -> str:
+    return " ".join(str(error).strip().splitlines()[:1])
