@@ -2,7 +2,8 @@
 
 from rnnkit.view.bias import plot_bias
 from rnnkit.view.curriculum import plot_curriculum
-from rnnkit.view.plots import plot_continuation, plot_forecast, plot_history, plot_schedule
+from rnnkit.view.forecasts import plot_continuation, plot_forecast
+from rnnkit.view.plots import plot_history, plot_schedule
 from rnnkit.view.trace_plots import plot_gates, plot_gradient, plot_reach, plot_rows
 from rnnkit.view.transfer import plot_transfer
 

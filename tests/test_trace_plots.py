@@ -217,7 +217,7 @@ def test_every_picture_is_among_the_plots():
         assert callable(getattr(rk.plots, name))
     found = {
         name
-        for module in ("plots", "trace_plots", "transfer", "bias", "curriculum")
+        for module in ("plots", "forecasts", "trace_plots", "transfer", "bias", "curriculum")
         for name in dir(import_module(f"rnnkit.view.{module}"))
         if name.startswith("plot_")
     }

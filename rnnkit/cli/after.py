@@ -27,7 +27,7 @@ from rnnkit.train import Evaluation, Forecast, Prediction, Run, forecast, load
 from rnnkit.train.exchange import settle_held
 from rnnkit.train.saving import DESCRIPTION
 from rnnkit.train.targets import is_classification
-from rnnkit.view.plots import plot_continuation
+from rnnkit.view.forecasts import plot_continuation
 
 Part = Literal["test", "validation", "train", "all"]
 

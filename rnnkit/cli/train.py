@@ -46,7 +46,8 @@ from rnnkit.train.baselines import Baseline
 from rnnkit.train.exchange import begin, finish
 from rnnkit.train.saving import write_run
 from rnnkit.train.targets import is_classification
-from rnnkit.view.plots import plot_forecast, plot_forecasts, plot_history
+from rnnkit.view.forecasts import plot_forecast, plot_forecasts
+from rnnkit.view.plots import plot_history
 
 PANELS = 8
 """Data sets whose predictions are drawn at most."""

@@ -10,6 +10,9 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+WIDTH = 120
+"""Characters of a line of the table at most: further data sets stand in a table below."""
+
 
 @dataclass(frozen=True, eq=False)
 class Transfer:
@@ -71,10 +74,13 @@ class Transfer:
         widths = [max(len(name), 8) + 2 for name in self.names]
         parts = " or ".join(dict.fromkeys(self.parts))
         lines = [f"mean loss on the {parts} part, in scaled units"]
-        lines += [f"{'trained up to':<{wide}}" + "".join(f"{n:>{w}}" for n, w in zip(self.names, widths, strict=True))]
-        for stage, marks, row in zip(self.stages, self.trained, self.errors, strict=True):
-            cells = (f"{'*' if mark else ''}{error:.4g}" for mark, error in zip(marks, row, strict=True))
-            lines.append(f"{stage:<{wide}}" + "".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True)))
+        for some in _side_by_side(widths, WIDTH - wide):
+            named = "".join(f"{self.names[n]:>{widths[n]}}" for n in some)
+            lines += [*([""] if some[0] else []), f"{'trained up to':<{wide}}" + named]
+            for stage, marks, row in zip(self.stages, self.trained, self.errors, strict=True):
+                cells = (f"{'*' if marks[n] else ''}{row[n]:.4g}" for n in some)
+                own = (f"{cell:>{widths[n]}}" for n, cell in zip(some, cells, strict=True))
+                lines.append(f"{stage:<{wide}}" + "".join(own))
         lines += ["* trained on since the line before", ""]
         told = {
             "average error at the end": f"{self.average:.4g}",
@@ -109,6 +115,16 @@ class Transfer:
         from rnnkit.view.transfer import plot_transfer
 
         return plot_transfer(self)
+
+
+def _side_by_side(widths: list[int], room: int) -> list[list[int]]:
+    """Columns of some widths in rows that have room for them, one at least in each."""
+    rows: list[list[int]] = [[]]
+    for place, width in enumerate(widths):
+        if rows[-1] and sum(widths[n] for n in rows[-1]) + width > room:
+            rows.append([])
+        rows[-1].append(place)
+    return rows
 
 
 def _mean(values: Any) -> float:

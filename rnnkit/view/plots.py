@@ -1,4 +1,4 @@
-"""Pictures of a schedule, of a training run and of a forecast, in matplotlib; each function returns a new figure."""
+"""Pictures of a schedule and of a training run, in matplotlib; each function returns a new figure."""
 
 from __future__ import annotations
 
@@ -9,16 +9,12 @@ import numpy as np
 from rnnkit.view.text import drawn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    from rnnkit.data import Sequence
     from rnnkit.schedule.schedule import Schedule
     from rnnkit.train.history import History
-    from rnnkit.train.prediction import Forecast, Prediction
 
 INITIAL, CARRIED, RECORDED, UNSCORED, PADDING = "#D55E00", "#0072B2", "#009E73", "#BBBBBB", "#F2F2F2"
 """Okabe and Ito's colours, which the colour-blind can tell apart."""
@@ -30,12 +26,6 @@ LANES = 32
 
 CHARACTERS = 140
 """Characters of a label that fit side by side across a timeline."""
-
-POINTS = 400
-"""Rows that a forecast plot shows unless asked otherwise."""
-
-FEW = 200
-"""The same for each of many data sets."""
 
 
 def plot_schedule(schedule: Schedule, steps: int = 12) -> Figure:
@@ -140,88 +130,6 @@ def _in_epochs(history: History, steps: int) -> np.ndarray:
     return np.concatenate([k + np.arange(count) / max(count, 1) for k, count in enumerate(counts)])[:steps]
 
 
-def plot_forecast(series: Sequence, predicted: np.ndarray | Prediction, rows: int = POINTS) -> Figure:
-    """The last rows of a series that have a target, and what was predicted for them; a panel a target.
-
-    Args:
-        series: in the data's own units.
-        predicted: `(N, O)` as `predict` returns it.
-        rows: how many of the last rows.
-    """
-    series.expect_target("plot_forecast")
-    figure, panels = new_figure(11, 1.4 + 2.6 * series.outputs, series.outputs)
-    shown = 0
-    for column, axes in enumerate(panels):
-        shown = _compare(axes, series, predicted, column, rows)
-    panels[0].set_title(f"{drawn(series.name)}: the last {shown} rows with a target", loc="left")
-    panels[-1].set_xlabel("row")
-    return figure
-
-
-def plot_forecasts(parts: Mapping[str, tuple[Sequence, np.ndarray | Prediction]], rows: int = FEW) -> Figure:
-    """The first target of several data sets and what was predicted for it, a panel a data set.
-
-    Args:
-        parts: by name, a series in its own units, and `(N, O)` as `predict` returns it.
-        rows: how many of the last rows.
-    """
-    from matplotlib.figure import Figure
-
-    across = min(len(parts), 2)
-    down = -(-len(parts) // across)
-    figure = Figure(figsize=(6.5 * across, 0.6 + 2.4 * down), layout="constrained", dpi=110)
-    panels = figure.subplots(down, across, squeeze=False).ravel()
-    for axes, (name, (series, predicted)) in zip(panels, parts.items(), strict=False):
-        shown = _compare(axes, series, predicted, 0, rows)
-        axes.set_ylabel("")
-        axes.set_title(f"{drawn(name)}: the last {shown} rows", loc="left", fontsize=9)
-        if axes is not panels[0]:
-            axes.get_legend().remove()
-    for axes in panels[len(parts) :]:
-        axes.set_visible(False)
-    return figure
-
-
-def _compare(axes: Axes, series: Sequence, predicted: np.ndarray | Prediction, column: int, rows: int) -> int:
-    """Draw a column of the targets and of what was predicted for them; returns how many rows."""
-    last = np.concatenate([np.arange(s.start, s.stop) for s in series.segments[-rows:]])[-rows:]
-    target = series.with_scaler(None).take(last, np.dtype("float64"))[1].reshape(len(last), -1).astype(float)
-    broken = np.flatnonzero(np.diff(last) > 1) + 1  # no line is drawn across a boundary between segments
-    ahead = "1 row" if series.horizon == 1 else f"{series.horizon} rows"
-    place = np.insert((last + series.horizon).astype(float), broken, np.nan)
-    truth, model = (np.insert(values[:, column], broken, np.nan) for values in (target, predicted[last]))
-    axes.plot(place, truth, color=TRUTH, linewidth=1.1, label="observed")
-    axes.plot(place, model, color=MODEL, linewidth=1.1, alpha=0.9, label=f"predicted {ahead} ahead")
-    _name(axes, series.target_names, column, target.shape[1])
-    tidy(axes)
-    legend(axes)
-    return len(last)
-
-
-def plot_continuation(series: Sequence, ahead: np.ndarray | Forecast, rows: int = 200) -> Figure:
-    """The last rows of a series and a closed-loop forecast after them; a panel a column.
-
-    Args:
-        series: in the data's own units.
-        ahead: `(steps, F)` as `forecast` returns it.
-        rows: how many rows of the series.
-    """
-    first, stop = int(series.runs[-1, 0]), int(series.runs[-1, 2])
-    start = max(first, stop - rows)
-    known = series.with_scaler(None).read_x(start, stop, np.dtype("float64"))
-    figure, panels = new_figure(11, 1.4 + 2.6 * known.shape[1], known.shape[1])
-    for column, axes in enumerate(panels):
-        axes.plot(np.arange(start, stop), known[:, column], color=TRUTH, linewidth=1.1, label="observed")
-        joint = np.concatenate([known[-1:, column], ahead[:, column]])
-        axes.plot(np.arange(stop - 1, stop + len(ahead)), joint, color=MODEL, linewidth=1.3, label="forecast")
-        _name(axes, series.feature_names, column, known.shape[1])
-        tidy(axes)
-        legend(axes)
-    panels[0].set_title(f"{drawn(series.name)}: {len(ahead)} rows ahead, predictions fed back in", loc="left")
-    panels[-1].set_xlabel("row")
-    return figure
-
-
 def _stretches(
     valid: np.ndarray, reset: np.ndarray, weight: np.ndarray, lane: int, colour: str
 ) -> list[tuple[int, int, str, bool]]:
@@ -253,12 +161,6 @@ def _patch(colour: str, label: str) -> Patch:
     from matplotlib.patches import Patch
 
     return Patch(color=colour, label=label)
-
-
-def _name(axes: Axes, names: tuple[str, ...] | None, column: int, columns: int) -> None:
-    """Say which column a panel shows, where there is more than one."""
-    if columns > 1:
-        axes.set_ylabel(drawn(names[column]) if names is not None and len(names) == columns else f"column {column}")
 
 
 def tidy(axes: Axes, grid: Literal["x", "y", "both"] = "y") -> None:
