@@ -504,7 +504,7 @@ def test_dropped_tails_leave_no_padding(lengths, length, lanes):
             lambda s: rk.Chunked(20, lanes=9, tail="drop"),
             r"'made' has 7 windows, fewer than lanes; use lanes <= 7",
         ),
-        (lambda s: rk.Chunked(0), r"Chunked expects length to be a whole number >= 1, got 0"),
+        (lambda s: rk.Chunked(0), r"Chunked expects length to be a whole number >= 1 or .segment., got 0"),
         (lambda s: rk.Sliding(4, stride=1.5), r"Sliding expects stride to be a whole number >= 1, got 1.5"),
         (lambda s: rk.Continuation(4, lookback=-1), r"Continuation expects lookback >= 0, got -1"),
         (lambda s: rk.Continuation(4, tail="cut"), r"expects tail to be 'keep' or 'drop', got 'cut'"),
