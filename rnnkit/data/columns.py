@@ -121,6 +121,19 @@ def choose(who: str, known: list[Any], wanted: Wanted, dates: tuple[str, ...] = 
     return Choice(features, targets, None, known)
 
 
+def instead(column: Any, others: list[Any], wanted: Wanted) -> str:
+    """What to do about a column that holds no numbers.
+
+    Args:
+        column: the column.
+        others: the features that do hold numbers.
+        wanted: what was asked for.
+    """
+    shown = repr(others) if 0 < len(others) <= 12 else "[...]"
+    series = "" if wanted.series_id is not None else f"say series_id={column!r} if it names the series of each row, or "
+    return f"{series}leave it out: features={shown}"
+
+
 def check_columns(who: str, known: list[Any], option: str, columns: list[Any]) -> None:
     """Whether columns that an option names stand in the file, once.
 

@@ -328,3 +328,36 @@ def _check_index(who: str, frame: Frame, beside: Frame) -> None:
 def _check_rows(who: str, what: str, got: int, rows: int) -> None:
     if got != rows:
         raise DataError(f"{who} expects one row of {what} for each row of x, got {got} beside {rows}")
+
+
+def panel_frames(samples: Any, who: str, what: str) -> tuple[Any, tuple[str, ...] | None]:
+    """Samples of a panel as arrays, and the names of their columns where they are frames.
+
+    Args:
+        samples: anything that `Sequence.panel` takes; frames in a list are samples, a single one has a row a sample.
+        who: how messages begin.
+        what: `"x"` or `"y"`.
+
+    Raises:
+        DataError: frames of different columns, or one that is no panel.
+    """
+    if is_frame(samples):
+        if what == "x":
+            raise DataError(
+                f"{who} expects x as an array of samples or a list of frames, got one frame; a table of several series "
+                f"is Sequence(x, series_id='...')"
+            )
+        table = Frame(samples, who, what)
+        values = table.numbers(table.names)
+        return (values[:, 0] if table.single else values), None
+    if not isinstance(samples, list | tuple) or not any(map(is_frame, samples)):
+        return samples, None
+    frames = [Frame(sample, who, f"sample {place} of {what}") for place, sample in enumerate(samples)]
+    first = frames[0]
+    for place, frame in enumerate(frames):
+        if frame.names != first.names:
+            raise DataError(
+                f"{who} expects the same columns in each sample of {what}, got {', '.join(frame.names)} in sample "
+                f"{place} and {', '.join(first.names)} in sample 0; say sample[{first.names}]"
+            )
+    return [frame.numbers(frame.names) for frame in frames], tuple(first.names) if first.named else None

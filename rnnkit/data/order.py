@@ -9,7 +9,7 @@ import numpy as np
 from rnnkit.data.columns import Opened
 from rnnkit.data.series import Others, moved
 from rnnkit.data.source import Source
-from rnnkit.data.times import write_times
+from rnnkit.data.times import TimeReader, looks_like_time, write_times
 from rnnkit.data.zones import to_utc, zone_named
 from rnnkit.errors import DataError, warn
 
@@ -25,6 +25,9 @@ SHORT = 10
 ENOUGH = 20
 REGULAR = 0.9
 """Steps from which on, and the share of equal ones from which on, times are taken for regular."""
+
+SEEN = 1000
+"""Rows at the beginning of a file, of which it is looked whether a column of times falls that nobody asked for."""
 
 FEW = 3
 """Rows that a series has on average at least, for a column to be the likely one that names it; steps back that are
@@ -97,10 +100,11 @@ def in_order(opened: Opened, sort: bool | None, missing: str, cut: bool = False)
     if step.equal:
         row = step.first_equal
         time = write_times(times[row : row + 1], clock.zone)[0]
+        several = "" if source.series is not None else ", or say series_id='...' if a column names several series"
         warn(
             f"{source.who} has the same time in successive rows of one series, {step.equal:,} "
             f"{'time' if step.equal == 1 else 'times'}, first at {source.rows_named(row)} ({time}); leave one of them "
-            f"out; sort=False uses them as they stand without this line"
+            f"out{several}; sort=False uses them as they stand without this line"
         )
     if not cut:
         _tell_holes(source, times, clock.zone, step)
@@ -115,7 +119,7 @@ class Steps:
         back, equal: how many lead back, and to the same time.
         first_back, first_equal: the row that the first of each leads to.
         rows: rows with a time.
-        forward: `(F,)` the sizes of those that lead forward, and the row that each leads to.
+        forward: `(F,)` the sizes of those that lead forward from one row to the next, and the row that each leads to.
     """
 
     def __init__(self, times: np.ndarray, known: np.ndarray, edges: np.ndarray) -> None:
@@ -126,7 +130,7 @@ class Steps:
         back, equal = (seen[1:] < seen[:-1]) & inside, (seen[1:] == seen[:-1]) & inside
         self.count, self.rows = int(inside.sum()), rows
         self.back, self.equal = int(back.sum()), int(equal.sum())
-        ahead = (seen[1:] > seen[:-1]) & inside
+        ahead = (seen[1:] > seen[:-1]) & inside & (np.diff(rows) == 1)
         self.forward = seen[1:][ahead] - seen[:-1][ahead], rows[1:][ahead]
         self.first_back = int(rows[back.argmax() + 1]) if self.back else -1
         self.first_equal = int(rows[equal.argmax() + 1]) if self.equal else -1
@@ -163,14 +167,39 @@ def _check_single(source: Source, times: np.ndarray, step: Steps, others: Others
     if shared < RECURRING * len(rows):
         return
     column = None if others is None else _likely(moment.reshape(-1), rows, others)
-    if column is None and step.equal < RECURRING * step.count:
-        return  # recordings of the same times one after the other: they are cut where time steps back
-    told = f", and column {column!r} tells them apart" if column is not None else ""
-    say = f"series_id={column!r}" if column is not None else "series_id='...', the column that names the series"
-    raise DataError(
-        f"{source.who} seems to hold several series: {shared:,} of {len(rows):,} rows have the time of another "
-        f"row{told}; say {say} (sort=False takes them for one series)"
-    )
+    if column is not None:
+        raise DataError(
+            f"{source.who} seems to hold several series: {shared:,} of {len(rows):,} rows have the time of another "
+            f"row, and column {column!r} tells them apart; say series_id={column!r} (sort=False takes them for one)"
+        )
+
+
+def tell_falling(who: str, column: Any, cells: Any) -> None:
+    """Tell that a column falls which holds times and is not read as such: the series would be learnt backwards.
+
+    Args:
+        who: how messages begin: the file.
+        column: its name.
+        cells: its first cells: text, numbers or datetime64.
+    """
+    if not len(cells) or (not hasattr(cells, "dtype") and not looks_like_time(cells[0]) and not cells[0].isdigit()):
+        return
+    times = np.asarray(cells)
+    if times.dtype.kind != "M":
+        reader = TimeReader(who, column, quiet=True)
+        try:
+            reader.narrow(cells, str)
+            times = reader.read(cells, str)
+        except DataError:
+            return
+    if times.dtype.kind != "M" or len(times) < FEW:
+        return
+    step = Steps(times, ~np.isnat(times), np.array([0, len(times)]))
+    if step.back > (1 - UNORDERED) * max(step.count, 1):
+        warn(
+            f"{who}: column {column!r} seems to hold times, and they fall: with the newest row first, the series is "
+            f"learnt backwards; say time={column!r} and sort=True (sort=False uses it so without this line)"
+        )
 
 
 def _tell_holes(source: Source, times: np.ndarray, zone: str | None, step: Steps) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from rnnkit.data.columns import Column, Columns, Opened, Wanted
-from rnnkit.data.frames import Given, given_source
+from rnnkit.data.frames import Given, given_source, panel_frames
 from rnnkit.data.mapped import packed, unpacked
 from rnnkit.data.order import Timed, in_order
 from rnnkit.data.panel import panel_rows
@@ -157,7 +157,7 @@ class Sequence:
 
         Args:
             x: samples `(S, T, F)` or `(S, T)`, an array (not copied if contiguous) or a memmap; or a list of S arrays
-                `(T, F)` or `(T,)`, each with its own T (copied end to end).
+                or frames `(T, F)` or `(T,)`, each with its own T (copied end to end).
             y: by sample, `(S,)` (integers are labels) or `(S, O)`; by row, like x; or None to forecast x.
             horizon: h, in rows; left out, 1 to forecast x and 0 where y is given; 0 without y for no targets.
             score: which rows count; left out, the `"last"` of each sample where y is by sample, else `"all"`.
@@ -172,10 +172,12 @@ class Sequence:
             >>> rk.Sequence.panel([np.zeros(5), np.ones(7), np.zeros(4)], y=[0, 1, 0])
             Sequence('panel': 16 rows in 3 segments, 1 feature -> 1 label, horizon 0)
         """
-        rows = panel_rows(x, y, f"panel {name!r}")
+        who = f"panel {name!r}"
+        (x, names), (y, targets) = panel_frames(x, who, "x"), panel_frames(y, who, "y")
+        rows = panel_rows(x, y, who)
         chosen = ("last" if rows.by_sample else "all") if score is None else score
         target = tuple(range(rows.x.shape[1])) if y is None and horizon != 0 else None
-        return cls(
+        made = cls(
             rows.x,
             rows.y,
             horizon=horizon,
@@ -185,6 +187,10 @@ class Sequence:
             name=name,
             score=chosen,
         )
+        if names is None and targets is None:
+            return made
+        targets = names if y is None and made.outputs else targets
+        return made._with(_source=replace(made._source, feature_names=names, target_names=targets))
 
     @classmethod
     def open(

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rnnkit.data.columns import Opened, Wanted, check_columns, choose, file_source
+from rnnkit.data.columns import Opened, Wanted, check_columns, choose, file_source, instead
+from rnnkit.data.order import SEEN, tell_falling
 from rnnkit.data.series import Coder, Ids, Others
 from rnnkit.data.source import SLICE, Rows
 from rnnkit.data.times import NO_ZONE, Clock, TimeReader, clock_of
@@ -125,7 +126,8 @@ def table_source(table: Table, wanted: Wanted) -> Opened:
     for column in choice.features + choice.targets:
         letter, name = table.kind(column)
         if letter not in "biuf":
-            raise DataError(f"{who}, column {column!r} expects numbers, got {name}; leave it out: features=[...]")
+            others = [other for other in choice.features if table.kind(other)[0] in "biuf"]
+            raise DataError(f"{who}, column {column!r} expects numbers, got {name}; {instead(column, others, wanted)}")
     if not table.edges[-1]:
         raise DataError(f"{who} has no rows")
     x, y = (table.numbers(columns) if columns else None for columns in (choice.features, choice.targets))
@@ -134,6 +136,11 @@ def table_source(table: Table, wanted: Wanted) -> Opened:
     times, clock = (None, NO_ZONE) if wanted.time is None else _times(table, wanted)
     ids = None if wanted.series_id is None else table_ids(table, wanted.series_id)
     others = Others(table.names, partial(table_ids, table))
+    if wanted.time is None:
+        for column in table.names:
+            with reading(who):
+                cells = table.column(0, column)[:SEEN]
+            tell_falling(who, column, cells)
     return Opened(file_source(who, choice, x, y, labels), times, ids, clock, others)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from rnnkit.data.timetext import PATTERNS, Moments, compiled, format_of, moments
 from rnnkit.data.zones import Zone, offset_name, offset_text
-from rnnkit.errors import DataError, warn
+from rnnkit.errors import DataError
 
 Place = Callable[[int], str]
 """Where the nth of some cells stands, for messages: `"line 12"`."""
@@ -43,8 +43,8 @@ class TimeColumn(Protocol):
         """Leave the readings that fit more cells `(n,)`, at least one."""
         ...
 
-    def decide(self) -> None:
-        """Settle on one reading, and say what was assumed."""
+    def decide(self) -> list[str]:
+        """Settle on one reading; what was assumed, in lines."""
         ...
 
     @property
@@ -115,8 +115,8 @@ class TextTimes:
         if self._zoned:
             self._offsets |= dict.fromkeys([int(offset[0]), *np.unique(offset).tolist()])
 
-    def decide(self) -> None:
-        """Settle on one reading, and say what was assumed.
+    def decide(self) -> list[str]:
+        """Settle on one reading; what was assumed, in lines.
 
         Raises:
             DataError: several fit the whole column.
@@ -127,17 +127,17 @@ class TextTimes:
                 f"{self._who} can be read with the {' or the '.join(self._patterns)} ({self._example}): every time in "
                 f"it fits both; say which: {' or '.join(f'time_format={written!r}' for written in options.values())}"
             )
-        for name, written in options.items():
-            warn(
-                f"{self._who} is read with the {name} ({self._example}); time_format={written!r} says so without "
-                f"this line"
-            )
+        lines = [
+            f"{self._who} is read with the {name} ({self._example}); time_format={written!r} says so without this line"
+            for name, written in options.items()
+        ]
         if len(self._offsets) > 1 and self._given is None:
             first, *others = map(offset_text, self._offsets)
-            warn(
+            lines.append(
                 f"{self._who} holds times with offsets {first} and {', '.join(others)}; they go out again with "
                 f"{first}; name the zone that they are of: zone='Europe/Berlin', or zone='UTC'"
             )
+        return lines
 
     @property
     def dtype(self) -> np.dtype:
@@ -230,8 +230,8 @@ class NumberTimes:
         if len(self._readings) > 1:
             self._readings = [reading for reading in self._readings if self._fits(values, reading)]
 
-    def decide(self) -> None:
-        """Settle on one reading, and say what was assumed.
+    def decide(self) -> list[str]:
+        """Settle on one reading; what was assumed, in lines.
 
         Raises:
             DataError: several fit the whole column.
@@ -244,12 +244,13 @@ class NumberTimes:
             )
         self._readings = special or self._readings
         reading = self._readings[0]
-        if reading != NUMBER and reading != self._given:
-            what = f"times counted from 1970 in {reading}" if reading in COUNTED else "dates"
-            warn(
-                f"{self._who} is read as {what} ({self._example}); time_format={reading!r} says so without "
-                f"this line, time_format={NUMBER!r} keeps them numbers"
-            )
+        if reading in (NUMBER, self._given):
+            return []
+        what = f"times counted from 1970 in {reading}" if reading in COUNTED else "dates"
+        return [
+            f"{self._who} is read as {what} ({self._example}); time_format={reading!r} says so without this line, "
+            f"time_format={NUMBER!r} keeps them numbers"
+        ]
 
     @property
     def dtype(self) -> np.dtype:

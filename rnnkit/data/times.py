@@ -12,7 +12,7 @@ import numpy as np
 from rnnkit.data.timecolumns import COUNTED, DATES, NUMBER, NumberTimes, Place, TextTimes, TimeColumn, is_number
 from rnnkit.data.timetext import PATTERNS, as_text, moments
 from rnnkit.data.zones import offset_name, offset_text, zone_named
-from rnnkit.errors import DataError
+from rnnkit.errors import DataError, warn
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "NaT", "null", "NULL", "None", "#N/A")
 """Cells without a time."""
@@ -53,6 +53,7 @@ class TimeReader:
             day, seconds and a zone may follow); `"s"`, `"ms"`, `"us"` or `"ns"` for numbers counted from 1970; or
             `"number"`.
         zone: of the clocks from which times without a zone were read: `"Europe/Berlin"`, `"UTC"`, `"+01:00"`.
+        quiet: say nothing of what was assumed.
 
     Raises:
         DataError: a format or a zone that cannot be used.
@@ -65,14 +66,16 @@ class TimeReader:
         array(['2022-11-01T00:00:00.000000'], dtype='datetime64[us]')
     """
 
-    def __init__(self, who: str, column: Any, time_format: str | None = None, zone: str | None = None) -> None:
+    def __init__(
+        self, who: str, column: Any, time_format: str | None = None, zone: str | None = None, *, quiet: bool = False
+    ) -> None:
         several = isinstance(column, list | tuple)
         self._who = who
         self._column = f"columns {' and '.join(map(repr, column))}" if several else f"column {column!r}"
         if column is None:
             self._column = "time"
         self._zone = None if zone is None else zone_named(zone, f"{who}, {self._column}")
-        self._format = time_format
+        self._format, self._quiet = time_format, quiet
         self._text = TextTimes(who, self._column, time_format if self._is_text else None, self._zone)
         self._numbers = NumberTimes(who, self._column, None if self._is_text else time_format)
         self._kind: TimeColumn | None = None
@@ -163,7 +166,9 @@ class TimeReader:
             raise DataError(f"{self._who}, {self._column} holds no time at all; name another column as time")
         if not self._decided:
             self._decided = True
-            self._kind.decide()
+            for line in self._kind.decide():
+                if not self._quiet:
+                    warn(line)
         return self._kind
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -32,33 +32,11 @@ class Zone:
     name: str
     fixed: int | None = None
 
-    @cached_property
+    @property
     def changes(self) -> tuple[np.ndarray, np.ndarray]:
         """When clocks change: `(K,)` int64 microseconds of UTC; and the seconds ahead of UTC before the first and after
         each, `(K + 1,)` int64."""
-        if self.fixed is not None:
-            return np.empty(0, np.int64), np.array([self.fixed])
-        from zoneinfo import ZoneInfo
-
-        zone, epoch = ZoneInfo(self.name), datetime(1970, 1, 1, tzinfo=UTC)
-
-        def offset(second: int) -> int:
-            ahead = (epoch + timedelta(seconds=second)).astimezone(zone).utcoffset()
-            return 0 if ahead is None else round(ahead.total_seconds())
-
-        low, high = ((datetime(year, 1, 1, tzinfo=UTC) - epoch).days * 86400 for year in YEARS)
-        step = 4 * 86400
-        offsets, instants = [offset(low)], []
-        for start in range(low, high, step):
-            stop = min(start + step, high)
-            if offset(stop) == offsets[-1]:
-                continue
-            while stop - start > 1:  # halve, until the change lies between two seconds
-                middle = (start + stop) // 2
-                start, stop = (middle, stop) if offset(middle) == offsets[-1] else (start, middle)
-            instants.append(stop * SECOND)
-            offsets.append(offset(stop))
-        return np.array(instants, np.int64), np.array(offsets, np.int64)
+        return _changes(self.name) if self.fixed is None else (np.empty(0, np.int64), np.array([self.fixed]))
 
     def ahead(self, utc: np.ndarray) -> np.ndarray:
         """Seconds by which local clocks are ahead at some times of UTC `(n,)` int64 microseconds."""
@@ -77,6 +55,31 @@ class Zone:
             if moment.tzname() == name:
                 return round((moment.utcoffset() or timedelta()).total_seconds())
         return None
+
+
+@cache
+def _changes(name: str) -> tuple[np.ndarray, np.ndarray]:
+    from zoneinfo import ZoneInfo
+
+    zone, epoch = ZoneInfo(name), datetime(1970, 1, 1, tzinfo=UTC)
+
+    def offset(second: int) -> int:
+        ahead = (epoch + timedelta(seconds=second)).astimezone(zone).utcoffset()
+        return 0 if ahead is None else round(ahead.total_seconds())
+
+    low, high = ((datetime(year, 1, 1, tzinfo=UTC) - epoch).days * 86400 for year in YEARS)
+    step = 10 * 86400  # no zone has set its clocks twice within fewer days
+    offsets, instants = [offset(low)], []
+    for start in range(low, high, step):
+        stop = min(start + step, high)
+        if offset(stop) == offsets[-1]:
+            continue
+        while stop - start > 1:  # halve, until the change lies between two seconds
+            middle = (start + stop) // 2
+            start, stop = (middle, stop) if offset(middle) == offsets[-1] else (start, middle)
+        instants.append(stop * SECOND)
+        offsets.append(offset(stop))
+    return np.array(instants, np.int64), np.array(offsets, np.int64)
 
 
 def zone_named(name: Any, who: str) -> Zone:
@@ -120,8 +123,8 @@ def to_utc(local: np.ndarray, zone: Zone, edges: np.ndarray, named: Callable[[in
     """Times of local clocks as times of UTC.
 
     An hour that clocks show twice is settled by the order of the rows of a series: up to the step back in it, the
-    first is meant, from there on the second. Where there is none, the first is meant, or the second in rows that a
-    series begins with; in rows that are in no order, the second of two that are equal.
+    first is meant, from there on the second. Where there is none, the one is meant that leaves the smaller hole, and
+    the first of two that leave the same; in rows that are in no order, the second of two that are equal is later.
 
     Args:
         local: `(N,)` datetime64; NaT stays.
@@ -155,23 +158,31 @@ def to_utc(local: np.ndarray, zone: Zone, edges: np.ndarray, named: Callable[[in
         cuts = np.flatnonzero((np.diff(series[order]) != 0) | (np.diff(over[twice][order]) != 0)) + 1
         for rows in np.split(twice[order], cuts):
             place = int(np.searchsorted(edges, rows[0], side="right"))
-            second[rows] = _second(clock, rows, int(edges[place - 1]), int(edges[place]))
+            shift = int((before - after)[over[rows[0]]])
+            second[rows] = _second(clock[edges[place - 1] : edges[place]], rows - edges[place - 1], shift)
     ahead = offsets[over + second]
     return local - ahead.astype("timedelta64[s]")
 
 
-def _second(clock: np.ndarray, rows: np.ndarray, start: int, stop: int) -> np.ndarray:
-    """Which of some rows in an hour that comes twice, of the series from start to stop, lie in the second one."""
-    falls = np.sign(np.diff(clock[start:stop])).sum() < 0
-    rows = rows[::-1] if falls else rows
-    first = stop - 1 if falls else start
+def _second(clock: np.ndarray, rows: np.ndarray, shift: int) -> np.ndarray:
+    """Which rows in an hour that comes twice lie in the second one.
+
+    Args:
+        clock: `(n,)` int64, what clocks show in each row of a series.
+        rows: `(k,)`, those in the hour, ascending.
+        shift: by how much clocks are set back.
+    """
+    if np.sign(np.diff(clock)).sum() < 0:  # the newest row stands first
+        return _second(clock[::-1], len(clock) - 1 - rows[::-1], shift)[::-1]
     back = np.flatnonzero(np.diff(clock[rows]) <= 0) + 1
     second = np.zeros(len(rows), bool)
     if len(back) == 1:
         second[back[0] :] = True
     elif len(back) == 0:
-        second[:] = rows[0] == first and len(rows) < stop - start
+        into = clock[rows[0]] - clock[rows[0] - 1] if rows[0] > 0 else 0
+        out = clock[rows[-1] + 1] - clock[rows[-1]] if rows[-1] + 1 < len(clock) else -shift
+        second[:] = max(into + shift if rows[0] > 0 else 0, out) < max(into, out + shift)
     else:
         order = np.argsort(clock[rows], kind="stable")
         second[order[1:]] = np.diff(clock[rows][order]) == 0
-    return second[::-1] if falls else second
+    return second

@@ -33,6 +33,7 @@ class Trace:
         name, horizon, scaler: of the series.
         rows: `(T,)`; rows of the source, those of no target left out.
         times: `(T,)` of these rows, or None.
+        zone: what the times are written in, as of `Sequence`.
         reset: `(T,)` bool; the row starts from the initial state, and no gradient goes further back.
         cut: `(T,)` bool; a window of `truncate` rows begins: the state goes on, the gradient does not go back.
         truncate: rows of such a window, or None.
@@ -54,6 +55,7 @@ class Trace:
     scaler: Standard | None
     rows: np.ndarray
     times: np.ndarray | None
+    zone: str | None
     reset: np.ndarray
     cut: np.ndarray
     truncate: int | None

@@ -108,6 +108,7 @@ def trace(
         scaler=series.scaler,
         rows=chosen.rows,
         times=None if series.times is None else series.times[chosen.rows],
+        zone=series.zone,
         reset=chosen.reset,
         cut=cut,
         truncate=None if truncate is None else int(truncate),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from rnnkit.data.times import write_times
 from rnnkit.model import GATES, LSTM, CrossEntropy
 from rnnkit.study.agreement import WHOLE, Agreement, agreement, vector
 from rnnkit.tracing import LSTMTrace, Reach, Thinned, Trace, unit_order
@@ -119,7 +120,7 @@ def content(found: Findings, rows: int, units: int, dtype: str) -> dict[str, Any
         "mean_loss": _number(trace.mean_loss),
         "places": packed(shown.places, "int32"),
         "rows": packed(shown.arrays["rows"], "float64"),
-        "times": None if trace.times is None else _moments(shown.arrays["times"]),
+        "times": None if trace.times is None else _moments(shown.arrays["times"], trace.zone),
         "reset": np.flatnonzero(trace.reset).tolist(),
         "is_reset": packed(shown.arrays["reset"], "int32"),
         "is_cut": packed(shown.arrays["cut"], "int32"),
@@ -236,8 +237,10 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _moments(times: np.ndarray) -> list[str]:
-    """Times in ISO 8601, no finer than they are."""
+def _moments(times: np.ndarray, zone: str | None) -> list[str]:
+    """Times in ISO 8601, no finer than they are, and with the offset of their zone if they have one."""
+    if zone is not None:
+        return [text.replace("T", " ") for text in write_times(times, zone).tolist()]
     if times.dtype.kind != "M":
         return [str(time) for time in times.tolist()]
     for unit in ("D", "m", "s"):
