@@ -191,7 +191,7 @@ def test_csv_times_with_a_zone_are_compared_in_utc(write):
             "when,b\n2014-01-01,2\n",
             {"target": "b"},
             r"line 2, column 'when' expects a number, got '2014-01-01'; correct it, "
-            r"or say time='when' if it holds the times, or leave the column out: features=\['b'\]",
+            r"or leave it out: features=\['b'\], or say time='when' if it holds the times",
         ),
         ("a,b\n1,inf\n2,3\n", {"target": "a"}, "line 2, column 'b': the value is infinite; correct it"),
         ("a,b\n1,1\n2,3\n", {"target": "c"}, "has no column 'c', asked for as target; its columns are a, b"),
@@ -224,12 +224,12 @@ def test_csv_times_with_a_zone_are_compared_in_utc(write):
         (
             "a,note,b,kind,v\n1,x,2,y,3\n",
             {"target": "v"},
-            r"column 'note' expects .*; correct it, or leave the column out: features=\['a', 'b', 'v'\]$",
+            r"column 'note' expects .*, or leave it out: features=\['a', 'b', 'v'\], or say series_id='note'",
         ),
         (
             "a,note,v\n1,x,3\n",
             {"features": ["note", "a"], "target": "v"},
-            r"column 'note' expects a number, got 'x'; correct it, or leave the column out: features=\['a'\]$",
+            r"column 'note' expects a number, got 'x'; .*, or leave it out: features=\['a'\], or say series_id='note'",
         ),
         (
             "a,note\n1,x\n",

@@ -121,17 +121,21 @@ def choose(who: str, known: list[Any], wanted: Wanted, dates: tuple[str, ...] = 
     return Choice(features, targets, None, known)
 
 
-def instead(column: Any, others: list[Any], wanted: Wanted) -> str:
+def instead(column: Any, others: list[Any], wanted: Wanted, times: bool) -> str:
     """What to do about a column that holds no numbers.
 
     Args:
         column: the column.
         others: the features that do hold numbers.
         wanted: what was asked for.
+        times: whether it seems to hold times.
     """
-    shown = repr(others) if 0 < len(others) <= 12 else "[...]"
-    series = "" if wanted.series_id is not None else f"say series_id={column!r} if it names the series of each row, or "
-    return f"{series}leave it out: features={shown}"
+    use = ""
+    if times and wanted.time is None:
+        use = f", or say time={column!r} if it holds the times"
+    elif not times and wanted.series_id is None:
+        use = f", or say series_id={column!r} if it names the series of each row"
+    return f"leave it out: features={others if 0 < len(others) <= 12 else '[...]'}{use}"
 
 
 def check_columns(who: str, known: list[Any], option: str, columns: list[Any]) -> None:

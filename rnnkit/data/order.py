@@ -9,7 +9,7 @@ import numpy as np
 from rnnkit.data.columns import Opened
 from rnnkit.data.series import Others, moved
 from rnnkit.data.source import Source
-from rnnkit.data.times import TimeReader, looks_like_time, write_times
+from rnnkit.data.times import TimeReader, write_times
 from rnnkit.data.zones import to_utc, zone_named
 from rnnkit.errors import DataError, warn
 

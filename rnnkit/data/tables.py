@@ -127,7 +127,8 @@ def table_source(table: Table, wanted: Wanted) -> Opened:
         letter, name = table.kind(column)
         if letter not in "biuf":
             others = [other for other in choice.features if table.kind(other)[0] in "biuf"]
-            raise DataError(f"{who}, column {column!r} expects numbers, got {name}; {instead(column, others, wanted)}")
+            advice = instead(column, others, wanted, "time" in name or "date" in name)
+            raise DataError(f"{who}, column {column!r} expects numbers, got {name}; {advice}")
     if not table.edges[-1]:
         raise DataError(f"{who} has no rows")
     x, y = (table.numbers(columns) if columns else None for columns in (choice.features, choice.targets))

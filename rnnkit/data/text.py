@@ -11,9 +11,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from rnnkit.data.columns import Choice, Column, Opened, Wanted, check_columns, choose, file_source
+from rnnkit.data.columns import Choice, Column, Opened, Wanted, check_columns, choose, file_source, instead
 from rnnkit.data.dialect import MARKERS, MISSING, Dialect, find_dialect
 from rnnkit.data.numbers import STYLES, Style, number_sql, stripped, text, truth_sql
+from rnnkit.data.order import SEEN, tell_falling
 from rnnkit.data.sentinels import Extremes
 from rnnkit.data.series import Coder, Ids, Others
 from rnnkit.data.source import as_rows
@@ -190,6 +191,8 @@ class TextReader:
             if self._folder is not None:
                 self._folder.mkdir(parents=True, exist_ok=True)
             table = stack.enter_context(text_table(self._path, dialect, self._who))
+            if wanted.time is None:
+                self._look_at_times(table)
             place = partial(
                 place_rows,
                 self._path,
@@ -227,6 +230,13 @@ class TextReader:
                 raise DataError(f"{self._who} has a header line and no rows")
             self._tell(rows)
             yield from self._read(table, numbers, first, rows.lines)
+
+    def _look_at_times(self, table: TextTable) -> None:
+        """Tell a column of times that falls, where none is read."""
+        for place, (name, cell) in enumerate(zip(self._dialect.header, self._dialect.first_row, strict=False)):
+            if looks_like_time(cell) or (len(cell) >= 8 and cell.isdigit()):
+                rows = table.cells([f"coalesce(c{place}, '')"], 0, SEEN)
+                tell_falling(self._who, name, np.array([text for (text,) in rows]))
 
     def _settle(self, table: TextTable, underscores: bool) -> tuple[list[str], np.ndarray | None]:
         """How the numbers of each column are read, as SQL; and the numbers of a table that is read at once."""
@@ -350,12 +360,10 @@ class TextReader:
         advice = "correct it"
         if below <= 5 and line > self._dialect.first_line + 5:
             advice += f", or leave the line out: skip=[{line}]"
-        if looks_like_time(cell):
-            advice += f", or say time={name!r} if it holds the times"
         targets = self._choice.targets or [self._choice.features[n] for n in self._choice.target_columns or ()]
         if name in targets or not others:
             return advice + ", or choose a column of numbers"
-        return advice + f", or leave the column out: features={others if len(others) <= 12 else '[...]'}"
+        return f"{advice}, or {instead(name, others, self._wanted, looks_like_time(cell))}"
 
     def _tell(self, rows: Rows) -> None:
         """Say what was assumed."""
