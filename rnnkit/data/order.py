@@ -182,8 +182,6 @@ def tell_falling(who: str, column: Any, cells: Any) -> None:
         column: its name.
         cells: its first cells: text, numbers or datetime64.
     """
-    if not len(cells) or (not hasattr(cells, "dtype") and not looks_like_time(cells[0]) and not cells[0].isdigit()):
-        return
     times = np.asarray(cells)
     if times.dtype.kind != "M":
         reader = TimeReader(who, column, quiet=True)
