@@ -1,9 +1,14 @@
 """Samples as segments, and losses on the last row of each."""
 
+import pickle
+import tracemalloc
+
 import numpy as np
 import pytest
 
 import rnnkit as rk
+from rnnkit.data import Standard
+from rnnkit.errors import DataError
 
 RNG = np.random.default_rng(0)
 LENGTHS = [5, 9, 3, 12, 7]
@@ -171,3 +176,58 @@ def test_drawn_lengths_weigh_the_scored_rows_alone(backend):
     run = rk.fit(MODEL, schedule, backend=backend, loss="cross_entropy", epochs=3, rule=rk.SGD(0.1), dtype="float64")
     other = rk.fit(MODEL, schedule, backend="numpy", loss="cross_entropy", epochs=3, rule=rk.SGD(0.1), dtype="float64")
     np.testing.assert_allclose(run.history.steps["loss"], other.history.steps["loss"], rtol=1e-10)
+
+
+def spread(x, y, **options):
+    """The same panel with the targets of each sample at each of its rows, as an obvious reference."""
+    lengths = [len(sample) for sample in x]
+    ends = np.cumsum(lengths)
+    segments = np.column_stack((ends - lengths, ends))
+    rows = np.concatenate([np.reshape(sample, (len(sample), -1)) for sample in x])
+    return rk.Sequence(rows, np.repeat(y, lengths, axis=0), segments=segments, name="panel", score="last", **options)
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("kind", ["labels", "numbers", "several", "boolean"])
+@pytest.mark.parametrize("horizon", [0, 2])
+def test_targets_by_sample_are_read_as_if_they_stood_at_each_row(ragged, kind, horizon):
+    rng = np.random.default_rng(3)
+    x = [rng.normal(size=(n, 2)) for n in (rng.integers(3, 9, 30) if ragged else [5] * 30)]
+    y = {
+        "labels": rng.integers(0, 4, 30),
+        "numbers": rng.normal(size=30),
+        "several": rng.normal(size=(30, 7)).astype(np.float32),
+        "boolean": rng.random(30) > 0.5,
+    }[kind]
+    made = rk.Sequence.panel(x if ragged else np.stack(x), y, horizon=horizon)
+    known = spread(x, y, horizon=horizon)
+    assert (made.labels, made.outputs, made.horizon) == (known.labels, known.outputs, horizon)
+    assert Standard.fit(made) == Standard.fit(known)
+    scaler = Standard.fit(known)
+    rows = rng.integers(-1, known.rows, (4, 50))
+    for one, other in ((made, known), (made.with_scaler(scaler), known.with_scaler(scaler))):
+        for part, whole in zip((one, *one.split(0.6, 0.2)), (other, *other.split(0.6, 0.2)), strict=True):
+            assert part.segments == whole.segments
+            for dtype in (np.float32, np.float64):
+                for found, expected in zip(part.take(rows, dtype), whole.take(rows, dtype), strict=True):
+                    np.testing.assert_array_equal(found, expected)
+            np.testing.assert_array_equal(part.read_y(3, 90), whole.read_y(3, 90))
+    again = pickle.loads(pickle.dumps(made))
+    np.testing.assert_array_equal(again.take(rows)[1], made.take(rows)[1])
+
+
+def test_targets_by_sample_are_stored_once_a_sample():
+    x, y = np.zeros((300, 40, 1), np.float32), np.zeros((300, 500))
+    tracemalloc.start()
+    panel = rk.Sequence.panel(x, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert panel.outputs == 500
+    assert peak < y.nbytes  # 40 times that, were they spread
+    assert np.shares_memory(panel._source.y.rows.array, y)
+
+
+def test_a_negative_label_of_a_sample_is_refused():
+    with pytest.raises(DataError, match=r"panel 'panel', sample 2: the label is -1; .* give y as floats"):
+        rk.Sequence.panel(np.zeros((4, 3, 1)), np.array([0, 1, -1, 0]))
+    assert not rk.Sequence.panel(np.zeros((4, 3, 1)), np.array([0.0, 1, -1, 0])).labels  # as advised

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnnkit.data.source import BySample
 from rnnkit.errors import DataError
 
 
@@ -14,7 +15,7 @@ class Panel(NamedTuple):
 
     Attributes:
         x: rows `(N, F)`; a view of a contiguous array of samples, else a copy.
-        y: targets `(N, O)`, labels `(N,)`, or None; those of a sample stand at each of its rows.
+        y: targets `(N, O)`, labels `(N,)`, or None; those by sample once a sample, as `BySample`.
         segments: `(S, 2)`, start and stop of each sample.
         by_sample: whether y was given by sample and not by row.
     """
@@ -56,7 +57,13 @@ def panel_rows(x: Any, y: Any, who: str) -> Panel:
         wrong = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(1))
         if len(wrong):
             raise DataError(f"{who} expects finite targets, got {values[wrong[0]]} for sample {wrong[0]}")
-        return Panel(rows, np.repeat(values, lengths, axis=0), segments, True)
+        low = np.flatnonzero(values < 0) if values.ndim == 1 and values.dtype.kind == "i" else wrong
+        if len(low):
+            raise DataError(
+                f"{who}, sample {low[0]}: the label is {values[low[0]]}; labels count from 0, so renumber them, or "
+                f"give y as floats"
+            )
+        return Panel(rows, BySample(values, np.append(0, ends)), segments, True)
     targets, found = _end_to_end(y, f"{who} expects y")
     wrong = np.flatnonzero(found != lengths)
     if len(wrong):

@@ -172,6 +172,49 @@ class GatheredRows:
         return self.rows.take(self.index[rows])
 
 
+class BySample(NamedTuple):
+    """Targets of samples that stand end to end, once for each sample.
+
+    Attributes:
+        values: `(S,)` or `(S, O)`, real numbers that are finite.
+        edges: `(S + 1,)`, the row at which each sample begins, and N.
+    """
+
+    values: np.ndarray
+    edges: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`(N,)` or `(N, O)`, as if they stood at each row."""
+        return int(self.edges[-1]), *self.values.shape[1:]
+
+
+@dataclass(frozen=True, eq=False)
+class SampleRows:
+    """Rows that are alike within each sample: stored once a sample, repeated where they are read."""
+
+    rows: Rows
+    edges: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(N, F)`."""
+        return int(self.edges[-1]), self.rows.shape[1]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the numbers."""
+        return self.rows.dtype
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows start to stop, `(stop - start, F)`, as a new array."""
+        return self.take(np.arange(start, stop))
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Rows `(...)` as a new array `(..., F)`."""
+        return self.rows.take(np.searchsorted(self.edges, rows, side="right") - 1)
+
+
 class SeriesRows(NamedTuple):
     """Which rows of a source belong to which of several series.
 
@@ -269,7 +312,7 @@ class Source:
 
 
 def _is_indexed(rows: Rows) -> bool:
-    while isinstance(rows, GatheredRows | PickedRows):
+    while isinstance(rows, GatheredRows | PickedRows | SampleRows):
         rows = rows.rows
     return isinstance(rows, ArrayRows)
 
@@ -280,6 +323,8 @@ def as_rows(values: Any, who: str, what: str) -> Rows:
     Raises:
         DataError: no row, no column, more than two axes, or something other than real numbers.
     """
+    if isinstance(values, BySample):
+        return SampleRows(as_rows(values.values, who, what), values.edges)
     if not hasattr(values, "shape"):
         try:
             values = np.asarray(values)
@@ -372,7 +417,7 @@ def check_values(source: Source, runs: np.ndarray, missing: str) -> np.ndarray:
 
 def _blocks(source: Source, start: int, stop: int) -> Iterator[tuple[np.ndarray, tuple[str, ...], bool]]:
     yield source.x.read(start, stop), source.columns, False
-    if source.y is not None:
+    if source.y is not None and not isinstance(source.y, SampleRows):  # those were looked at once a sample
         yield source.y.read(start, stop), source.targets, source.labels
 
 
