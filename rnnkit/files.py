@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -83,10 +82,12 @@ class Lock:
             if _is_at(file, descriptor):
                 break
             os.close(descriptor)  # whoever held it took the file away between the two calls
+        from socket import gethostname
+
         with suppress(OSError):  # it is for people alone
             os.ftruncate(descriptor, 0)
             since = time.strftime("%Y-%m-%d %H:%M:%S")
-            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}, since {since}".encode())
+            os.write(descriptor, f"process {os.getpid()} on {gethostname()}, since {since}".encode())
         return cls(file, descriptor)
 
     def release(self) -> None:
@@ -107,6 +108,10 @@ def holder(folder: Path) -> str:
         return "another process"
 
 
+PATIENCE = 2.0
+"""Seconds to wait for a folder that somebody else holds: to write a run takes less, to train one more."""
+
+
 @contextmanager
 def held(folder: Path, who: str) -> Iterator[None]:
     """Hold a folder that is there for as long as a context lasts.
@@ -119,7 +124,9 @@ def held(folder: Path, who: str) -> Iterator[None]:
         SourceError: somebody else holds it.
         OSError: nothing can be written there.
     """
-    lock = Lock.take(folder)
+    until = time.monotonic() + PATIENCE
+    while (lock := Lock.take(folder)) is None and time.monotonic() < until:
+        time.sleep(0.05)
     if lock is None:
         raise SourceError(
             f"{who} found {str(folder)!r} in use by {holder(folder)}; wait until it has ended, or name another folder"

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +139,16 @@ def test_a_file_that_cannot_be_written_leaves_nothing_beside_it(tmp_path, monkey
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("table.csv", b"old")]
 
 
-def test_a_folder_that_is_in_use_is_told_by_the_process(run, tmp_path):
+def test_two_that_save_at_once_come_one_after_the_other(run, tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(run.save, tmp_path, True) for _ in range(8)]:
+            done.result()
+    assert numbers(rk.load(tmp_path)) == numbers(run)
+    assert sorted(path.name for path in tmp_path.iterdir()) == FILES
+
+
+def test_a_folder_that_is_in_use_is_told_by_the_process(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(import_module("rnnkit.files"), "PATIENCE", 0.0)
     lock = Lock.take(tmp_path)
     assert lock is not None
     with pytest.raises(rk.SourceError, match=rf"in use by process {os.getpid()} on .*, since .*; wait until it has"):
