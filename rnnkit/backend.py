@@ -181,7 +181,9 @@ def _load(name: str) -> Any:
         return point.load()
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        remedy = f"pip install 'rnnkit[{name}]'" if point.value.startswith("rnnkit_") else f"pip install {missing}"
+        remedy = f"pip install {missing}"
+        if point.dist is not None and name in (point.dist.metadata.get_all("Provides-Extra") or ()):
+            remedy = f"pip install '{point.dist.name}[{name}]'"
         raise BackendError(f"backend {name!r} needs {missing!r}, which is not installed; {remedy}") from error
 
 
@@ -220,6 +222,8 @@ def check_arguments(
     Raises:
         ModelError: a model with heads; parameters, x, state, reset or valid whose names or shapes do not fit it.
     """
+    if not isinstance(model, Chain):
+        raise ModelError(f"forward expects a Chain, got {type(model).__name__}; write rk.Chain(rk.LSTM(1, 10), ...)")
     layers_to_run(model, "forward")
     check_parameters(model, params)
     if not hasattr(x, "shape") or not isinstance(state, tuple):
@@ -238,7 +242,7 @@ def check_arguments(
     steps, lanes = int(x.shape[0]), int(x.shape[1])
     if steps < 1 or lanes < 1:
         raise ModelError(f"forward expects at least one row and one lane, got x of shape {tuple(x.shape)}")
-    expected, got = state_shapes(model, lanes), shapes_of(state)
+    expected, got = state_shapes(model, lanes), shapes_in(state)
     if got != expected:
         raise ModelError(
             f"forward expects a state of shapes {expected} for {lanes} lanes, got {got}; "
@@ -246,8 +250,8 @@ def check_arguments(
         )
     if initial is not None and isinstance(model.initial, Learned):
         raise ModelError("forward expects no initial state for a model with initial=Learned(): it stands in params")
-    if initial is not None and shapes_of(initial) != expected:
-        raise ModelError(f"forward expects an initial state of shapes {expected}, got {shapes_of(initial)}")
+    if initial is not None and shapes_in(initial) != expected:
+        raise ModelError(f"forward expects an initial state of shapes {expected}, got {shapes_in(initial)}")
     masks = []
     for label, mask, default in (("reset", reset, False), ("valid", valid, True)):
         mask = np.full((steps, lanes), default) if mask is None else np.asarray(mask)
@@ -269,6 +273,14 @@ def shapes_of(state: Sequence[Any]) -> tuple[tuple[tuple[int, ...], ...], ...]:
     return tuple(tuple(tuple(array.shape) for array in entry) for entry in state)
 
 
+def shapes_in(state: Any) -> Any:
+    """The shapes of whatever stands for a state; where it is none, what stands there, in words."""
+    try:
+        return shapes_of(state)
+    except (AttributeError, TypeError):
+        return "None" if state is None else f"{type(state).__name__} {state!r}"[:200]
+
+
 def check_gradients(model: Chain, window: tuple[int, ...], d_y: Any, d_state: Sequence[Any] | None) -> None:
     """What every backend's `backward` checks first, for a window of `(T, B)`.
 
@@ -279,8 +291,8 @@ def check_gradients(model: Chain, window: tuple[int, ...], d_y: Any, d_state: Se
     if tuple(d_y.shape) != (steps, lanes, model.outputs):
         raise ModelError(f"backward expects d_y of shape {(steps, lanes, model.outputs)}, got {tuple(d_y.shape)}")
     expected = state_shapes(model, lanes)
-    if d_state is not None and shapes_of(d_state) != expected:
-        raise ModelError(f"backward expects d_state of shapes {expected}, got {shapes_of(d_state)}")
+    if d_state is not None and shapes_in(d_state) != expected:
+        raise ModelError(f"backward expects d_state of shapes {expected}, got {shapes_in(d_state)}")
 
 
 def check_parameters(model: Chain, params: Mapping[str, Any]) -> None:
@@ -290,14 +302,20 @@ def check_parameters(model: Chain, params: Mapping[str, Any]) -> None:
         ModelError: naming the first that does not.
     """
     expected = parameter_shapes(model)
+    if not isinstance(params, Mapping):
+        raise ModelError(
+            f"the model expects its parameters as a dict of arrays, got {type(params).__name__}; "
+            f"make them with rk.setup(model)"
+        )
     for key, shape in expected.items():
         if key not in params:
             raise ModelError(
                 f"the model expects a parameter {key!r} of shape {shape}, got none; make them with rk.setup(model)"
             )
-        if tuple(params[key].shape) != shape:
+        got = tuple(params[key].shape) if hasattr(params[key], "shape") else type(params[key]).__name__
+        if got != shape:
             raise ModelError(
-                f"the model expects parameter {key!r} of shape {shape}, got {tuple(params[key].shape)}; take those of "
+                f"the model expects parameter {key!r} of shape {shape}, got {got}; take those of "
                 f"the same model, or make them with rk.setup(model)"
             )
     extra = [key for key in params if key not in expected]

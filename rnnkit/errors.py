@@ -81,6 +81,10 @@ def warn(message: str) -> None:
     warnings.warn(message, RnnkitWarning, stacklevel=depth)
 
 
+ALIKE = 0.65
+"""How alike two words are at least, by `difflib`'s ratio, for one to be a slip of the other."""
+
+
 def listed(names: Iterable[str], most: int, what: str) -> str:
     """Names with commas between them, the middle of a list of more than `most` left out and their number said."""
     known = list(names)
@@ -91,7 +95,22 @@ def listed(names: Iterable[str], most: int, what: str) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`"; did you mean 'x'?"` for the nearest known word, or nothing."""
+    found = closest(word, known)
+    return f"; did you mean {found!r}?" if found else ""
+
+
+def did_you_mean_file(name: str, known: Iterable[str]) -> str:
+    """Like `did_you_mean` for names of files: one is near that has a near name before its suffix."""
+    stem, dot, suffix = name.rpartition(".")
+    near = {each.rpartition(".")[0] or each: each for each in known}
+    found = closest(stem if dot else suffix, near)
+    return f"; did you mean {near[found]!r}?" if found else ""
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant, whatever the case of its letters: two in three of them are the same."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    folded = {name.casefold(): name for name in known}
+    near = get_close_matches(word.casefold(), folded, n=1, cutoff=ALIKE)
+    return folded[near[0]] if near else None

@@ -17,7 +17,7 @@ from rnnkit.cli.problems import Problem, mentioned
 from rnnkit.cli.read import Draft
 from rnnkit.cli.sets import OPENED
 from rnnkit.data import Sequence, Standard
-from rnnkit.errors import BackendError, ContinuityError, RnnkitError, did_you_mean
+from rnnkit.errors import BackendError, ContinuityError, RnnkitError, did_you_mean_file
 from rnnkit.model import Chain, CrossEntropy, Loss
 from rnnkit.schedule import Schedule
 from rnnkit.schedule.cut import warn_of_lost
@@ -218,7 +218,7 @@ def _open_series(builder: Builder) -> Sequence | None:
 def no_file(path: Path, option: str) -> str:
     """What is said of a data file that is not there."""
     near = [file.name for file in path.parent.glob("*")]
-    return f"found no data file {str(path)!r}{did_you_mean(path.name, near)}; say where it is with {option}"
+    return f"found no data file {str(path)!r}{did_you_mean_file(path.name, near)}; say where it is with {option}"
 
 
 def _open_parts(builder: Builder) -> Parts | None:

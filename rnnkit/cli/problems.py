@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, fields
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -16,7 +15,7 @@ from rnnkit.backend import installed_backends
 from rnnkit.cli.config import LOSS_NAMES, Config, Described, Table, default_of, is_listed, table_for, tables_at, walk
 from rnnkit.cli.locate import Keys
 from rnnkit.cli.values import SHOWN, shortened, unusable
-from rnnkit.errors import RnnkitError
+from rnnkit.errors import RnnkitError, did_you_mean
 
 EXPECTED = {
     "string_type": "text",
@@ -65,7 +64,8 @@ def find_problems(raw: dict[str, Any], schema: type[Table] = Config) -> list[Pro
         named += [(("backends", index), name) for index, name in enumerate(several)]
     for path, name in named:
         if isinstance(name, str) and name not in known:
-            message = f"expects one of the installed backends ({', '.join(known)}), got {name!r}{nearest(name, known)}"
+            near = did_you_mean(name, known)
+            message = f"expects one of the installed backends ({', '.join(known)}), got {name!r}{near}"
             problems.append(Problem(path, message))
     return problems
 
@@ -79,19 +79,6 @@ def mentioned(message: str, keys: Iterable[str]) -> str | None:
         if found:
             return min(found)[1]
     return None
-
-
-def closest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was probably meant, whatever the case of its letters."""
-    folded = {name.casefold(): name for name in known}
-    near = get_close_matches(word.casefold(), folded, n=1)
-    return folded[near[0]] if near else None
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`"; did you mean 'x'?"` for the closest known word, or nothing."""
-    found = closest(word, known)
-    return f"; did you mean {found!r}?" if found else ""
 
 
 def _refused_by_schema(raw: dict[str, Any], schema: type[Table]) -> Iterator[Problem]:
@@ -168,7 +155,7 @@ def _expects(path: Keys, wanted: list[str], got: Any, choices: list[str]) -> Pro
     wanted = [word for word in dict.fromkeys(wanted) if word != "a whole number" or "a number" not in wanted]
     given = {True: "true", False: "false", None: "none"}[got] if _is_plain(got) else _shown(got)
     choices = choices or re.findall(r"'(\w+)'", wanted[0])
-    hint = nearest(got, choices) if isinstance(got, str) and choices else ""
+    hint = did_you_mean(got, choices) if isinstance(got, str) and choices else ""
     form = ""
     if "a list" in wanted and isinstance(got, str):
         form = json.dumps([part.strip() for part in got.split(",")]) if len(got) <= SHOWN else ""

@@ -13,9 +13,9 @@ from rnnkit.cli.config import Config, Table, spell_out
 from rnnkit.cli.locate import Keys, line_of, locate
 from rnnkit.cli.many import ManyConfig
 from rnnkit.cli.overrides import Override, apply_override, parse_overrides
-from rnnkit.cli.problems import Problem, closest, find_problems
+from rnnkit.cli.problems import Problem, find_problems
 from rnnkit.cli.values import parse_toml
-from rnnkit.errors import ConfigError, SourceError, did_you_mean
+from rnnkit.errors import ConfigError, SourceError, closest, did_you_mean_file
 
 ERRORS = 30
 """Problems that are listed at most: one in what many data sets share is one of each."""
@@ -203,7 +203,7 @@ def _text_of(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except FileNotFoundError:
         near = [path.name for path in file.parent.glob("*.toml")]
-        raise SourceError(f"found no config file {str(file)!r}{did_you_mean(file.name, near)}") from None
+        raise SourceError(f"found no config file {str(file)!r}{did_you_mean_file(file.name, near)}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: a config is UTF-8 text, this is not (byte {error.start})") from error
     except OSError as error:

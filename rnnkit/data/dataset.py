@@ -99,6 +99,8 @@ class DataSet:
             raise DataError(f"DataSet expects its name as text, got {self.name!r}; write {str(self.name)!r}")
         if not self.name:
             object.__setattr__(self, "name", self._name_of_source())
+        if not isinstance(self.options, Mapping):
+            raise DataError(f"DataSet expects options as a dict, got {self.options!r}; write options={{'gap': '1h'}}")
         object.__setattr__(self, "options", dict(self.options))
         who = f"data set {self.name!r}"
         if self.options and not isinstance(self.source, str | os.PathLike):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rnnkit.checks import as_numbers
 from rnnkit.data.source import SLICE
 from rnnkit.errors import DataError, warn
 
@@ -54,7 +55,11 @@ class Standard:
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):
-            object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
+            given = getattr(self, name)
+            values = as_numbers(given, "Standard", name, np.float64, DataError)
+            if values.ndim != 1:
+                raise DataError(f"Standard expects {name} to be a list of numbers, got {given!r}; write {name}=[0.0]")
+            object.__setattr__(self, name, tuple(values.tolist()))
         for kind, means, stds in (("x", self.x_mean, self.x_std), ("y", self.y_mean, self.y_std)):
             if len(means) != len(stds):
                 raise DataError(

@@ -504,6 +504,12 @@ class Sequence:
         """
         if scaler is not None and not self.outputs:
             scaler = scaler.of_inputs()
+        if scaler is not None and not isinstance(scaler, Standard):
+            raise DataError(
+                f"sequence {self.name!r} expects a Standard or None as its scaler, got {type(scaler).__name__}; write "
+                f"rk.Standard.fit(training), or give the numbers of another one: rk.Standard(x_mean, x_std, y_mean, "
+                f"y_std) with scaled = (value - mean) / std, for a smallest and largest value (x - low) / (high - low)"
+            )
         if scaler is not None:
             got = len(scaler.x_mean), len(scaler.y_mean)
             if got not in ((self.features, self.outputs), (self.features, 0)):

@@ -330,6 +330,8 @@ def as_rows(values: Any, who: str, what: str) -> Rows:
             values = np.asarray(values)
         except ValueError as error:
             raise DataError(f"{who} expects {what} as an array, got rows of different lengths") from error
+    if getattr(values, "requires_grad", False):
+        raise DataError(f"{who} expects {what} as plain numbers, got a tensor that requires grad; write x.detach()")
     if isinstance(values, np.ma.MaskedArray):
         if values.dtype.kind in "biu" and np.ma.is_masked(values):
             values = values.astype(float)
@@ -431,11 +433,21 @@ def _inside(runs: np.ndarray, start: int, stop: int) -> np.ndarray:
 def _missing(source: Source, runs: np.ndarray) -> str:
     """What to say of the first missing value: how many there are."""
     cells = rows = 0
+    names = source.columns + (source.targets if source.y is not None else ())
+    of_column = np.zeros(len(names), np.int64)
     for start in range(0, source.x.shape[0], SLICE):
         stop = min(start + SLICE, source.x.shape[0])
         missing = np.concatenate([np.isnan(block) for block, _, _ in _blocks(source, start, stop)], axis=1)
         missing &= _inside(runs, start, stop)[:, None]
         cells, rows = cells + int(missing.sum()), rows + int(missing.any(1).sum())
+        of_column += missing.sum(0)
+    whole = int((runs[:, 1] - runs[:, 0]).sum())
+    empty = [name for name, count in zip(names, of_column, strict=True) if count == whole]
+    if empty and whole > 1:
+        return (
+            f"the value is missing, as in every row of {', '.join(empty)}; leave that column out, in a file with "
+            f"features=[...] (missing='cut' would leave no row)"
+        )
     if cells == 1:
         return "the value is missing; fill it in, or end the segment there with missing='cut'"
     where = f"in {rows:,} rows" if rows > 1 else "in this row"

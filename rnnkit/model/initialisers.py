@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnkit.checks import COUNTED, check_count, is_whole
 from rnnkit.errors import ModelError
 from rnnkit.memory import as_bytes, whole_memory
 from rnnkit.model.initial import Given, Learned, Noise
@@ -158,8 +159,9 @@ def setup(model: Chain, seed: int = 0, lanes: int = 1, dtype: str = "float32") -
         raise ModelError(f"setup expects a Chain, got {type(model).__name__}; wrap the layer: Chain({model!r})")
     if dtype not in DTYPES:
         raise ModelError(f"setup expects dtype 'float32' or 'float64', got {dtype!r}")
-    if lanes < 1:
-        raise ModelError(f"setup expects at least one lane, got lanes={lanes}")
+    if not is_whole(lanes) or not 1 <= lanes < COUNTED:
+        raise ModelError(f"setup expects at least one lane, got lanes={lanes!r}")
+    check_count("setup", "seed", seed, 0)
     check_memory(model, np.float64)
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     kind = np.dtype(dtype)

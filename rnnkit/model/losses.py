@@ -14,6 +14,7 @@ from functools import singledispatch
 
 import numpy as np
 
+from rnnkit.checks import check_kinds
 from rnnkit.errors import ModelError, did_you_mean
 from rnnkit.model.checks import check_float32
 
@@ -35,6 +36,7 @@ class Huber:
     delta: float = 1.0
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if not self.delta > 0:
             raise ModelError(f"Huber expects delta > 0, got {self.delta!r}")
         check_float32(self, "delta", self.delta)
@@ -72,7 +74,7 @@ def as_loss(loss: str | Loss) -> Loss:
     """
     if isinstance(loss, Loss):
         return loss
-    if loss not in LOSSES:
+    if not isinstance(loss, str) or loss not in LOSSES:
         raise ModelError(f"expected a loss among {', '.join(LOSSES)}, got {loss!r}{did_you_mean(str(loss), LOSSES)}")
     return LOSSES[loss]()
 

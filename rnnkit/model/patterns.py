@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
+from rnnkit.checks import check_listed
 from rnnkit.errors import ModelError, did_you_mean
 from rnnkit.model.layers import Chain, parameter_shapes
 
@@ -28,6 +29,7 @@ def match_parameters(model: Chain, patterns: str | Sequence[str]) -> frozenset[s
     """
     keys = tuple(parameter_shapes(model))
     found: set[str] = set()
+    check_listed("match_parameters", "frozen", patterns, "'0.*'")
     for pattern in (patterns,) if isinstance(patterns, str) else patterns:
         if not isinstance(pattern, str):
             raise ModelError(f"match_parameters expects patterns such as '0.*', got {pattern!r}")

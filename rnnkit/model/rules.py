@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnnkit.checks import check_kinds
 from rnnkit.errors import ModelError
 from rnnkit.model.checks import check_float32
 
@@ -129,6 +130,10 @@ def _(rule: RMSProp) -> tuple[str, ...]:
 
 def initial_rule_state(rule: Rule, params: Mapping[str, np.ndarray]) -> RuleState:
     """Zeros for every moment of a rule, shaped like the parameters (new NumPy arrays)."""
+    if not isinstance(params, Mapping):
+        raise ModelError(
+            f"initial_rule_state expects parameters as a dict of arrays, got {params!r}; use rk.setup(model)"
+        )
     return RuleState(0, {slot: {key: np.zeros_like(p) for key, p in params.items()} for slot in slot_names(rule)}, {})
 
 
@@ -139,6 +144,7 @@ class ClipNorm:
     maximum: float
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if not self.maximum > 0:
             raise ModelError(f"ClipNorm expects a maximum > 0, got {self.maximum!r}")
         check_float32(self, "maximum", self.maximum)
@@ -151,6 +157,7 @@ class ClipValue:
     maximum: float
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if not self.maximum > 0:
             raise ModelError(f"ClipValue expects a maximum > 0, got {self.maximum!r}")
         check_float32(self, "maximum", self.maximum)
@@ -163,6 +170,7 @@ CLIP_EPSILON = 1e-6
 
 
 def _check(rule: Rule) -> None:
+    check_kinds(rule)
     limits = {"momentum": 1.0, "beta1": 1.0, "beta2": 1.0, "alpha": 1.0}
     for field in fields(rule):
         value = getattr(rule, field.name)

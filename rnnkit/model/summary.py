@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnkit.model.initialisers import zero_state
+from rnnkit.errors import ModelError
+from rnnkit.model.initialisers import DTYPES, zero_state
 from rnnkit.model.layers import Chain, Heads, Layer, parameter_shapes
 
 
@@ -53,6 +54,8 @@ def summary(model: Chain, dtype: str = "float32") -> Summary:
         >>> rk.summary(rk.Chain(rk.LSTM(1, 10), rk.Dense(10, 1))).parameters
         531
     """
+    if dtype not in DTYPES:
+        raise ModelError(f"summary expects dtype 'float32' or 'float64', got {dtype!r}")
     rows = []
     named = parameter_shapes(model)
     for index, layer in enumerate(model.layers):

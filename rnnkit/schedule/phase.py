@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rnnkit.checks import check_listed
 from rnnkit.errors import ScheduleError
 from rnnkit.schedule.checks import check_whole
 
@@ -35,10 +36,14 @@ class Phase:
         if isinstance(self.names, str):
             raise ScheduleError(f"Phase expects a list of names, got {self.names!r}; write [{self.names!r}]")
         if self.names is not None:
+            check_listed("Phase", "names", self.names, "['a']", ScheduleError)
             object.__setattr__(self, "names", tuple(self.names))
+            if not all(isinstance(name, str) for name in self.names):
+                raise ScheduleError(f"Phase expects a list of names, got {self.names!r}; write names=['a']")
             if not self.names:
                 raise ScheduleError("Phase expects at least one name, got none; leave names out for all data sets")
         if not isinstance(self.frozen, str):
+            check_listed("Phase", "frozen", self.frozen, "['0.*']", ScheduleError)
             object.__setattr__(self, "frozen", tuple(self.frozen))
         check_whole(self, "epochs", self.epochs)
         number = isinstance(self.learning_rate, int | float | np.number) and not isinstance(self.learning_rate, bool)

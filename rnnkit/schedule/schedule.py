@@ -13,7 +13,7 @@ from rnnkit.data import Sequence
 from rnnkit.data.joined import Joined
 from rnnkit.errors import ScheduleError
 from rnnkit.schedule.batch import Batch, Block
-from rnnkit.schedule.checks import check_window
+from rnnkit.schedule.checks import check_whole, check_window
 from rnnkit.schedule.coverage import Coverage, cover
 from rnnkit.schedule.cut import Panel
 from rnnkit.schedule.grid import Grid, Pieces, joined, spread, windows_of
@@ -71,6 +71,7 @@ class Schedule:
             )
         if not hasattr(self.policy, "origins") or isinstance(self.policy, type):
             raise ScheduleError(f"Schedule expects a policy third, got {self.policy!r}; write rk.Carry() or rk.Reset()")
+        check_whole(self, "seed", self.seed, 0, most=None)
         self.grid(0)
 
     def __getstate__(self) -> dict[str, Any]:

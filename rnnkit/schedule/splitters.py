@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from rnnkit.checks import check_kinds
 from rnnkit.errors import ScheduleError
 from rnnkit.schedule.brief import brief
 from rnnkit.schedule.checks import check_whole
@@ -140,6 +141,7 @@ class Continuation:
             raise ScheduleError(
                 "Continuation expects tail='keep' with lengths that are drawn, got 'drop': an epoch may have no window"
             )
+        check_kinds(self, ScheduleError)
         if self.reweight and not drawn:
             raise ScheduleError(
                 f"Continuation expects reweight=True with a length that is drawn, got length={self.length!r}; "

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from rnnkit.checks import check_count
 from rnnkit.data import Sequence
 from rnnkit.data.source import SLICE
 from rnnkit.errors import ConfigError, ModelError
@@ -82,6 +83,7 @@ class Study:
             )
         if not isinstance(self.model, Chain):
             raise ModelError(f"compare expects a Chain first, got {self.model!r}; write rk.Chain(rk.LSTM(1, 10), ...)")
+        check_count("compare", "warm", self.warm, 0, ConfigError)
         if not isinstance(self.equal, Equal):
             raise ConfigError(f"compare expects equal to be an Equal, got {self.equal!r}; write rk.Equal(rows=100_000)")
         for part in self.parts:

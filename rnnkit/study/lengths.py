@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnkit.checks import check_listed
 from rnnkit.errors import ScheduleError
 from rnnkit.schedule import Geometric, Schedule, Splitter, Uniform
 from rnnkit.schedule.splitters import SEGMENT
@@ -48,6 +49,7 @@ def chosen_lengths(schedule: Schedule, own: int, lengths: Iterable[int] | None) 
     longest = int(schedule.series.lengths.max())
     if lengths is None:
         return sorted({n for n in (*LENGTHS, own) if n <= longest} or {longest})
+    check_listed("gradient_bias", "lengths", lengths, "(8, 32, 128)", ScheduleError)
     chosen = list(lengths)
     for n in chosen:
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:

@@ -82,6 +82,10 @@ def make_plan(
     Raises:
         ConfigError, ModelError, BackendError, ScheduleError: as `compare`.
     """
+    if out is not None and not isinstance(out, str | Path):
+        raise ConfigError(f"compare expects out to be a folder, got {out!r}; write out='runs/study'")
+    if not isinstance(check_range, bool):
+        raise ConfigError(f"compare expects check_range to be True or False, got {check_range!r}")
     study.check(check_range)
     kinds = [_different("splitters", splitters), _different("policies", policies), _different("backends", backends)]
     for name in kinds[2]:

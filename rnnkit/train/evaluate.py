@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rnnkit.checks import check_count
 from rnnkit.data import Sequence
 from rnnkit.errors import DataError
 from rnnkit.model.losses import BinaryCrossEntropy, CrossEntropy, Loss, row_loss
@@ -124,8 +125,8 @@ def evaluate(
         ModelError: a series that does not fit the model.
         DataError: a period below 1, a baseline that is no feature, or a series without targets.
     """
-    if period is not None and period < 1:
-        raise DataError(f"evaluate expects a period of at least 1 row, got {period!r}")
+    if period is not None:
+        check_count("evaluate", "period", period, 1, DataError)
     series = seen_by("evaluate", run, series, ahead=True)
     series.expect_target("evaluate")
     series = as_trained(run.model, series, run.loss)

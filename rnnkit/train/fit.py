@@ -131,6 +131,7 @@ def fit(
         remat=remat,
         transfer=transfer,
         check_range=check_range,
+        seed=seed,
     )
     what = course(model, schedule, validation, loss)
     check_frozen(model, schedule, frozen)

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from rnnkit.backend import Backend, BlockResult, check_parameters, map_arrays
+from rnnkit.checks import as_numbers
 from rnnkit.errors import ModelError
 from rnnkit.model.heads import head_keys, head_parameters, head_rule_state, state_of, with_head, with_head_rule_state
 from rnnkit.model.initialisers import draw_noise, initial_state, setup, zero_state
@@ -67,10 +68,14 @@ class Fold:
             first, state = setup(self.model, seed, lanes, self.dtype)
         else:
             check_parameters(self.model, params)
-            first = {key: np.array(params[key], kind) for key in parameter_shapes(self.model)}
+            first = {key: np.array(as_numbers(params[key], "fit", key, kind)) for key in parameter_shapes(self.model)}
             state = initial_state(self.model, first, lanes)
         if rule_state is None:
             return Values(*self.engine.from_numpy((first, initial_rule_state(self.rule, first), state)))
+        if not isinstance(rule_state, RuleState):
+            raise ModelError(
+                f"fit expects rule_state to be a RuleState, got {rule_state!r}; write rule_state=run.rule_state"
+            )
         names = slot_names(self.rule)
         if set(rule_state.slots) != set(names):
             raise ModelError(
@@ -79,7 +84,8 @@ class Fold:
             )
         for moments in rule_state.slots.values():
             check_parameters(self.model, moments)
-        moments = {name: {key: np.array(rule_state.slots[name][key], kind) for key in first} for name in names}
+        slots = rule_state.slots
+        moments = {k: {key: np.array(as_numbers(slots[k][key], "fit", key, kind)) for key in first} for k in names}
         return Values(*self.engine.from_numpy((first, rule_state._replace(slots=moments), state)))
 
     def enter(self, values: Values, feed: Feed, lanes: int) -> Values:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnkit.checks import is_whole
 from rnnkit.errors import ContinuityError, ModelError, ScheduleError
 from rnnkit.schedule.batch import Batch
 from rnnkit.train.arrays import check_alike, copied, leaves, select, take, value, write, zeros
@@ -199,6 +200,8 @@ class LaneState:
 
 def _lanes(initial: Any, axis: int) -> int:
     """How many lanes a state has."""
+    if not is_whole(axis):
+        raise ModelError(f"LaneState expects axis to be a whole number, that of the lanes, got {axis!r}; write axis=0")
     found = {}
     for path, array in leaves(initial, "initial"):
         if not 0 <= axis < array.ndim:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from rnnkit.checks import check_kinds
 from rnnkit.errors import ModelError
 
 
@@ -50,6 +51,7 @@ class StepDecay:
     factor: float = 0.1
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         _check("StepDecay", "every", self.every >= 1, ">= 1", self.every)
         _check("StepDecay", "factor", self.factor > 0, "> 0", self.factor)
 
@@ -68,6 +70,7 @@ class Cosine:
     floor: float = 0.0
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         _check("Cosine", "floor", 0 <= self.floor <= 1, "between 0 and 1", self.floor)
 
     def factors(self, epoch: int, epochs: int, steps: int, losses: Sequence[float]) -> np.ndarray:
@@ -89,6 +92,7 @@ class OneCycle:
     end: float = 1e4
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         _check("OneCycle", "rise", 0 < self.rise < 1, "between 0 and 1", self.rise)
         _check("OneCycle", "start", self.start >= 1, ">= 1", self.start)
         _check("OneCycle", "end", self.end >= 1, ">= 1", self.end)
@@ -114,6 +118,7 @@ class Plateau:
     threshold: float = 1e-4
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         _check("Plateau", "factor", 0 < self.factor < 1, "between 0 and 1", self.factor)
         _check("Plateau", "patience", self.patience >= 0, ">= 0", self.patience)
 

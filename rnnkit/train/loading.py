@@ -55,6 +55,8 @@ def load(folder: str | Path, backend: str | Backend | None = None) -> Run:
         SourceError: the folder or one of its files is not there, cannot be read, or is damaged; names file and field.
         BackendError: the backend is not installed.
     """
+    if not isinstance(folder, str | Path):
+        raise SourceError(f"load expects the folder of a run, got {folder!r}; write rk.load('runs/nyc_taxi')")
     folder = Path(folder)
     files = _read(folder)
     with _at(folder, DESCRIPTION):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rnnkit.backend import Backend
+from rnnkit.checks import check_count
 from rnnkit.data import Sequence
 from rnnkit.errors import DataError
 from rnnkit.model.initialisers import initial_state
@@ -132,8 +133,7 @@ def _walk(
     It is None where none does. A backend that keeps no tape takes a whole number of `PASS_ROWS` at a time, the fewer
     the wider they are.
     """
-    if warm < 0:
-        raise DataError(f"a pass expects warm to be a number of rows >= 0, got {warm!r}; 0 starts cold")
+    check_count("a pass", "warm", warm, 0, DataError)
     first = np.maximum(series.runs[:, 0], series.runs[:, 1] - warm)
     length, run = _runner(backend, series, model)
     grid_of = Continuation(length=length).grid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rnnkit.checks import check_count
 from rnnkit.data import Sequence
 from rnnkit.errors import DataError, ModelError, listed
 from rnnkit.model.losses import CrossEntropy
@@ -64,8 +65,8 @@ def forecast(
         DataError: fewer than one step, a series shorter than its horizon, or no such series.
     """
     series = seen_by("forecast", run, series, ahead=True)
-    if steps < 1:
-        raise DataError(f"forecast expects steps >= 1, got {steps!r}")
+    check_count("forecast", "steps", steps, 1, DataError)
+    check_count("forecast", "warm", warm, 0, DataError)
     if not _predicts_inputs(run, series) or series.horizon < 1:
         raise ModelError(
             f"forecast expects a model that predicts all {series.features} input columns at least one row ahead, "

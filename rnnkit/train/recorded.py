@@ -57,6 +57,11 @@ def recorded_distance(run: Run, schedule: Schedule) -> RecordedDistance:
         >>> len(rk.recorded_distance(run, schedule).rows)
         12
     """
+    if not isinstance(run, Run) or not isinstance(schedule, Schedule):
+        raise ScheduleError(
+            f"recorded_distance expects a Run and a Schedule, got {type(run).__name__} and {type(schedule).__name__}; "
+            f"give the run and the schedule that it was trained on"
+        )
     last = len(run.history.epochs["loss"]) - 1
     table = schedule.slots(max(last if run.epoch is None else run.epoch, 0))
     if table is None or not len(table):

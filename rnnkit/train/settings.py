@@ -32,6 +32,7 @@ def check_settings(
     remat: Any,
     transfer: Any,
     check_range: Any,
+    seed: Any,
 ) -> None:
     """Settings of the wrong kind, such as a number for a description, before anything else happens."""
     if not isinstance(schedule, Schedule | Curriculum):
@@ -84,6 +85,7 @@ def check_settings(
             transfer,
             "transfer='epoch'",
         ),
+        (isinstance(seed, int | np.integer) and seed >= 0, "seed", "a whole number >= 0", seed, "seed=0"),
         (isinstance(check_range, bool | np.bool_), "check_range", "True or False", check_range, "check_range=False"),
     ):
         if not fits:

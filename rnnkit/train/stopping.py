@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 
+from rnnkit.checks import check_kinds
 from rnnkit.errors import ModelError
 
 
@@ -20,6 +21,7 @@ class EarlyStopping:
     minimum: float = 0.0
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if self.patience < 1:
             raise ModelError(f"EarlyStopping expects patience >= 1, got {self.patience!r}")
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from rnnkit.backend import Backend, map_arrays, shapes_of, state_shapes
+from rnnkit.backend import Backend, map_arrays, shapes_in, state_shapes
+from rnnkit.checks import COUNTED, as_numbers, is_whole
 from rnnkit.errors import DataError, ModelError
 from rnnkit.model.initialisers import DTYPES, initial_state
 from rnnkit.model.layers import Chain
@@ -42,8 +43,10 @@ class Stream:
     """
 
     def __init__(self, run: Run, lanes: int = 1) -> None:
-        if lanes < 1:
-            raise ModelError(f"Stream expects at least one lane, got lanes={lanes}")
+        if not isinstance(run, Run):
+            raise ModelError(f"Stream expects a Run, got {type(run).__name__}; write rk.Stream(rk.fit(...))")
+        if not is_whole(lanes) or not 1 <= lanes < COUNTED:
+            raise ModelError(f"Stream expects at least one lane, a whole number, got lanes={lanes!r}")
         run.check_one()
         self.run, self.lanes = run, lanes
         self._shape, self._scaler = (lanes, run.model.inputs), run.scaler
@@ -60,10 +63,7 @@ class Stream:
     @state.setter
     def state(self, state: State) -> None:
         expected = state_shapes(self.run.model, self.lanes)
-        try:
-            found = shapes_of(state)
-        except (TypeError, AttributeError):
-            found = type(state).__name__
+        found = shapes_in(state)
         if found != expected:
             raise ModelError(
                 f"Stream.state expects a state of {self.lanes} lanes, arrays of the shapes {expected}, got {found}; "
@@ -151,7 +151,4 @@ class ForwardStepper:
 def _numbers(x: Any) -> np.ndarray:
     if np.ma.is_masked(x):
         raise DataError(f"Stream.step expects no masked number, got {x}; fill it in, or reset() the stream after a gap")
-    try:
-        return np.asarray(x, np.float64)
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"Stream.step expects numbers, got {x!r}") from error
+    return as_numbers(x, "Stream.step", "a row", np.float64)
