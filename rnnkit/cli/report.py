@@ -112,6 +112,31 @@ def over_baseline(evaluations: Iterable[Evaluation]) -> str:
     return kinds.pop() if len(kinds) == 1 else "baseline" if kinds else ""
 
 
+NAIVE = {
+    "persistence": "repeating the last value",
+    "seasonal naive": "repeating the value of a season before",
+    "training mean": "always predicting the mean of the training part",
+    "most frequent class": "always naming the most frequent class",
+}
+"""What each naive prediction does, by its name in the table."""
+
+
+def worse_than_naive(found: Mapping[str, Mapping[str, Evaluation]]) -> str:
+    """A line about data sets whose error on the last part is above that of the naive prediction; else nothing."""
+    told = []
+    for name, parts in found.items():
+        part, last = list(parts.items())[-1]
+        naive = last.naive.get(last.baseline or "")
+        if naive is not None and last.model.mae > naive.mae:
+            of = f" of {name}" if name else ""
+            told.append(
+                f"{part} error{of}: {last.model.mae:.5g}, worse than {NAIVE[str(last.baseline)]}: {naive.mae:.5g}"
+            )
+    if len(told) > 4:
+        told = [*told[:3], f"and {len(told) - 3} more data sets"]
+    return "\n".join(told)
+
+
 def epoch_line(history: History, epochs: int) -> str:
     """The last epoch in a line."""
     done = len(history.epochs["loss"])

@@ -33,7 +33,7 @@ from rnnkit.cli.folder import (
     writing,
 )
 from rnnkit.cli.read import Draft
-from rnnkit.cli.report import count, describe, epoch_line, error_table, left_out, live, opening, say
+from rnnkit.cli.report import count, describe, epoch_line, error_table, left_out, live, opening, say, worse_than_naive
 from rnnkit.cli.report_many import data_sets_table, errors_by_set, heading, how, skipped_lines, turn_line
 from rnnkit.cli.signals import undisturbed
 from rnnkit.cli.status import INTERRUPTED
@@ -44,6 +44,7 @@ from rnnkit.model import BinaryCrossEntropy, CrossEntropy
 from rnnkit.train import Evaluation, History, Prediction, Run, TurnEnd, evaluate, fit, predict
 from rnnkit.train.baselines import Baseline
 from rnnkit.train.exchange import begin, finish
+from rnnkit.train.outcome import blown_up
 from rnnkit.train.saving import write_run
 from rnnkit.train.targets import is_classification
 from rnnkit.view.forecasts import plot_forecast, plot_forecasts
@@ -166,9 +167,9 @@ def _train(experiment: Experiment | ManyExperiment, engine: Backend, record: Rec
             raise type(error)(message) from error
         record.save(error.run)
         raise type(error)(f"{message}\nThe run up to there is in {folder}") from error
-    seconds = time.perf_counter() - began
+    seconds, told = time.perf_counter() - began, []
     try:
-        record.save(run, lambda unfinished: conclude(experiment, run, unfinished, console))
+        record.save(run, lambda unfinished: told.append(conclude(experiment, run, unfinished, console)))
     except KeyboardInterrupt:
         return _interrupted(run, record, console)
     except RnnkitError as error:
@@ -180,6 +181,8 @@ def _train(experiment: Experiment | ManyExperiment, engine: Backend, record: Rec
     rows, spent = (np.array(run.history.epochs[name]) for name in ("rows", "seconds"))
     say(console, f"{np.median(rows / spent):,.0f} rows a second (median epoch), {seconds:.1f} s in all")
     say(console, f"the run is in {folder}")
+    for line in filter(None, (blown_up(run), *told)):
+        say(console, line)
     return 0
 
 
@@ -201,18 +204,19 @@ def _(experiment: ManyExperiment, console: Console) -> None:
 
 
 @singledispatch
-def conclude(experiment: Experiment, run: Run, folder: Path, console: Console) -> None:
-    """Take the errors of a run, write and print them, and draw its predictions."""
+def conclude(experiment: Experiment, run: Run, folder: Path, console: Console) -> str:
+    """Take the errors of a run, write and print them, and draw its predictions; a line where it is worse than naive."""
     data = experiment.config.data
     found = evaluations(run, experiment.parts, data.period, data.baseline, experiment.warm)
     with writing(folder):
         write_evaluation(folder / EVALUATION, found)
         draw(run, experiment, folder)
     console.print(error_table(found, is_classification(run.loss)))
+    return worse_than_naive({"": found})
 
 
 @conclude.register
-def _(experiment: ManyExperiment, run: Run, folder: Path, console: Console) -> None:
+def _(experiment: ManyExperiment, run: Run, folder: Path, console: Console) -> str:
     found, drawn = {}, {}
     with opening(console) as told:
         for place, name in enumerate(run.sets):
@@ -237,6 +241,7 @@ def _(experiment: ManyExperiment, run: Run, folder: Path, console: Console) -> N
         say(console, left)
     if run.transfer is not None:
         say(console, f"\n{run.transfer}\n")
+    return worse_than_naive(found)
 
 
 def lowest_before_the_end(history: History) -> str:

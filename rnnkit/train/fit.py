@@ -9,7 +9,7 @@ import numpy as np
 from rnnkit.backend import Backend
 from rnnkit.backend import backend as find_backend
 from rnnkit.data import Sequence
-from rnnkit.errors import Interrupted, ModelError, RnnkitError
+from rnnkit.errors import Interrupted, ModelError, RnnkitError, warn
 from rnnkit.model.layers import Chain
 from rnnkit.model.losses import Loss, as_loss
 from rnnkit.model.rules import Adam, Clip, Rule, RuleState
@@ -19,6 +19,7 @@ from rnnkit.train.course import Course, check_frozen, course
 from rnnkit.train.fold import Fold, Remat
 from rnnkit.train.history import History
 from rnnkit.train.learning_rates import Constant, LearningRate, Plateau
+from rnnkit.train.outcome import blown_up
 from rnnkit.train.passes import WARM_ROWS
 from rnnkit.train.progress import Progress, TurnEnd
 from rnnkit.train.run import Run
@@ -165,7 +166,10 @@ def fit(
     except RnnkitError as error:
         error.run = training.run()
         raise
-    return training.run()
+    run = training.run()
+    if told := blown_up(run):
+        warn(f"fit: {told}")
+    return run
 
 
 def _epochs(schedule: Schedule | Curriculum, epochs: int | None) -> int:

@@ -1,0 +1,59 @@
+"""Runs that came to nothing say so."""
+
+import numpy as np
+import pytest
+
+import rnnkit as rk
+from rnnkit.cli.commands import main
+
+MODEL = rk.Chain(rk.LSTM(1, 3), rk.Dense(3, 1))
+WAVE = np.sin(np.arange(200) / 5)
+
+
+def train(series, rule, **more):
+    schedule = rk.Schedule(series, rk.Continuation(16), rk.Carry())
+    return rk.fit(MODEL, schedule, backend="numpy", rule=rule, **({"epochs": 2} | more))
+
+
+def test_a_loss_that_has_blown_up_is_told():
+    """Following the advice is silent."""
+    series = rk.Sequence(WAVE)
+    series = series.with_scaler(rk.Standard.fit(series))
+    with pytest.warns(
+        rk.RnnkitWarning, match=r"fit: the loss has blown up: .* predicting the mean costs 1;.*Adam\(1e-3"
+    ):
+        train(series, rk.Adam(20.0))
+    train(series, rk.Adam(1e-3))
+
+
+def test_of_targets_that_are_not_scaled_a_thousand_times_the_first_loss():
+    with pytest.warns(rk.RnnkitWarning, match=r"the loss has blown up"):
+        train(rk.Sequence(WAVE), rk.Adam(300.0))
+    train(rk.Sequence(1e4 + WAVE), rk.Adam(1e-3))  # far from the mean, and on its way
+
+
+CONFIG = """\
+name = "wave"
+backend = "numpy"
+out = "run"
+splitter = {type = "Continuation", length = 16}
+[data]
+path = "a.csv"
+[model]
+layers = [{type = "LSTM", hidden = 2}, {type = "Dense"}]
+[train]
+epochs = 1
+"""
+
+
+def test_the_last_lines_of_train_say_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("value\n" + "".join(f"{value}\n" for value in WAVE))
+    (tmp_path / "a.toml").write_text(CONFIG)
+    assert main(["train", "a.toml", "--train.rule.learning_rate", "20.0"]) == 0
+    told = capsys.readouterr()
+    blown, worse = told.out.strip().splitlines()[-2:]
+    assert blown.startswith("the loss has blown up: ")
+    assert worse.startswith("test error: ")
+    assert "worse than repeating the last value: " in worse
+    assert "rnnkit: warning: fit: the loss has blown up" in told.err
