@@ -650,7 +650,10 @@ def test_who_waits_is_told_what_for_and_how_long_it_took(monkeypatch, tmp_path, 
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
     assert entry(first_number)(np.ones(1)) == 1
     begun, done = capfd.readouterr().err.splitlines()
-    assert begun == "rnnkit: compiling first_number for float64, once on this machine ..."
+    assert (
+        begun
+        == "rnnkit: compiling first_number for float64, once on this machine (rnnkit warmup compiles all ahead) ..."
+    )
     assert re.fullmatch(r"rnnkit: first_number for float64 took \d+\.\d s to compile", done)
     assert entry(first_number)(np.ones(1)) == 1  # read from disk
     assert capfd.readouterr().err == ""

@@ -197,7 +197,7 @@ class PackageCache(FunctionCache):
             self._discard()
             found = None
         if found is None:
-            self._wait.begin(sig, "once on this machine")
+            self._wait.begin(sig, "once on this machine (rnnkit warmup compiles all ahead)")
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
