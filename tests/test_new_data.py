@@ -155,13 +155,13 @@ def test_a_sample_is_a_row_with_its_id():
     train(data, layer="outputs = 1", more='loss = "binary_cross_entropy"')
     assert main(["predict", "runs/a", "--part", "all", "--out", "p.csv"]) == 0
     rows = read("p.csv")
-    assert [(row["series"], row["row"], row["observed"]) for row in rows] == [
+    assert [(row["sample"], row["row"], row["observed"]) for row in rows] == [
         ("slow", "11", "1"), ("fast", "20", "0"), ("odd", "35", "1"), ("late", "45", "0"),
     ]  # fmt: skip
     assert all(0 < float(row["predicted"]) < 1 for row in rows)
     write("new.csv", sample=ids[:12], x=wave(12, 3))
     assert main(["predict", "runs/a", "--data.path", "new.csv", "--part", "all", "--out", "n.csv"]) == 0
-    assert [(row["series"], row["row"]) for row in read("n.csv")] == [("slow", "11")]
+    assert [(row["sample"], row["row"]) for row in read("n.csv")] == [("slow", "11")]
 
 
 def test_times_go_out_in_their_zone():
@@ -195,3 +195,14 @@ def test_a_forecast_says_that_the_newest_values_are_missing(capsys):
     said = capsys.readouterr()
     assert "rnnkit: warning: forecast goes on after row 57 (57) of 'old'" in said.err
     assert [row["row"] for row in read("f.csv")] == ["58", "59"]
+
+
+def test_samples_without_an_id_are_numbered_in_the_whole():
+    write("old.csv", x=wave(46), kind=[0] * 12 + [1] * 9 + [0] * 15 + [1] * 10)
+    data = 'features = ["x"]\ntarget = "kind"\nhorizon = 0\nscore = "last"\ntrain = 0.5\nvalidation = 0.3\n'
+    train(f"{data}segments = [[0, 12], [12, 21], [21, 36], [36, 46]]")
+    assert main(["predict", "runs/a", "--part", "test", "--out", "p.csv"]) == 0
+    (row,) = read("p.csv")
+    assert (row["sample"], row["row"], row["observed"]) == ("3", "45", "1")
+    assert main(["predict", "runs/a", "--part", "all", "--out", "all.csv"]) == 0
+    assert [row["sample"] for row in read("all.csv")] == ["0", "1", "2", "3"]

@@ -131,7 +131,7 @@ def test_a_prediction_says_what_it_is_of(predicted):
     assert np.array_equal(predicted.times[30:-1], np.datetime64("2024-01-02T07", "h") + np.arange(29))
     assert np.isnat(predicted.times[:30]).all()
     assert (predicted.series, predicted.ends, predicted.zone) == (None, None, None)
-    told = "rows 60, targets 1; of rows 1 (NaT) to 60 (2024-01-03T12); 1 in the future"
+    told = "rows 60, targets 1; of rows 1 to 60 (2024-01-03T12:00:00); 1 in the future"
     assert repr(predicted).startswith(f"Prediction({told})\n[[")
 
 
@@ -190,6 +190,16 @@ def test_samples_are_one_row_each(tmp_path):
         told.by_sample()
 
 
+def test_samples_of_a_panel_are_numbered_in_the_whole():
+    panel = rk.Sequence.panel([wave(rows) for rows in (4, 7, 5, 6, 9)], [0.0, 1.0, 2.0, 3.0, 4.0])
+    train, _, test = panel.split(0.5, 0.0)
+    run = fitted(train)
+    told = [rk.predict(run, part).by_sample() for part in (panel, train, test)]
+    assert [part.series.tolist() for part in told] == [[0, 1, 2, 3, 4], [0, 1, 2], [3, 4]]
+    assert told[2].rows.tolist() == [21, 30]
+    np.testing.assert_allclose(told[0][3:], told[2], rtol=1e-6)
+
+
 def test_classes_are_levels():
     labels = np.array([0, 1, 2, 0, 1] * 8)
     series = rk.Sequence(wave(40), labels)
@@ -217,7 +227,7 @@ def test_a_forecast_that_does_not_start_at_the_end_says_so(run):
     values[[58, 59]] = np.nan
     times = np.datetime64("2024-01-01T00", "h") + np.arange(60)
     series = rk.Sequence(values, time=times, missing="cut", name="heat")
-    told = r"goes on after row 57 \(2024-01-03T09\) of 'heat', .* as the 2 rows after it have some; fill them in"
+    told = r"goes on after row 57 \(2024-01-03T09:00:00\) of 'heat', .* as the 2 rows after it have some; fill them in"
     with pytest.warns(rk.RnnkitWarning, match=told):
         ahead = rk.forecast(run, series, 2)
     assert ahead.rows.tolist() == [58, 59]

@@ -143,7 +143,7 @@ def write_predictions(draft: Draft, out: Path | None, part: Part, overwrite: boo
 
     Columns are `row`, `time` and `series` where the data have them, predicted, observed where they have the target, and
     `is_future`; `row` is the row that is predicted, `horizon` rows after the last one that the model has read. Where
-    only the last row of a sample counts, there is a row a sample.
+    only the last row of a sample counts, there is a row a sample, with its id under `sample`.
     """
     file = draft.file.parent / f"predicted_{_label(of_one(draft))}{part}.csv" if out is None else out
     check_new(file, "--out", overwrite)
@@ -151,19 +151,21 @@ def write_predictions(draft: Draft, out: Path | None, part: Part, overwrite: boo
     series = open_for(run, draft, part, console)
     predicted = predicted_values(run, series, draft.config.data.warm)
     if predicted.ends is not None:
-        read_last, noun = predicted.ends, "samples"
+        read_last, told, noun = predicted.ends, predicted.by_sample(), "sample"
     else:
         segments = np.concatenate([np.arange(s.start, s.stop) for s in series.segments])
-        read_last, noun = np.union1d(segments, np.flatnonzero(predicted.is_future)), "rows"
-    told = predicted.at(read_last)
+        read_last, noun = np.union1d(segments, np.flatnonzero(predicted.is_future)), "row"
+        told = predicted.at(read_last)
     columns = _columns("predicted", run, told.values)
     if series.outputs:
         observed = series.with_scaler(None).take(read_last, np.dtype("float64"))[1].reshape(len(read_last), -1)
         columns |= _columns("observed", run, np.where(told.is_future[:, None], np.nan, observed))
-    write_csv(file, _places(told) | columns | {"is_future": told.is_future.astype(int)})
+    write_csv(
+        file, _places(told, "series" if noun == "row" else noun) | columns | {"is_future": told.is_future.astype(int)}
+    )
     ahead = int(told.is_future.sum())
     future = f", {ahead:,} of them in the future (is_future = 1)," if ahead else ""
-    say(console, f"predictions of {len(told):,} {noun} of the part {part!r}{future} are in {file}")
+    say(console, f"predictions of {count(len(told), noun)} of the part {part!r}{future} are in {file}")
     return 0
 
 
@@ -233,13 +235,13 @@ def _label(draft: Draft) -> str:
     return re.sub(r"[^\w.-]", "_", draft.data_set) + "_"
 
 
-def _places(predicted: Prediction) -> dict[str, np.ndarray]:
+def _places(predicted: Prediction, group: str = "series") -> dict[str, np.ndarray]:
     """The columns that say of what something is a prediction."""
     times = predicted.times
     if times is not None:
         whole = times.dtype.kind == "f" and bool((np.abs(times) < 2**53).all() and (times == np.floor(times)).all())
         times = write_times(times.astype(np.int64) if whole else times, predicted.zone)
-    known = {"row": predicted.rows, "time": times, "series": predicted.series}
+    known = {"row": predicted.rows, "time": times, group: predicted.series}
     return {name: values for name, values in known.items() if values is not None}
 
 

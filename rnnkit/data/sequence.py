@@ -90,6 +90,7 @@ class Sequence:
         times: `(N,)` the time of each row of the source, numbers or datetime64 (of UTC where there is a zone), or None.
         zone: what the times came in and are written in: an IANA name, `"UTC"`, an offset such as `"+02:00"`, or None.
         score: as given.
+        numbers: `(S,)` int64, the place of each segment among those of the whole sequence, of which this may be a part.
         weight: what each row counts in losses and gradients, see `with_weight`.
 
     Raises:
@@ -108,6 +109,7 @@ class Sequence:
     scaler: Standard | None
     times: np.ndarray | None
     zone: str | None
+    numbers: np.ndarray
     score: Score
     weight: float
     _source: Source
@@ -491,7 +493,9 @@ class Sequence:
                     f"split of {who}: the {part} part has {_count(end - begin, 'row')}, none of them with a target "
                     f"{_count(self.horizon, 'row')} later in the same segment; make it larger or the horizon smaller"
                 )
-            parts.append(self._with(runs=_frozen(kept), _extent=extent) if len(kept) else None)
+            numbers = self.numbers[np.searchsorted(self.starts, kept[:, 1], side="right") - 1]
+            part = {"runs": _frozen(kept), "numbers": _frozen(numbers), "_extent": extent}
+            parts.append(self._with(**part) if len(kept) else None)
         training, *others = parts
         assert training is not None  # part_sizes gives it rows
         return training, others[0], others[1]
@@ -588,6 +592,7 @@ class Sequence:
         if score not in ("all", "last"):
             raise DataError(f"{source.who} expects score to be 'all' or 'last', got {score!r}")
         values = {"name": name, "horizon": horizon, "runs": runs, "scaler": None, "score": score}
+        values |= {"numbers": _frozen(np.arange(len(runs)))}
         values |= {"times": timed.times, "zone": timed.zone}
         self.__dict__.update(values, weight=1.0, _source=source, _extent=(0, source.x.shape[0]))
 

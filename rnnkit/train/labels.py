@@ -26,8 +26,16 @@ def labels_after(series: Sequence) -> dict[str, Any]:
         "zone": series.zone,
         "series": None if table is None else np.repeat(np.array(table.names, object), np.diff(table.edges)),
         "is_future": inside & (behind >= 0) & unknown_after(series)[segment],
-        "ends": series.starts + series.lengths - 1 if series.score == "last" else None,
+        **_samples(series),
     }
+
+
+def _samples(series: Sequence) -> dict[str, Any]:
+    """Where the samples of a sequence end that is scored there, and their ids."""
+    if series.score != "last":
+        return {}
+    ids = series.numbers if series.series_ids is None else np.array(series.series_ids, object)
+    return {"ends": series.starts + series.lengths - 1, "ids": ids}
 
 
 def labels_ahead(series: Sequence, segment: int, steps: int) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class Prediction(NDArrayOperatorsMixin):
         series: `(rows,)` the id of the series of each, objects; None for a sequence that is not a table of several.
         ends: `(S,)` int64, of a sequence with `score="last"` the place along `"rows"` that counts for each sample; else
             None.
+        ids: `(S,)` the id of each sample: of its series in a table, else its number in the whole sequence.
 
     Example:
         >>> import numpy as np, rnnkit as rk
@@ -59,12 +60,13 @@ class Prediction(NDArrayOperatorsMixin):
     zone: str | None = None
     series: np.ndarray | None = None
     ends: np.ndarray | None = None
+    ids: np.ndarray | None = None
 
     def by_sample(self) -> Prediction:
         """The prediction for each sample of a sequence with `score="last"`, made after the row of it that counts.
 
         Returns:
-            The same axes, with an entry a sample along `"rows"`; `series` are the samples' ids.
+            The same axes, with an entry a sample along `"rows"`; `series` are their `ids`.
 
         Raises:
             DataError: a sequence of which every row counts.
@@ -74,7 +76,7 @@ class Prediction(NDArrayOperatorsMixin):
                 "by_sample expects a prediction of a sequence with score='last', of which a row a sample counts; "
                 "every row of this one does, so choose rows: predicted[rows]"
             )
-        return self.at(self.ends)
+        return replace(self.at(self.ends), series=self.ids)
 
     def at(self, places: np.ndarray) -> Prediction:
         """The predictions at some places `(n,)`, whole numbers, along the axis `"rows"`, with what they are of."""
@@ -90,6 +92,7 @@ class Prediction(NDArrayOperatorsMixin):
             times=there(self.times),
             series=there(self.series),
             ends=None,
+            ids=None,
         )
 
     @property
@@ -154,8 +157,8 @@ class Prediction(NDArrayOperatorsMixin):
         """The first and the last row that is predicted, with their times."""
         told = []
         for place in (0, -1) if self.rows.size else ():
-            time = "" if self.times is None else f" ({write_times(self.times.reshape(-1)[[place]], self.zone)[0]})"
-            told.append(f"{self.rows.flat[place]:,}{time}")
+            time = "" if self.times is None else write_times(self.times.reshape(-1)[[place]], self.zone)[0]
+            told.append(f"{self.rows.flat[place]:,} ({time})" if time else f"{self.rows.flat[place]:,}")
         return f"of rows {' to '.join(told)}" if told else "of no row"
 
 
