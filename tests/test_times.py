@@ -442,6 +442,13 @@ def test_shuffled_rows_are_refused_and_sorted_with_their_lines(tmp_path):
         rk.Sequence.open(path, time="time", target="v", sort=True)
 
 
+def test_one_row_out_of_order_is_no_reason_to_drop_it():
+    times = np.array([0, 1, 2, 4, 3, 9, 5, 6, 7, 8])
+    with pytest.raises(DataError, match=r"has 2 rows.*sort rows that are out of order by time with sort=True"):
+        rk.Sequence(np.arange(10.0), time=times, horizon=2)
+    assert rk.Sequence(np.arange(10.0), time=times, horizon=2, sort=True).segments == ((0, 8),)
+
+
 @pytest.mark.parametrize("form", ["csv", "parquet", "npy", "memmap"])
 def test_sorting_works_for_every_source(form, tmp_path):
     order = np.random.default_rng(1).permutation(50)

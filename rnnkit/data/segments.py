@@ -60,7 +60,8 @@ def find_runs(
     if time is not None:
         runs = cut_at(runs, rows_without(time))
     runs = cut_at(runs, check_values(source, runs, missing))
-    runs = keep_targeted(runs, int(horizon) if source.outputs else 0, short, source)
+    back = time is not None and source.series is None and bool((time[1:] < time[:-1]).any())
+    runs = keep_targeted(runs, int(horizon) if source.outputs else 0, short, source, back)
     return np.column_stack((runs[:, 0], runs))
 
 
@@ -146,7 +147,7 @@ def cut_at(runs: np.ndarray, missing: np.ndarray) -> np.ndarray:
     return pieces[starts < stops]
 
 
-def keep_targeted(runs: np.ndarray, horizon: int, short: str, source: Source) -> np.ndarray:
+def keep_targeted(runs: np.ndarray, horizon: int, short: str, source: Source, back: bool = False) -> np.ndarray:
     """The runs `(R, 2)` that have a row with a target: more than `horizon` rows.
 
     Raises:
@@ -163,7 +164,8 @@ def keep_targeted(runs: np.ndarray, horizon: int, short: str, source: Source) ->
         index = int(np.argmin(kept))
         start, stop = runs[index].tolist()
         length = stop - start
-        smaller = f"use horizon <= {length - 1}, or " if length > 1 else ""
+        smaller = "sort rows that are out of order by time with sort=True, or " if back else ""
+        smaller += f"use horizon <= {length - 1}, or " if length > 1 else ""
         place = source.rows_named(start, stop)
         named = "" if source.series is None else f" of series {source.series.named(np.array([start]))[0]!r}"
         raise DataError(
