@@ -153,7 +153,7 @@ def test_the_config_of_a_run_trains_the_same_again_from_elsewhere(home, monkeypa
 
 
 def test_overwrite_takes_the_transfer_of_the_old_run_away(home, trained, capsys):
-    assert "is there already and not empty" in refused(capsys, "train", "m.toml")
+    assert "is there already and not empty" in refused(capsys, "train", "m.toml", "--out", "runs/m")
     (trained / "notes.txt").write_text("mine")
     assert main(["train", "m.toml", "--overwrite", "--curriculum.transfer", "none"]) == 0
     left = {file.name for file in trained.iterdir()}

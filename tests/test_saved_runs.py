@@ -66,14 +66,14 @@ def _plain(value: Any) -> Any:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes that it forks")
 @pytest.mark.parametrize(
-    ("scenario", "every"), [("save", 1), ("save-first", 1), ("save-full", 1), ("train", 9), ("train-full", 9)]
+    ("scenario", "every"), [("save", 1), ("save-first", 1), ("save-full", 1), ("train", 13), ("train-full", 17)]
 )
 def test_a_run_is_whole_wherever_saving_it_ends(tmp_path, scenario, every):
     command = [sys.executable, WALK, scenario, tmp_path, str(every)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     kills, new = map(int, done.stdout.split())
-    assert kills >= (13 if every == 1 else 5)
+    assert kills >= (13 if every == 1 else 3)
     assert 0 < new < kills  # killed before the one rename, and after it
 
 
@@ -177,7 +177,7 @@ def test_a_folder_of_a_hostile_run_takes_nothing_away_outside_it(run, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == FILES
 
 
-ODD: tuple[Any, ...] = (None, "text", -1, 1e300, 10**30, 1e999, True, [], {}, [None], {"type": None})
+ODD: tuple[Any, ...] = (None, "text", -1, 1e300, 10**400, True, [], [None], {"type": None})
 
 
 def nodes(plain: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
