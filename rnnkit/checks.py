@@ -57,7 +57,7 @@ def check_listed(who: str, name: str, value: Any, example: str, error: type[Rnnk
 
 
 def as_numbers(
-    values: Any, who: str, what: str, dtype: DTypeLike = None, error: type[RnnkitError] = ModelError
+    values: Any, who: str, what: str, dtype: DTypeLike | None = None, error: type[RnnkitError] = ModelError
 ) -> np.ndarray:
     """An array of whatever NumPy can read as one, not copied where it need not be; `dtype`: its own unless told.
 
