@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnkit.data import Segment, Sequence, Standard
-from rnnkit.data.segments import part_sizes
+from rnnkit.data.parts import part_sizes
 from rnnkit.errors import DataError, RnnkitWarning
 
 

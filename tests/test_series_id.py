@@ -153,9 +153,8 @@ def test_time_gaps_and_missing_values_cut_inside_a_series(write):
 def test_parts_know_their_series(write):
     series = Sequence.open(write(named(table())), series_id="server", time="t", target="load")
     training, validation, test = series.split(0.5, 0.3)
-    assert training.series_ids == ("web-2", "db")
-    assert validation.series_ids == ("db", "web-1")
-    assert test.series_ids == ("web-1",)
+    assert training.series_ids == validation.series_ids == test.series_ids == ("web-2", "db", "web-1")
+    assert [part.series_ids for part in series.split(1, 1, by="series")] == [("web-2",), ("db",), ("web-1",)]
     assert Sequence(np.arange(9.0)).series_ids is None
 
 

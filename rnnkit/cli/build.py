@@ -225,9 +225,9 @@ def _open_parts(builder: Builder) -> Parts | None:
     data, series = builder.config.data, _open_series(builder)
     if series is None:
         return None
-    with builder.blaming(("data",), ("train", "validation", "baseline")):
+    with builder.blaming(("data",), ("train", "validation", "by", "baseline")):
         chosen_columns(series, data.baseline)
-        training, *others = series.split(data.train, data.validation)
+        training, *others = series.split(data.train, data.validation, data.by)
         scaler = Standard.fit(training) if data.scale else None
         validation, test = (None if part is None else part.with_scaler(scaler) for part in others)
         return Parts(series, training.with_scaler(scaler), validation, test)

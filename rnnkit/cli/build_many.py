@@ -192,7 +192,7 @@ class _Many:
                 if not os.path.exists(entry.path):
                     self.builder.add(entry.at("path"), no_file(entry.path, f"--data.{entry.place}.path"))
                 else:
-                    key = mentioned(reason, ("path", *OPENED, "train", "validation"))
+                    key = mentioned(reason, ("path", *OPENED, "train", "validation", "by"))
                     self.builder.add(entry.at(key), reason)
             if not reasons:
                 self.blame(error, ("features", "scaler"))

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from rnnkit.cli.read import Draft
-from rnnkit.cli.report import VERBS, count, say
+from rnnkit.cli.report import VERBS, count, rows_of, say
 from rnnkit.cli.status import FAILED, INTERRUPTED
 from rnnkit.cli.study import build_plan
 from rnnkit.errors import Interrupted
@@ -48,7 +48,8 @@ def _show(plan: Plan, name: str, console: Console) -> None:
     """The grid: how many cells of each splitter and policy remain, and what is refused."""
     study = plan.study
     named = zip(VERBS.values(), study.parts, strict=True)
-    rows = ", ".join(f"{len(part):,} rows to {verb}" for verb, part in named if part is not None)
+    told = (f"{rows_of(len(part), part.series_count)} to {verb}" for verb, part in named if part is not None)
+    rows = ", ".join(told)
     say(console, f"{name}: {rows}; {study.model!r}")
     say(console, f"{count(len(plan.cells), 'cell')}, each trained for {study.equal}\n")
     policies = list(dict.fromkeys(brief(planned.cell.policy) for planned in plan.cells))

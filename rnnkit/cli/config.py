@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 from pydantic import Field as field_of
 
 from rnnkit.cli.locate import Keys
+from rnnkit.data.parts import By
 from rnnkit.data.sequence import Missing, Score, Short
 from rnnkit.model.initial import Initial, Numbers, Zeros
 from rnnkit.model.layers import Layer
@@ -145,6 +146,7 @@ class Columns(Table):
     skip: int | list[int] | None = None
     train: float | int = 0.7
     validation: float | int = 0.15
+    by: By | None = None
     period: int | None = field_of(default=None, ge=1)
     baseline: str | int | list[str] | list[int] | None = None
 

@@ -52,7 +52,7 @@ def say(console: Console, text: str) -> None:
 def describe(experiment: Experiment) -> str:
     """Parts, model, schedule and backend, a line each."""
     config, parts = experiment.config, experiment.parts
-    rows = ", ".join(f"{len(part):,} rows to {VERBS[name]}" for name, part in parts.items())
+    rows = ", ".join(f"{rows_of(len(part), part.series_count)} to {VERBS[name]}" for name, part in parts.items())
     weights = summary(experiment.model, config.dtype).parameters
     schedule = experiment.schedule
     return "\n".join(
@@ -188,6 +188,11 @@ def opening(console: Console) -> Iterator[Callable[[str, Opening], None]]:
             print(f"{doing} data sets: {at.place:,} of {at.sets:,}", file=sys.stderr)
 
     yield tell
+
+
+def rows_of(rows: int, series: int | None) -> str:
+    """`"1 row"`, `"2,000 rows of 6 series"`."""
+    return count(rows, "row") + ("" if series is None else f" of {series:,} series")
 
 
 def count(number: int, thing: str) -> str:

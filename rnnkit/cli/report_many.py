@@ -8,8 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from rnnkit.cli.build_many import ManyExperiment
-from rnnkit.cli.report import count, over_baseline
+from rnnkit.cli.report import count, over_baseline, rows_of
 from rnnkit.cli.sets import listed
+from rnnkit.data.survey import Facts
 from rnnkit.model import summary
 from rnnkit.schedule import Curriculum
 from rnnkit.schedule.brief import brief
@@ -43,9 +44,15 @@ def data_sets_table(experiment: ManyExperiment) -> Table:
         table.add_column(column, overflow="fold")
     for index, (name, facts) in enumerate(curriculum.facts.items()):
         cells = [column[index] for column in shown.values()]
-        parts = ", ".join(facts.parts)
-        table.add_row(Text(name), f"{facts.rows:,}", f"{len(facts.lengths):,}", *map(Text, cells), parts)
+        held = zip(facts.parts[1:], facts.part_rows[1:], facts.part_series[1:], strict=True)
+        parts = ", ".join(["training", *(f"{part} ({rows_of(rows, series)})" for part, rows, series in held)])
+        table.add_row(Text(name), _rows_to_train(facts), f"{len(facts.lengths):,}", *map(Text, cells), parts)
     return table
+
+
+def _rows_to_train(facts: Facts) -> str:
+    series = facts.part_series[0]
+    return f"{facts.rows:,}" if series is None else f"{facts.rows:,} of {series:,} series"
 
 
 def _scaler(curriculum: Curriculum, name: str) -> str:

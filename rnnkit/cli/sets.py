@@ -69,7 +69,7 @@ class Entry(NamedTuple):
             splitter=None if table.splitter is None else table.splitter.build(),
             policy=None if table.policy is None else table.policy.build(),
             head=table.head,
-            split=(table.train, table.validation),
+            split=(table.train, table.validation) if table.by is None else (table.train, table.validation, table.by),
             options=options if self.only is None else options | {"only": self.only},
         )
 

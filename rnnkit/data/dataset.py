@@ -11,11 +11,12 @@ from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import cache
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import numpy as np
 
 from rnnkit.data.kept import KeptTable, stamps
+from rnnkit.data.parts import By
 from rnnkit.data.readers import series_ids
 from rnnkit.data.scaling import Standard
 from rnnkit.data.sequence import Sequence
@@ -55,8 +56,8 @@ class DataSet:
             that share it; a `Standard`; or None, which leaves the rows as their source gives them.
         splitter, policy: how it is cut into windows and where their state comes from; left out, as the curriculum says.
         head: which output head of the model it trains.
-        split: sizes of its training and validation part, as for `Sequence.split`; the rest is its test part. Left
-            out, all of it is trained on.
+        split: sizes of its training and validation part, as for `Sequence.split`; the rest is its test part. A third
+            entry is its `by`: `(0.7, 0.15, "series")`. Left out, all of it is trained on.
         options: for a path, what `Sequence.open` takes: `{"time": "timestamp", "target": "value"}`.
 
     Raises:
@@ -79,7 +80,7 @@ class DataSet:
     splitter: Splitter | None = None
     policy: StatePolicy | None = None
     head: str | None = None
-    split: tuple[float, float] | None = None
+    split: tuple[float, float] | tuple[float, float, By | None] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     _kept: KeptTable | None = field(default=None, repr=False)
 
@@ -123,7 +124,7 @@ class DataSet:
         if self.passes > PASSES:
             raise DataError(f"{who} expects at most {PASSES:,} passes an epoch, got more; train more epochs")
         sizes = self.split if isinstance(self.split, tuple | list) else ()
-        if self.split is not None and len(sizes) != 2:
+        if self.split is not None and len(sizes) not in (2, 3):
             raise DataError(
                 f"{who} expects split to be the sizes of its training and validation part, got {self.split!r}; write "
                 f"split=(0.7, 0.15)"
@@ -171,8 +172,11 @@ class DataSet:
         try:
             series = self._open()
             series.expect_target("training")
-            training, validation, test = (series, None, None) if self.split is None else series.split(*self.split)
-            training, validation, test = (self._seen(part, scaler) for part in (training, validation, test))
+            parts = (series, None, None)
+            if self.split is not None:
+                train, held, *by = cast(Any, self.split)
+                parts = series.split(train, held, *by)
+            training, validation, test = (self._seen(part, scaler) for part in parts)
         except RnnkitError as error:
             raise type(error)(f"{who}: {error}") from error
         except OSError as error:

@@ -175,56 +175,6 @@ def keep_targeted(runs: np.ndarray, horizon: int, short: str, source: Source, ba
     return runs[kept]
 
 
-def clip_runs(runs: np.ndarray, begin: int, end: int) -> np.ndarray:
-    """What lies between two rows, counted over the rows of the runs `(R, 3)` alone, without empty pieces.
-
-    The first column, the first row that a warm-up may read, stays that of the whole run.
-    """
-    first, starts, stops = runs.T
-    lengths = stops - starts
-    before = np.cumsum(lengths) - lengths
-    pieces = np.stack(
-        (first, starts + np.clip(begin - before, 0, lengths), starts + np.clip(end - before, 0, lengths)),
-        axis=1,
-    )
-    return pieces[pieces[:, 1] < pieces[:, 2]]
-
-
-def row_at(runs: np.ndarray, count: int) -> int:
-    """The row that stands at a place, from 0, among the rows of the runs `(R, 3)`."""
-    _, starts, stops = runs.T
-    before = np.cumsum(stops - starts) - (stops - starts)
-    run = int(np.searchsorted(before, count, side="right")) - 1
-    return int(starts[run] + count - before[run])
-
-
-def part_sizes(rows: int, train: float, validation: float, who: str) -> tuple[int, int, int]:
-    """Rows of the training, validation and test part, from fractions (float) or numbers of rows (int).
-
-    Raises:
-        DataError: a fraction outside 0 to 1, a negative number, no training part, or more than there is.
-    """
-    sizes = []
-    for name, part in (("train", train), ("validation", validation)):
-        number = not isinstance(part, bool) and isinstance(part, int | float | np.integer)
-        if not number or not 0 <= part <= (1 if isinstance(part, float) else rows):
-            raise DataError(
-                f"split of {who} expects {name} to be a fraction from 0.0 to 1.0 or a number of rows "
-                f"up to {rows}, got {part!r}"
-            )
-        sizes.append(round(part * rows) if isinstance(part, float) else int(part))
-    if sizes[0] == 0:
-        raise DataError(f"split of {who} expects a training part, got train={train!r} of {rows} rows; make it larger")
-    fractions = isinstance(train, float) and isinstance(validation, float)
-    if train + validation > 1 + 1e-9 if fractions else sum(sizes) > rows:
-        raise DataError(
-            f"split of {who} expects train and validation within {rows} rows, got train={train!r} and "
-            f"validation={validation!r}; make them smaller"
-        )
-    sizes[1] = min(sizes[1], rows - sizes[0])  # two fractions that make up 1 may round to one row too many
-    return sizes[0], sizes[1], rows - sum(sizes)
-
-
 def _rows(number: int) -> str:
     return "1 row" if number == 1 else f"{number} rows"
 

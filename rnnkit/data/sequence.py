@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,16 +17,10 @@ from rnnkit.data.frames import Given, given_source, panel_frames
 from rnnkit.data.mapped import packed, unpacked
 from rnnkit.data.order import Timed, in_order
 from rnnkit.data.panel import panel_rows
+from rnnkit.data.parts import By, Part, Whole, split_rows
 from rnnkit.data.readers import open_source
 from rnnkit.data.scaling import Standard
-from rnnkit.data.segments import (
-    Gap,
-    Segment,
-    clip_runs,
-    find_runs,
-    part_sizes,
-    row_at,
-)
+from rnnkit.data.segments import Gap, Segment, find_runs
 from rnnkit.data.series import BySeries
 from rnnkit.data.source import SeriesRows, Source
 from rnnkit.data.textfile import text_stem
@@ -113,7 +106,7 @@ class Sequence:
     score: Score
     weight: float
     _source: Source
-    _extent: tuple[int, int]
+    _extent: np.ndarray
 
     def __init__(
         self,
@@ -294,8 +287,9 @@ class Sequence:
     def __repr__(self) -> str:
         targets = "label" if self.labels else "target"
         told = f" -> {_count(self.outputs, targets)}, horizon {self.horizon}" if self.outputs else ", no target"
+        series = "" if self.series_count is None else f" of {self.series_count:,} series"
         return (
-            f"Sequence({self.name!r}: {_count(len(self), 'row')} in {_count(len(self.runs), 'segment')}, "
+            f"Sequence({self.name!r}: {_count(len(self), 'row')} in {_count(len(self.runs), 'segment')}{series}, "
             f"{_count(self.features, 'feature')}{told})"
         )
 
@@ -310,13 +304,13 @@ class Sequence:
 
     @property
     def left_out(self) -> int:
-        """Rows that are in no segment: of the source, or for a part that `split` made, of its own range of rows.
+        """Rows that are in no segment: of the source, or for a part that `split` made, of its own range of rows
+        in each series.
 
         The last h rows of each run, rows with a missing value, runs of h rows or fewer, rows outside `segments`. What
         lies between two parts belongs to the earlier one.
         """
-        first, stop = self._extent
-        return stop - first - len(self)
+        return int((self._extent[:, 1] - self._extent[:, 0]).sum()) - len(self)
 
     @property
     def features(self) -> int:
@@ -352,6 +346,12 @@ class Sequence:
     def series_ids(self) -> tuple[str, ...] | None:
         """The series that each segment belongs to; None without `series_id`."""
         return None if self._source.series is None else self._source.series.named(self.starts)
+
+    @property
+    def series_count(self) -> int | None:
+        """How many series have rows in it; None without `series_id`."""
+        table = self._source.series
+        return None if table is None else len(np.unique(np.searchsorted(table.edges, self.starts, side="right")))
 
     @property
     def table(self) -> SeriesRows | None:
@@ -456,49 +456,52 @@ class Sequence:
         absent = stop - start - len(y)
         return np.concatenate((y, np.zeros((absent, *y.shape[1:]), y.dtype))) if absent else y
 
-    def split(self, train: float = 0.7, validation: float = 0.15) -> tuple[Sequence, Sequence | None, Sequence | None]:
+    def split(
+        self, train: float = 0.7, validation: float = 0.15, by: By | None = None
+    ) -> tuple[Sequence, Sequence | None, Sequence | None]:
         """Training, validation and test part: contiguous in time, in that order, views of the same source.
 
+        A table of several series is parted in time in every series, each with its own sizes.
+
         Args:
-            train, validation: fractions of the runs' rows (float), or numbers of rows (int); the test part
-                gets the rest.
+            train, validation: fractions of the runs' rows (float), or numbers of rows (int), of each series; the test
+                part gets the rest.
+            by: `"series"` to part by whole series in their order, of which the sizes are fractions or numbers then;
+                `"time"` to hear nothing of series that are too short.
 
         Returns:
             The three parts; None for one of no rows. With `score="last"` a part holds whole segments: its rows are
-            rounded to the nearest end of one. Each part's segments end h rows before the part does, so
-            that no target lies in the next; a piece of h rows or fewer is left out. `runs[:, 0]` stays the
-            first row of the whole run, so that a later part can warm its state over the rows before it.
+            rounded to the nearest end of one. A series too short for a row with a target in each part lies wholly in
+            training, which a warning says. Each part's segments end h rows before the part does, so that no target lies
+            in the next; a piece of h rows or fewer is left out. `runs[:, 0]` stays the first row of the whole run, so
+            that a later part can warm its state over the rows before it.
 
         Raises:
-            DataError: fractions or numbers that do not fit, or a part, named, in which no row has a target.
+            DataError: fractions or numbers that do not fit, a part, named, in which no row has a target, or whole
+                series of what has no `series_id`.
         """
-        who = f"sequence {self.name!r}"
-        total = int((self.runs[:, 2] - self.runs[:, 1]).sum())
-        sizes = part_sizes(total, train, validation, who)
-        edges = np.cumsum((0, *sizes))
-        if self.score == "last":  # a part holds whole segments, or their last rows would not be in it
-            ends = np.cumsum(np.append(0, self.runs[:, 2] - self.runs[:, 1]))
-            edges = ends[np.abs(ends - edges[:, None]).argmin(1)]
-            edges[1:] = np.maximum(edges[1:], ends[1])  # the training part has one at least
-        edges = edges.tolist()
-        first, last = self._extent
-        rows = [first, *(row_at(self.runs, edge) if edge < total else last for edge in edges[1:])]
-        parts: list[Sequence | None] = []
-        named = zip(("training", "validation", "test"), edges, edges[1:], pairwise(rows), strict=False)
-        for part, begin, end, extent in named:
-            pieces = clip_runs(self.runs, begin, end)
-            kept = pieces[pieces[:, 2] - pieces[:, 1] > self.tail]
-            if end > begin and not len(kept):
-                raise DataError(
-                    f"split of {who}: the {part} part has {_count(end - begin, 'row')}, none of them with a target "
-                    f"{_count(self.horizon, 'row')} later in the same segment; make it larger or the horizon smaller"
-                )
-            numbers = self.numbers[np.searchsorted(self.starts, kept[:, 1], side="right") - 1]
-            part = {"runs": _frozen(kept), "numbers": _frozen(numbers), "_extent": extent}
-            parts.append(self._with(**part) if len(kept) else None)
-        training, *others = parts
-        assert training is not None  # part_sizes gives it rows
-        return training, others[0], others[1]
+        training, *others = split_rows(self._whole(self.table), train, validation, by)
+        assert training is not None  # it has rows, or sizes are refused
+        validating, test = (None if part is None else self._part(part) for part in others)
+        return self._part(training), validating, test
+
+    def first_rows(self, rows: int) -> Sequence:
+        """The first so many rows of the runs, those of `score="last"` to the nearest end of a segment.
+
+        Raises:
+            DataError: more rows than there are, or so few that none has a target.
+        """
+        (first, *_) = split_rows(self._whole(None), int(rows), 0, None)
+        assert first is not None  # it has rows, or the number is refused
+        return self._part(first)
+
+    def _whole(self, table: SeriesRows | None) -> Whole:
+        who, last = f"sequence {self.name!r}", self.score == "last"
+        return Whole(who, self.runs, self._extent, self.horizon, self.tail, last, table)
+
+    def _part(self, part: Part) -> Sequence:
+        numbers = self.numbers[np.searchsorted(self.starts, part.runs[:, 1], side="right") - 1]
+        return self._with(runs=_frozen(part.runs), numbers=_frozen(numbers), _extent=_frozen(part.extent))
 
     def with_scaler(self, scaler: Standard | None) -> Sequence:
         """The same rows seen through a scaler; None takes it off. Nothing is copied.
@@ -589,12 +592,13 @@ class Sequence:
 
     def _set(self, name: str, horizon: int, runs: np.ndarray, timed: Timed, score: Score) -> None:
         source = timed.source
+        edges = np.array([0, source.x.shape[0]]) if source.series is None else source.series.edges
         if score not in ("all", "last"):
             raise DataError(f"{source.who} expects score to be 'all' or 'last', got {score!r}")
         values = {"name": name, "horizon": horizon, "runs": runs, "scaler": None, "score": score}
         values |= {"numbers": _frozen(np.arange(len(runs)))}
         values |= {"times": timed.times, "zone": timed.zone}
-        self.__dict__.update(values, weight=1.0, _source=source, _extent=(0, source.x.shape[0]))
+        self.__dict__.update(values, weight=1.0, _source=source, _extent=_frozen(np.stack((edges[:-1], edges[1:]), 1)))
 
     def _with(self, **changes: Any) -> Sequence:
         series = object.__new__(type(self))

@@ -31,6 +31,8 @@ class Facts(NamedTuple):
         scaler: through which it is seen, or None.
         highest: its highest label, the row of the first such, and its segment; None without labels.
         parts: those that it has, of training, validation and test, in this order.
+        part_rows: the rows of each of these.
+        part_series: how many series have rows in each of these, None without `series_id`.
         fingerprint: what tells whether it has changed.
         typical: what the targets of its training part are like.
     """
@@ -49,6 +51,8 @@ class Facts(NamedTuple):
     scaler: Standard | None
     highest: tuple[int, int, int] | None
     parts: tuple[Part, ...]
+    part_rows: tuple[int, ...]
+    part_series: tuple[int | None, ...]
     fingerprint: tuple[Any, ...]
     typical: Typical
 
@@ -124,6 +128,7 @@ def survey(
 
 def _facts(dataset: DataSet, opened: Opened) -> Facts:
     series = opened.training
+    held: dict[Part, Sequence] = {part: rows for part in PARTS if (rows := getattr(opened, part)) is not None}
     scaler = Standard.fit(series) if dataset.scaler == "own" else dataset.scaler or series.scaler
     if isinstance(scaler, Standard):
         series.with_scaler(scaler)  # one that was given has to fit
@@ -141,7 +146,9 @@ def _facts(dataset: DataSet, opened: Opened) -> Facts:
         series.target_columns,
         scaler if isinstance(scaler, Standard) else None,
         _highest(opened.series) if series.labels else None,
-        tuple(part for part in PARTS if getattr(opened, part) is not None),
+        tuple(held),
+        tuple(map(len, held.values())),
+        tuple(part.series_count for part in held.values()),
         dataset.fingerprint(opened.series),
         typical(series),
     )

@@ -16,6 +16,7 @@ import numpy as np
 from rnnkit.data import Sequence as Rows
 from rnnkit.data.dataset import DataSet, Opened, data_sets
 from rnnkit.data.joined import Joined
+from rnnkit.data.parts import By
 from rnnkit.data.survey import Facts, OnError, Opening, Survey, survey
 from rnnkit.errors import RnnkitError, ScheduleError, SourceError, did_you_mean
 from rnnkit.schedule.batch import Batch
@@ -78,7 +79,7 @@ class Curriculum:
     interleave: Interleaving = OneByOne()  # noqa: RUF009 - frozen
     phases: tuple[Phase, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
-    split: tuple[float, float] | None = None
+    split: tuple[float, float] | tuple[float, float, By | None] | None = None
     on_error: OnError = "stop"
     seed: int = 0
     on_open: Callable[[Opening], None] | None = None

@@ -215,7 +215,7 @@ def first_rows(series: Sequence, rows: int) -> Sequence:
         DataError: so few that none has a target.
     """
     total = int((series.runs[:, 2] - series.runs[:, 1]).sum())
-    return series if total - rows <= series.horizon else series.split(int(rows), 0)[0]
+    return series if total - rows <= series.horizon else series.first_rows(rows)
 
 
 def _check(model: Any, params: Any, schedule: Any, draws: Any) -> None:
