@@ -7,7 +7,9 @@ A backend is a module (or any object) with a `name` and five functions. It is fo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -157,6 +159,37 @@ def backend(name: str | Backend, **options: Any) -> Backend:
     if configure is None:
         raise BackendError(f"backend {loaded.name!r} takes no options, got {', '.join(options)}; leave them out")
     return configure(**options)
+
+
+class SentModule(NamedTuple):
+    """A backend that is a module, on its way to another process: a module cannot be sent, its name can.
+
+    Attributes:
+        name: that of the module.
+    """
+
+    name: str
+
+
+def packed_backend(backend: Backend) -> Any:
+    """What to send of a backend: the name of a module; an object, with the options that it was made with, as it is."""
+    return SentModule(backend.__name__) if isinstance(backend, ModuleType) else backend
+
+
+def unpacked_backend(sent: Any) -> Backend:
+    """The backend that `packed_backend` was given.
+
+    Raises:
+        BackendError: what it needs is not installed here.
+    """
+    if not isinstance(sent, SentModule):
+        return sent
+    try:
+        return cast(Any, import_module(sent.name))
+    except ModuleNotFoundError as error:
+        raise BackendError(
+            f"the backend of what was sent here needs {error.name!r}, which is not installed; pip install {error.name}"
+        ) from error
 
 
 def installed_backends() -> list[str]:

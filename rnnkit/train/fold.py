@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from rnnkit.backend import Backend, BlockResult, check_parameters, map_arrays
+from rnnkit.backend import Backend, BlockResult, check_parameters, map_arrays, packed_backend, unpacked_backend
 from rnnkit.checks import as_numbers
 from rnnkit.errors import ModelError
 from rnnkit.model.heads import head_keys, head_parameters, head_rule_state, state_of, with_head, with_head_rule_state
@@ -54,6 +54,13 @@ class Fold:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "train", block_trainer(self.engine))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "engine": packed_backend(self.engine), "train": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, engine=unpacked_backend(state["engine"]))
+        self.__post_init__()
 
     def chain(self, head: str | None) -> Chain:
         """The plain chain that ends with a head."""

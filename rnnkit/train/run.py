@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnkit.backend import Backend
+from rnnkit.backend import Backend, packed_backend, unpacked_backend
 from rnnkit.data import Standard
 from rnnkit.data.typical import Typical
 from rnnkit.errors import ModelError, did_you_mean, listed
@@ -87,6 +87,12 @@ class Run:
     skipped: dict[str, str] = field(default_factory=dict)
     transfer: Transfer | None = None
     typical: Typical | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "backend": packed_backend(self.backend)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, backend=unpacked_backend(state["backend"]))
 
     def on(self, name: str) -> Run:
         """The run as it is for one data set of its curriculum: with its scaler, and its head as the model's end.

@@ -55,6 +55,13 @@ class Stream:
         make = getattr(run.backend, "stepper", None) or partial(ForwardStepper, run.backend)
         self._stepper = make(run.model, params, lanes, self._initial_state())
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"run": self.run, "lanes": self.lanes, "state": self.run.backend.to_numpy(self.state)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["run"], state["lanes"])  # a stepper is made of addresses, which nobody else can read
+        self.state = self.run.backend.from_numpy(state["state"])
+
     @property
     def state(self) -> State:
         """What the model remembers."""
