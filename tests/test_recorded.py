@@ -54,6 +54,15 @@ def test_states_are_computed_anew_from_the_initial_state_of_the_model(initial):
     assert found.age.tolist() == ages.tolist()
 
 
+def test_the_age_is_that_of_the_last_recording():
+    """Windows overlap: the window before a row's own, and the one before that, both record the state before it."""
+    run, schedule = trained(splitter=rk.Sliding(8, 4), epochs=1)
+    found = rk.recorded_distance(run, schedule)
+    for window in range(1, 10):
+        assert found.rows[window - 1] == 4 * window
+        assert found.age[window - 1] == len(schedule) - (window - 1)
+
+
 def test_nothing_recorded_is_said():
     run, schedule = trained(rk.Reset(), epochs=1)
     with pytest.raises(rk.ScheduleError, match=r"expects a schedule that records states.*use Stored\(\)"):

@@ -285,6 +285,13 @@ def test_every_epoch_of_a_policy_of_ones_own_is_proven():
         list(schedule.blocks(1))
 
 
+def test_who_carries_across_epochs_has_nothing_to_carry_into_the_first():
+    policy = LiesIn(0)
+    object.__setattr__(policy, "across_epochs", True)
+    with pytest.raises(rk.ContinuityError, match=r"step 0, lane 0 .* no row yet"):
+        rk.Schedule(rk.Sequence(np.arange(40.0)), Skipping(0), policy)
+
+
 def test_windows_are_cut_and_proven_once_an_epoch(monkeypatch):
     proven = []
     prove = rk.schedule.schedule.prove
