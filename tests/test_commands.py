@@ -612,7 +612,7 @@ def test_forecast_writes_what_forecast_gives(home, trained, capsys):
     np.testing.assert_allclose(table[:, 2], rk.forecast(run, series, 7, warm=2)[:, 0], rtol=1e-6)
     assert (home / "ahead.png").read_bytes().startswith(b"\x89PNG")
     assert "is there already" in refused(capsys, "forecast", "runs/a", "--steps", "7")
-    assert "forecast expects steps >= 1, got 0" in refused(capsys, "forecast", "runs/a", "--steps", "0")
+    assert "to be a whole number >= 1, got 0" in refused(capsys, "forecast", "runs/a", "--steps", "0")
     assert not (trained / "forecast_0.csv").exists()
     assert main(["forecast", "runs/a", "--steps", "7", "--picture", "ahead.png", "--overwrite"]) == 0
     assert "forecast expects a number of rows, got none; write rnnkit forecast runs/a --steps 48" in refused(
