@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import rnnkit as rk
+from rnnkit.schedule.interleave import Member, Span, interleaved
 
 MODEL = rk.Chain(rk.LSTM(1, 5), rk.Dense(5, 1))
 
@@ -333,3 +334,112 @@ def test_colours_of_a_transfer_matrix_compare_errors_by_ratio(errors, shares):
     matrix = rk.Transfer(("a",), ("start", "a", "b"), trained, np.array(errors)[:, None], ("validation",))
     (image,) = matrix.plot().axes[0].get_images()
     np.testing.assert_allclose(np.ma.filled(image.get_array(), np.nan)[:, 0], shares, atol=1e-12)
+
+
+class Mixed:
+    """A policy of one's own: every other step goes on from the step before, the rest from what was recorded."""
+
+    def slots(self, grid):
+        return rk.Stored().slots(grid)
+
+    def origins(self, grid, first, stop):
+        carried, recorded = (policy.origins(grid, first, stop) for policy in (rk.Carry(), rk.Stored()))
+        return np.where(np.arange(first, stop)[:, None] % 2, carried, recorded)
+
+
+class Twice:
+    """Windows of 5 rows of which every third is read again from the row at which it starts."""
+
+    def grid(self, lengths, rng, name):
+        offset = np.array([0, 5, 5, 10, 15, 15, 20])
+        nothing = 0 * offset
+
+        def pieces(first, stop):
+            step = np.arange(len(offset))
+            return rk.Pieces(*(f[first:stop] for f in (step, nothing, nothing, nothing, offset, nothing + 5)))
+
+        return rk.Grid(5, 0, 1, len(offset), pieces)
+
+
+def starts_from(window, at, held, before, member):
+    """By lane, what the state is that a window starts from: `(member, step, lane, rows of it)` or "initial"."""
+    step, lanes = at, window.x.shape[1]
+    start = []
+    for lane in range(lanes):
+        origin = int(window.origin[lane])
+        if origin == -2:
+            start.append(held[int(window.slots.read[lane])])
+        else:
+            start.append("initial" if origin < 0 else state_of(before, (member, step - 1), lane, origin))
+    return start
+
+
+def state_of(window_and_start, place, lane, at):
+    window, start = window_and_start
+    rows = int(window.valid[:at, lane].sum())
+    return (*place, lane, rows) if rows else start[lane]
+
+
+def record(held, window, start, place):
+    slots = window.slots
+    if slots is None:
+        return
+    found = {
+        int(slot): state_of((window, start), place, lane, int(slots.at[lane, w]))
+        for (lane, w), slot in np.ndenumerate(slots.write)
+        if slot >= 0
+    }
+    held |= found
+
+
+@pytest.mark.parametrize(
+    ("splitters", "policy"),
+    [
+        ([rk.Continuation(8, lanes=2), rk.Continuation(5, lanes=2)], rk.Carry()),
+        ([rk.Continuation(rk.Geometric(6), lanes=2, reweight=True)] * 2, rk.Carry()),
+        ([rk.Sliding(7, 3, lanes=2, shuffle=True), rk.Sliding(7, 3, lanes=2)], rk.Stored(burn_in=2)),
+        ([rk.Chunked(6), rk.Chunked(4)], Mixed()),
+        ([Twice(), Twice()], rk.Carry()),
+    ],
+    ids=["lengths", "drawn lengths", "recorded", "carried and recorded", "from the same row"],
+)
+@pytest.mark.parametrize("way", [rk.RoundRobin(), rk.Sampling()], ids=repr)
+def test_windows_that_take_turns_are_those_of_each_data_set_alone(way, splitters, policy):
+    """The same rows, weights and scales, and each starts from the very state that it would start from alone."""
+    segments = [(0, 37), (40, 90)], [(0, 51), (51, 70)]
+    schedules = [
+        rk.Schedule(rk.Sequence(wave(count, count), segments=runs).with_weight(weight), splitter, policy, seed=count)
+        for count, runs, weight, splitter in zip((90, 70), segments, (2.0, 1.0), splitters, strict=True)
+    ]
+    members = tuple(Member(lambda n, s=s: s, (Span(0, 0, len(s)),)) for s in schedules)
+    alone, done = [list(s.batches(dtype="float64")) for s in schedules], [0, 0]
+    before, before_alone = [None, None], [None, None]
+    held, held_alone, padded = {}, [{}, {}], set()
+    for block, picks in interleaved(members, way, np.random.default_rng(1)).blocks("float64", rows=90):
+        for k, member in enumerate(picks.tolist()):
+            window, step = block.batch(k), done[member]
+            own = alone[member][step]
+            rows = min(len(own.x), len(window.x))
+            padded.add(len(window.x) - schedules[member].grid().length)
+            assert not own.valid[rows:].any()
+            assert not window.valid[rows:].any()
+            for name in ("x", "y", "reset", "valid", "weight", "rows"):
+                np.testing.assert_array_equal(getattr(window, name)[:rows], getattr(own, name)[:rows], err_msg=name)
+            assert (window.scale or 1, window.detached) == (own.scale or 1, own.detached)
+            if own.reweight is not None:
+                np.testing.assert_array_equal(window.reweight, schedules[member].grid().reweight[: len(window.x)])
+            start = starts_from(window, step, held, before[member], member)
+            start_alone = starts_from(own, step, held_alone[member], before_alone[member], member)
+            filled = np.flatnonzero(own.row >= 0)
+            assert [start[lane] for lane in filled] == [start_alone[lane] for lane in filled]
+            record(held, window, start, (member, step))
+            record(held_alone[member], own, start_alone, (member, step))
+            before[member], before_alone[member] = (window, start), (own, start_alone)
+            done[member] += 1
+    assert done == [len(s) for s in schedules]
+    if not schedules[0].grid().varies:
+        assert padded == {0}  # windows of another length stand in a block of their own
+
+
+def test_windows_in_turn_are_one_of_each_until_each_is_through():
+    assert rk.RoundRobin().picks(np.array([3, 1, 2]), np.random.default_rng(0)).tolist() == [0, 1, 2, 0, 2, 0]

@@ -271,3 +271,40 @@ def test_origins_at_the_head_of_a_block_count_in_the_windows_of_the_block_before
 def test_values_of_the_wrong_kind(make, message):
     with pytest.raises(rk.RnnkitError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "splitter",
+    [rk.Sliding(7, 3, lanes=3, shuffle=True), rk.Chunked(6, lanes=2, shuffle=True), rk.Sliding(8, 3, lanes=2)],
+    ids=repr,
+)
+def test_the_account_of_recorded_states_equals_a_walk_through_the_epochs(splitter):
+    """Ages, resets and what states have seen; a state of the epoch before is taken to have seen its whole segment."""
+    series = rk.Sequence(np.arange(61.0), np.zeros(61), segments=[(0, 22), (24, 61)])
+    start = np.repeat([0, 24], [22, 39])
+    schedule, held, now = rk.Schedule(series, splitter, rk.Stored(), seed=3), {}, 0
+    for epoch in range(4):
+        held = {slot: (when, row, row - start[row]) for slot, (when, row, _) in held.items()}
+        ages, resets, seen = [], 0, []
+        for batch in schedule.batches(epoch):
+            recorded = {}
+            for lane in np.flatnonzero(batch.row >= 0):
+                row, behind = int(batch.row[lane]), 0
+                if batch.origin[lane] == -2:
+                    when, of, behind = held[int(batch.slots.read[lane])]
+                    assert of == row
+                    ages.append(now - when)
+                else:
+                    resets += 1
+                rows = int(batch.valid[:, lane].sum())
+                seen += range(behind, behind + rows)
+                for at, slot in zip(batch.slots.at[lane], batch.slots.write[lane], strict=True):
+                    if slot >= 0:
+                        recorded[int(slot)] = now, row + int(at), behind + int(at)
+            held |= recorded
+            now += 1
+        coverage = schedule.coverage(epoch)
+        assert coverage.recorded == len(ages)
+        assert coverage.age == (min(ages), np.median(ages), max(ages))
+        assert coverage.resets == resets
+        assert coverage.state_reach == (min(seen), np.median(seen), max(seen))
