@@ -102,6 +102,15 @@ def test_other_indexes_are_ignored_told_or_refused(hourly):
     assert rk.Sequence(several, target="load", series_id="shop", time="t").series_ids == ("a", "b")
 
 
+def test_values_beside_a_frame_with_a_named_index_are_values(hourly):
+    named = hourly.rename_axis("when")
+    for time in (np.arange(60), pd.Series(range(60)), list(range(60))):
+        np.testing.assert_array_equal(rk.Sequence(named, target="load", time=time).times, np.arange(60))
+    ids = np.repeat(["a", "b"], 30)
+    assert rk.Sequence(named, target="load", series_id=ids).series_ids == ("a", "b")
+    assert rk.Sequence(named, target="load", series_id=pd.Series(ids)).series_ids == ("a", "b")
+
+
 def test_a_zone_of_a_frame_goes_out_again(hourly):
     aware = hourly.tz_localize("UTC").tz_convert("Europe/Berlin")
     polars = pl.from_pandas(aware.reset_index(names="t"))

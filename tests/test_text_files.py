@@ -278,6 +278,14 @@ def test_lines_above_the_header_are_told_and_skip_says_so(write):
     assert opened(path, time="t", skip=3)[1] == []
 
 
+@pytest.mark.parametrize("mark", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_lines_end_where_a_reader_of_rows_ends_them(write, mark):
+    rows = "".join(f"{n},{n * 2}\n" for n in range(20))
+    for text in (f"Station{mark}12\nt,a\n{rows}", f"# by{mark}hand\nt,a\n{rows}", f"t,a\n{rows}note{mark}x\n"):
+        series, _ = opened(write(text), time="t")
+        assert column(series, "a").tolist() == [n * 2 for n in range(20)]
+
+
 def test_a_header_may_stand_behind_a_mark(write):
     series, _ = opened(write("# made by hand\n#t,a\n0,1\n1,2\n2,3\n"), time="t")
     assert series.feature_names == ("a",)
@@ -353,6 +361,15 @@ def test_data_sets_and_ids_take_the_options(write):
     sets = rk.DataSet.each(path, "id", options=options)
     assert [one.name for one in sets] == ["x", "y"]
     assert sets[1].open().series.read_x(0, 2).tolist() == [[1.5], [3.5]]
+
+
+def test_what_was_assumed_is_said_when_rows_are_read_and_not_when_ids_are(write):
+    path = write("id;a\n" + "".join(f"{'xy'[row % 2]};{row},5\n" for row in range(40)))
+    assert series_ids(path, "id") == ["x", "y"]  # a warning would be an error
+    sets = rk.DataSet.each(path, "id", options={"target": "a"})
+    with pytest.warns(RnnkitWarning, match="it is read with separator=';', decimal=','") as said:
+        assert [one.open().series.rows for one in sets] == [20, 20]
+    assert len(said) == 1
 
 
 def test_opening_a_text_file_imports_its_reader_and_importing_rnnkit_does_not():

@@ -53,6 +53,8 @@ TIME = re.compile(
 )
 """What may be a time; whether it is one is settled where times are read."""
 
+LINE_END = re.compile(r"\r\n|\n|\r")
+
 CELLS = 4096
 """Cells that are looked at to choose a separator."""
 
@@ -103,7 +105,8 @@ def find_dialect(who: str, head: str, options: TextOptions, suffix: str) -> Dial
     Raises:
         DataError: an empty file, or one without a line of names.
     """
-    lines = [Line(n, text) for n, text in enumerate(head.splitlines(), 1)]
+    texts = LINE_END.split(head)  # `splitlines` would end lines at form feeds, too, which no reader of rows does
+    lines = [Line(n, text) for n, text in enumerate(texts, 1)]
     passed = options.skip if isinstance(options.skip, int) else 0
     lines = [line for line in lines[passed:] if line.number not in options.left_out]
     taken: dict[str, object] = {}

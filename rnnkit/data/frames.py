@@ -62,7 +62,8 @@ class Frame:
         if pandas is not None and isinstance(native, pandas.DataFrame):
             self.index = native.index
             self.named &= not isinstance(native.columns, pandas.RangeIndex)
-            asked = [level for level in native.index.names if level is not None and level in levels]
+            named = [level for level in levels if isinstance(level, str)]  # values beside the rows name none
+            asked = [level for level in native.index.names if level is not None and level in named]
             native = native.reset_index(level=asked) if asked else native
             native = native.set_axis([str(column) for column in native.columns], axis=1)
         names = list(getattr(native, "columns", []))

@@ -153,13 +153,14 @@ class TextReader:
         self._notes = list(dialect.notes)
         self._clock, self._dates = Clock(), None
         known = self._known()
+        quiet = choice is not None  # whoever reads ids alone is told when the rows are read
         if choice is None:
             cells = dict(zip(dialect.header, dialect.first_row, strict=False))
             dates = tuple(str(name) for name in known if looks_like_time(cells.get(name, "0")))
             choice = choose(self._who, known, wanted, dates)
         else:
             check_columns(self._who, known, "series_id", [wanted.series_id])
-        self._choice = choice
+        self._choice, self._quiet = choice, quiet
 
     def give(self, use: Use[T]) -> T:
         """Hand the blocks to whoever uses them."""
@@ -228,7 +229,8 @@ class TextReader:
                 rows = place(count=table.rows if first is None else len(first), rejects=table.rejects())
             if not len(rows.lines):
                 raise DataError(f"{self._who} has a header line and no rows")
-            self._tell(rows)
+            if not self._quiet:
+                self._tell(rows)
             yield from self._read(table, numbers, first, rows.lines)
 
     def _look_at_times(self, table: TextTable) -> None:
