@@ -158,6 +158,19 @@ def test_rows_whose_newest_values_are_missing_are_the_future(run):
     assert not found.is_future.any()
 
 
+def test_without_targets_the_future_begins_behind_the_last_row_that_is_known(run):
+    values = wave()
+    values[[30, 58, 59]] = np.nan
+    series = rk.Sequence(values, horizon=0, missing="cut")
+    assert series.outputs == 0
+    assert np.flatnonzero(rk.predict(run, series).is_future).tolist() == [57]
+    with pytest.warns(rk.RnnkitWarning, match="forecast goes on after row 57 .*the 2 rows after it have some"):
+        assert rk.forecast(run, series, 2).rows.tolist() == [58, 59]
+    train, _, test = rk.Sequence(wave(), horizon=0).split(0.5, 0.0)
+    assert not rk.predict(run, train).is_future.any()
+    assert np.flatnonzero(rk.predict(run, test).is_future).tolist() == [59]
+
+
 def test_every_series_of_a_table_has_its_future(run, tmp_path):
     series = table(tmp_path, hole=[("b", 18), ("b", 19)])
     run = dataclasses.replace(run, features=("sales",), targets=("sales",))

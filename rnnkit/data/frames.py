@@ -163,7 +163,7 @@ class Frame:
         return DataError(f"{self.who}, column {name!r} of {self.what} expects numbers, got {kind}; {advice}")
 
 
-class Given(NamedTuple):
+class Named(NamedTuple):
     """What the caller of `Sequence` says of columns by name, or of values beside its rows.
 
     Attributes:
@@ -182,7 +182,7 @@ class Given(NamedTuple):
     zone: str | None
 
 
-def given_source(x: Any, y: Any, given: Given, name: str) -> Opened:
+def given_source(x: Any, y: Any, given: Named, name: str) -> Opened:
     """What arrays and frames hold of what was asked for.
 
     Args:
@@ -231,7 +231,7 @@ def given_source(x: Any, y: Any, given: Given, name: str) -> Opened:
     return Opened(source, times, ids, clock, others)
 
 
-def _of_columns(frame: Frame, time: Any, series_id: Any, given: Given) -> Source:
+def _of_columns(frame: Frame, time: Any, series_id: Any, given: Named) -> Source:
     """A frame whose targets are columns of it, by name."""
     who, target = frame.who, given.target
     known = frame.others(time, series_id)
@@ -254,7 +254,7 @@ def _of_columns(frame: Frame, time: Any, series_id: Any, given: Given) -> Source
 
 
 def _of_both(
-    x: Any, frame: Frame | None, y: Any, beside: Frame | None, time: Any, series_id: Any, given: Given, name: str
+    x: Any, frame: Frame | None, y: Any, beside: Frame | None, time: Any, series_id: Any, given: Named, name: str
 ) -> Source:
     """Arrays or frames of inputs, and of targets beside them."""
     features = [] if frame is None else frame.others(time, series_id)

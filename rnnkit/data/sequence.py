@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from rnnkit.data.columns import Column, Columns, Opened, Wanted
-from rnnkit.data.frames import Given, given_source, panel_frames
+from rnnkit.data.frames import Named, given_source, panel_frames
 from rnnkit.data.mapped import packed, unpacked
 from rnnkit.data.order import Timed, in_order
 from rnnkit.data.panel import panel_rows
@@ -128,7 +128,7 @@ class Sequence:
         sort: bool | None = None,
     ) -> None:
         horizon = int(y is None) if horizon is None else horizon
-        opened = given_source(x, y, Given(target, time, series_id, horizon, time_format, zone), name)
+        opened = given_source(x, y, Named(target, time, series_id, horizon, time_format, zone), name)
         if opened.ids is not None:
             gathered = BySeries(opened.source, opened.times, opened.ids, opened.clock).of()
             opened = Opened(gathered.source, gathered.times, clock=gathered.clock)

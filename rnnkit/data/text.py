@@ -13,13 +13,13 @@ import numpy as np
 
 from rnnkit.data.columns import Choice, Column, Opened, Wanted, check_columns, choose, file_source, instead
 from rnnkit.data.dialect import MARKERS, MISSING, Dialect, find_dialect
-from rnnkit.data.numbers import STYLES, Style, number_sql, stripped, text, truth_sql
+from rnnkit.data.numberstyles import STYLES, Style, number_sql, stripped, text, truth_sql
 from rnnkit.data.order import SEEN, tell_falling
 from rnnkit.data.sentinels import Extremes
 from rnnkit.data.series import Coder, Ids, Others
 from rnnkit.data.source import as_rows
 from rnnkit.data.textfile import PlainText, look_at_bytes, plain_text, text_suffix
-from rnnkit.data.textlines import Rows, count_empty, place_rows
+from rnnkit.data.textlines import PlacedRows, count_empty, place_rows
 from rnnkit.data.textoptions import TextOptions
 from rnnkit.data.texttable import TextTable, is_null, text_table
 from rnnkit.data.texttimes import is_iso, iso_sql, read_text_times
@@ -203,7 +203,7 @@ class TextReader:
                 options=self._options,
                 timed=wanted.time is not None,
             )
-            rows: Rows | None = None
+            rows: PlacedRows | None = None
             if empty or self._options.left_out or comment:
                 rows = place(count=table.rows, rejects=table.rejects())
                 out = np.flatnonzero(np.isin(rows.lines, list(self._options.left_out)))
@@ -367,7 +367,7 @@ class TextReader:
             return advice + ", or choose a column of numbers"
         return f"{advice}, or {instead(name, others, self._wanted, looks_like_time(cell))}"
 
-    def _tell(self, rows: Rows) -> None:
+    def _tell(self, rows: PlacedRows) -> None:
         """Say what was assumed."""
         notes = [*self._notes]
         if rows.footer:

@@ -21,7 +21,7 @@ TAIL = 1 << 16
 """Bytes at the end of a file among which rows of nothing are looked for at first."""
 
 
-class Rows(NamedTuple):
+class PlacedRows(NamedTuple):
     """The rows of a file.
 
     Attributes:
@@ -64,7 +64,7 @@ def place_rows(
     rejects: list[Reject],
     options: TextOptions,
     timed: bool,
-) -> Rows:
+) -> PlacedRows:
     """Find the line of every row, and refuse lines that are neither rows nor may be left out.
 
     Args:
@@ -94,7 +94,7 @@ def place_rows(
     rows = content.lines - dialect.first_line
     if len(dialect.header) == 1 or (not content.blank and rows == count + len(rejects)):
         plain = range(dialect.first_line + 1, dialect.first_line + 1 + count + len(rejects))
-        return Rows(np.setdiff1d(plain, at) if at else plain, tuple(footer))
+        return PlacedRows(np.setdiff1d(plain, at) if at else plain, tuple(footer))
     lines, blank = _read_lines(path, dialect)
     lines = np.setdiff1d(lines, at)
     spaced = len(lines) > 3 and len(blank) >= len(lines) - 1  # every row has an empty line below it
@@ -104,7 +104,7 @@ def place_rows(
             f"{who}, line {blank[0]} has 0 cells, but the header names {names} columns; correct the line, or say "
             f"skip=[{blank[0]}] if no row is missing there"
         )
-    return Rows(lines[:count], tuple(footer))
+    return PlacedRows(lines[:count], tuple(footer))
 
 
 def _is_footer(path: Path, reject: Reject, rejects: list[Reject], dialect: Dialect) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnkit.data.dialect import Dialect
-from rnnkit.data.numbers import text
+from rnnkit.data.numberstyles import text
 from rnnkit.errors import DataError, SourceError
 
 MEMORY = "256MB"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnnkit.data.columns import Wanted
-from rnnkit.data.numbers import stripped
+from rnnkit.data.numberstyles import stripped
 from rnnkit.data.texttable import TextTable, is_null
 from rnnkit.data.times import DATES, Clock, TimeReader, clock_of
 

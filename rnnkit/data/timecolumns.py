@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from rnnkit.data.timetext import PATTERNS, Moments, compiled, format_of, moments
+from rnnkit.data.timetext import PATTERNS, ReadTimes, compiled, format_of, read_times
 from rnnkit.data.zones import Zone, offset_name, offset_text
 from rnnkit.errors import DataError
 
@@ -89,7 +89,7 @@ class TextTimes:
         Raises:
             DataError: a cell that none fits, a zone that is not known, or times with and without a zone.
         """
-        found = {name: moments(cells, pattern) for name, pattern in self._patterns.items()}
+        found = {name: read_times(cells, pattern) for name, pattern in self._patterns.items()}
         left = {name: read for name, read in found.items() if read.valid.all()}
         if not left:
             fitted = {name: int((~read.valid).argmax()) for name, read in found.items()}
@@ -152,14 +152,14 @@ class TextTimes:
     def read(self, cells: np.ndarray, place: Place) -> np.ndarray:
         """Text `(n,)` as dates, in UTC where they have a zone."""
         ((_, pattern),) = self._patterns.items()
-        found = moments(cells, pattern)
+        found = read_times(cells, pattern)
         if not found.valid.all():
             first = int((~found.valid).argmax())
             raise self._no_time(str(cells[first]), place(first), list(self._patterns))
         utc = found.local - self._offset(found, cells, place)[0] * 1_000_000
         return (utc * 1000 + found.nanoseconds).astype(FINE) if self._fine else utc.astype(DATES)
 
-    def _offset(self, found: Moments, cells: np.ndarray, place: Place) -> tuple[np.ndarray, np.ndarray]:
+    def _offset(self, found: ReadTimes, cells: np.ndarray, place: Place) -> tuple[np.ndarray, np.ndarray]:
         """The offset of each time, and whether it has one; with names of zones, such as CEST, understood."""
         offset, zoned = found.offset, found.zoned
         for name, rows in found.zones.items():
@@ -270,7 +270,7 @@ class NumberTimes:
         if reading == NUMBER:
             return values.astype(self.dtype)
         if reading not in COUNTED:
-            return moments(values.astype(np.str_), compiled(reading, self._who)).local.astype(DATES)
+            return read_times(values.astype(np.str_), compiled(reading, self._who)).local.astype(DATES)
         if self.dtype == FINE:
             return values.astype(FINE)
         factor = COUNTED[reading]
@@ -311,7 +311,7 @@ class NumberTimes:
         digits = len(reading.replace("%Y", "2000").replace("%", "")) + reading.count("%") - 1
         if not _within(values, 10 ** (digits - 1), 10**digits):
             return False
-        found = moments(values.astype(np.str_), compiled(reading, self._who))
+        found = read_times(values.astype(np.str_), compiled(reading, self._who))
         return bool(found.valid.all()) and _within(found.local, *DIGITS_BETWEEN)
 
 

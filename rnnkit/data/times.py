@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnkit.data.timecolumns import COUNTED, DATES, NUMBER, NumberTimes, Place, TextTimes, TimeColumn, is_number
-from rnnkit.data.timetext import PATTERNS, as_text, moments
+from rnnkit.data.timetext import PATTERNS, as_text, read_times
 from rnnkit.data.zones import offset_name, offset_text, zone_named
 from rnnkit.errors import DataError, warn
 
@@ -301,4 +301,4 @@ def clock_of(had: str | None, zone: str | None, who: str) -> Clock:
 
 def looks_like_time(cell: str) -> bool:
     """Whether text that is no number can be read as a time."""
-    return not is_number(cell) and any(moments(np.array([cell]), pattern).valid[0] for pattern in PATTERNS.values())
+    return not is_number(cell) and any(read_times(np.array([cell]), pattern).valid[0] for pattern in PATTERNS.values())

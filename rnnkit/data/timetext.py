@@ -74,7 +74,7 @@ DAY = 86_400_000_000
 """Microseconds."""
 
 
-class Moments(NamedTuple):
+class ReadTimes(NamedTuple):
     """What some cells say.
 
     Attributes:
@@ -166,7 +166,7 @@ def shapes(text: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
         left = left[~same]
 
 
-def moments(text: np.ndarray, pattern: re.Pattern[str]) -> Moments:
+def read_times(text: np.ndarray, pattern: re.Pattern[str]) -> ReadTimes:
     """Cells as times, as a pattern reads them.
 
     Args:
@@ -190,7 +190,7 @@ def moments(text: np.ndarray, pattern: re.Pattern[str]) -> Moments:
             zones[name] = np.append(zones.get(name, np.empty(0, np.int64)), here)
         examples.append(cell)
     local[~valid] = 0
-    return Moments(local, nanoseconds, offset, zoned, valid, zones, examples)
+    return ReadTimes(local, nanoseconds, offset, zoned, valid, zones, examples)
 
 
 def format_of(cell: str, reading: str) -> str:

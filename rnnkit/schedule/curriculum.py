@@ -21,7 +21,7 @@ from rnnkit.data.survey import Facts, OnError, Opening, Survey, survey
 from rnnkit.errors import RnnkitError, ScheduleError, SourceError, did_you_mean
 from rnnkit.schedule.batch import Batch
 from rnnkit.schedule.coherence import check_settings
-from rnnkit.schedule.cut import Panel
+from rnnkit.schedule.cut import CutSamples
 from rnnkit.schedule.grid import Grid
 from rnnkit.schedule.interleave import Interleaving, Member, OneByOne, Sampling, SideBySide, Span, interleaved
 from rnnkit.schedule.phase import Phase
@@ -226,7 +226,7 @@ class Curriculum:
 
         return plot_curriculum(self, epoch, steps)
 
-    def panels(self) -> Iterator[Panel]:
+    def panels(self) -> Iterator[CutSamples]:
         """The data sets that are scored at their samples' last rows, as their first pass cuts them."""
         groups = [(name,) for name in self.facts]
         if isinstance(self.interleave, SideBySide):
@@ -237,7 +237,7 @@ class Curriculum:
                 splitter, policy = own.splitter or self.splitter, own.policy or self.policy
                 lengths, seed, name = self._side_by_side(group), self._seed(group[0], 0), " + ".join(group)
                 grid = widen(policy, self._grid(splitter, lengths, seed, name))
-                yield Panel(name, lengths, splitter, policy, grid)
+                yield CutSamples(name, lengths, splitter, policy, grid)
 
     def _seed(self, name: str, number: int) -> int:
         """The seed of a pass over a data set, passes counted through all epochs."""

@@ -14,7 +14,7 @@ from rnnkit.schedule.policies import StatePolicy, slots_of
 from rnnkit.schedule.splitters import Continuation, Splitter
 
 
-class Panel(NamedTuple):
+class CutSamples(NamedTuple):
     """Samples that are scored at their last row, and how they are cut.
 
     Attributes:
@@ -45,7 +45,7 @@ class Lost(NamedTuple):
     unscored: int
 
 
-def lost(panel: Panel) -> Lost:
+def lost(panel: CutSamples) -> Lost:
     """Count what the loss of an epoch does not get to see of samples.
 
     A state that is carried or recorded has seen what stands before its window: there the gradient alone is cut, which
@@ -70,9 +70,9 @@ def lost(panel: Panel) -> Lost:
     return Lost(int(np.count_nonzero(unseen)), int(unseen.sum()), unscored)
 
 
-def warn_of_lost(panels: Iterable[Panel]) -> None:
+def warn_of_lost(panels: Iterable[CutSamples]) -> None:
     """Warn of samples of which rows, or all, never reach the loss: once for those that are cut alike."""
-    found: dict[str, list[tuple[Panel, Lost]]] = {}
+    found: dict[str, list[tuple[CutSamples, Lost]]] = {}
     for panel in panels:
         found.setdefault(f"{panel.splitter!r} with {panel.policy!r}", []).append((panel, lost(panel)))
     for how, those in found.items():

@@ -15,7 +15,7 @@ from rnnkit.errors import ScheduleError
 from rnnkit.schedule.batch import Batch, Block
 from rnnkit.schedule.checks import check_whole, check_window
 from rnnkit.schedule.coverage import Coverage, cover
-from rnnkit.schedule.cut import Panel
+from rnnkit.schedule.cut import CutSamples
 from rnnkit.schedule.grid import Grid, Pieces, joined, spread, windows_of
 from rnnkit.schedule.policies import StatePolicy, slots_of, widen
 from rnnkit.schedule.proof import prove
@@ -137,10 +137,10 @@ class Schedule:
         """What an epoch records and starts from, under a policy such as `Stored`; else None."""
         return slots_of(self.policy, self.grid(epoch))
 
-    def panels(self) -> Iterator[Panel]:
+    def panels(self) -> Iterator[CutSamples]:
         """The series itself, if it is scored at its samples' last rows, as the first epoch cuts it."""
         if self.series.score == "last":
-            yield Panel(self.series.name, self.series.lengths, self.splitter, self.policy, self.grid(0))
+            yield CutSamples(self.series.name, self.series.lengths, self.splitter, self.policy, self.grid(0))
 
     def coverage(self, epoch: int = 0) -> Coverage:
         """What an epoch reads and scores, how far back state and gradient reach, how old recorded states are."""

@@ -103,27 +103,29 @@ def series_end(series: Sequence, segment: int) -> int:
 
 
 def unknown_after(series: Sequence) -> np.ndarray:
-    """Which segments `(S,)` bool end where no target of their series is known any more: what follows is the future."""
+    """Which segments `(S,)` bool end where no target of their series is known any more: what follows is the future.
+
+    Without targets it is the rows that follow whose inputs are known, or not.
+    """
     edges = np.array([0, series.rows]) if series.table is None else series.table.edges
     place, stops = np.searchsorted(edges, series.starts, side="right"), series.runs[:, 2]
     last, ends = np.append(np.diff(place) > 0, True), edges[place]
     unknown = last & (stops == ends)
-    early = np.flatnonzero(last & (stops < ends) & (series.outputs > 0))
+    early = np.flatnonzero(last & (stops < ends))
     if len(early):
         numbers = series.with_scaler(None).as_numbers()
-        follows = np.isfinite(numbers.take(stops[early] - series.horizon, np.float64)[1]).all(-1)
+        follows = _known(numbers, stops[early])
         for index in early[~follows]:  # few: most segments of a part are followed by those of the next one
-            unknown[index] = not _any_known(numbers, int(stops[index]), int(ends[index]))
+            stop, end = int(stops[index]), int(ends[index])
+            slices = (np.arange(first, min(first + SLICE, end)) for first in range(stop, end, SLICE))
+            unknown[index] = not any(_known(numbers, rows).any() for rows in slices)
     return unknown
 
 
-def _any_known(series: Sequence, start: int, stop: int) -> bool:
-    """Whether some row from start to stop has all its targets."""
-    for first in range(start, stop, SLICE):
-        y = series.read_y(first - series.horizon, min(first + SLICE, stop) - series.horizon, np.float64)
-        if np.isfinite(y).all(-1).any():
-            return True
-    return False
+def _known(series: Sequence, rows: np.ndarray) -> np.ndarray:
+    """Which rows `(n,)` have all the values that are targets `horizon` rows before; or without targets, all inputs."""
+    x, y = series.take(rows - series.tail, np.float64)
+    return np.asarray(np.isfinite(y if series.outputs else x).all(-1))
 
 
 def _times_after(series: Sequence, known: np.ndarray) -> np.ndarray:
