@@ -1,5 +1,6 @@
 """Recorded states in a run: how far off they are, kept with the run, and initial states where a model is used."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -308,3 +309,36 @@ def test_the_account_of_recorded_states_equals_a_walk_through_the_epochs(splitte
         assert coverage.age == (min(ages), np.median(ages), max(ages))
         assert coverage.resets == resets
         assert coverage.state_reach == (min(seen), np.median(seen), max(seen))
+
+
+class Astray:
+    """A policy of one's own that records states and starts from none; `changes` makes fields of its table wrong."""
+
+    def __init__(self, **changes):
+        self.changes = changes
+
+    def slots(self, grid):
+        table = rk.Stored().slots(grid)
+        wrong = {name: change(getattr(table, name)) for name, change in self.changes.items()}
+        return replace(table, **{"start": np.full_like(table.start, -1)} | wrong)
+
+    def origins(self, grid, first, stop):
+        return np.full((stop - first, grid.lanes), -1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"segment": lambda segment: 1 - segment},  # the same rows of the other segment
+        {"offset": lambda offset: offset + 1},
+        {"at": lambda at: at - 1},
+        {"slot": lambda slot: slot[::-1].copy()},
+        {"start": lambda start: np.where(start < 0, start, (start + 1) % (start.max() + 1))},  # read, not recorded
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_states_recorded_for_another_row_are_refused(change):
+    splitter = rk.Chunked(10, shuffle=True)
+    rk.Schedule(SERIES, splitter, Astray())
+    with pytest.raises(rk.ContinuityError, match="a recorded state is not the one before its slot's row"):
+        rk.Schedule(SERIES, splitter, Astray(**change)).grid(1)
