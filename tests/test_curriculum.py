@@ -356,6 +356,11 @@ def test_phases_choose_data_sets_rates_and_frozen_layers():
     assert np.isnan(run.history.epochs["a/loss"][2])
 
 
+def test_each_phase_lasts_its_epochs_and_the_last_one_goes_on():
+    course = curriculum(phases=[rk.Phase(["a"], epochs=2), rk.Phase(["b"], epochs=3), rk.Phase(["c"], epochs=1)])
+    assert [names_of(course, epoch) for epoch in range(8)] == [[(name,)] for name in "aabbbccc"]
+
+
 def test_frozen_parameters_stay_without_a_curriculum_too():
     schedule = rk.Schedule(rk.Sequence(SERIES["a"]), rk.Continuation(length=16), rk.Carry())
     start, _ = rk.setup(MODEL, seed=0)

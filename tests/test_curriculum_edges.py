@@ -337,14 +337,14 @@ def test_colours_of_a_transfer_matrix_compare_errors_by_ratio(errors, shares):
 
 
 class Mixed:
-    """A policy of one's own: every other step goes on from the step before, the rest from what was recorded."""
+    """A policy of one's own: by turns, lanes go on from the step before or from what was recorded at their row."""
 
     def slots(self, grid):
         return rk.Stored().slots(grid)
 
     def origins(self, grid, first, stop):
         carried, recorded = (policy.origins(grid, first, stop) for policy in (rk.Carry(), rk.Stored()))
-        return np.where(np.arange(first, stop)[:, None] % 2, carried, recorded)
+        return np.where((np.arange(first, stop)[:, None] + np.arange(grid.lanes)) % 2, carried, recorded)
 
 
 class Twice:
@@ -398,7 +398,7 @@ def record(held, window, start, place):
         ([rk.Continuation(8, lanes=2), rk.Continuation(5, lanes=2)], rk.Carry()),
         ([rk.Continuation(rk.Geometric(6), lanes=2, reweight=True)] * 2, rk.Carry()),
         ([rk.Sliding(7, 3, lanes=2, shuffle=True), rk.Sliding(7, 3, lanes=2)], rk.Stored(burn_in=2)),
-        ([rk.Chunked(6), rk.Chunked(4)], Mixed()),
+        ([rk.Continuation(6, lanes=2), rk.Continuation(4, lanes=2)], Mixed()),
         ([Twice(), Twice()], rk.Carry()),
     ],
     ids=["lengths", "drawn lengths", "recorded", "carried and recorded", "from the same row"],
