@@ -269,10 +269,10 @@ def test_the_best_epoch_keeps_the_optimizer_of_that_moment():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_update_that_overflows_keeps_the_parameters_before(backend):
-    schedule = rk.Schedule(rk.Sequence(1000 * wave(100)), rk.Chunked(16), rk.Carry())
+    schedule = rk.Schedule(rk.Sequence(1e10 * wave(100)), rk.Chunked(16), rk.Carry())
     start, _ = rk.setup(MODEL, seed=0)
     with np.errstate(all="ignore"), pytest.raises(rk.NonFiniteError, match="made parameters that are not finite") as e:
-        rk.fit(MODEL, schedule, backend=backend, rule=rk.SGD(3e38), epochs=1, check_range=False)
+        rk.fit(MODEL, schedule, backend=backend, rule=rk.SGD(1e30), epochs=1, check_range=False)
     assert all(np.array_equal(e.value.run.params[key], start[key]) for key in start)
     assert e.value.run.history.steps["loss"] == []
 
@@ -300,7 +300,8 @@ def test_integer_targets_are_numbers_to_a_loss_of_numbers():
         schedule = rk.Schedule(series, rk.Chunked(16), rk.Carry())
         runs.append(rk.fit(MODEL, schedule, backend="numpy", epochs=2, validation=series, check_range=False))
         report = rk.evaluate(runs[-1], rk.Sequence(x, y))
-        assert report.persistence.mae == pytest.approx(np.abs(np.diff(counts)).mean())
+        assert report.persistence is None  # what is given apart is not known when it is predicted
+        assert report.mean.mae == pytest.approx(np.abs(counts - counts.mean()).mean())
         assert report.model.rmse > 0
     assert runs[0].history.steps["loss"] == runs[1].history.steps["loss"]
 
@@ -318,7 +319,8 @@ def test_classes_are_judged_as_classes_and_never_scaled():
         report = rk.evaluate(run, series)
         assert report.model.mae == pytest.approx(((rk.predict(run, series)[:, 0] > 0) != y).mean())
         assert report.model.mae < 0.05
-        assert report.persistence.mae == pytest.approx((np.diff(y) != 0).mean())
+        assert report.persistence is None
+        assert report.mean.mae == pytest.approx(min(y.mean(), 1 - y.mean()))
         assert np.isnan(report.model.rmse)
 
 
