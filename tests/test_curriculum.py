@@ -332,6 +332,31 @@ def test_a_high_temperature_evens_out_and_goes_on_where_it_stopped():
         assert rows == [4 * (k % windows) for k in range(len(rows))]
 
 
+def members_by_window(course, epoch):
+    (turn,) = course.turns(epoch)
+    with turn.open() as feed:
+        return [feed.names[member] for _, members in feed.blocks() for member in members]
+
+
+def test_sampling_draws_its_turns_anew_each_epoch_from_the_seed():
+    course, again, other = (curriculum(interleave=rk.Sampling(), seed=seed) for seed in (3, 3, 4))
+    drawn = [members_by_window(course, epoch) for epoch in range(3)]
+    assert len(set(map(tuple, drawn))) == 3
+    assert drawn == [members_by_window(again, epoch) for epoch in range(3)]
+    assert drawn[0] != members_by_window(other, 0)
+    assert sorted(drawn[0]) == sorted(drawn[1])
+
+
+def test_passes_count_in_the_shares_of_sampling():
+    sets = {name: rk.DataSet(series, passes=3 if name == "c" else 1) for name, series in sequences().items()}
+    course = curriculum(sets, rk.Continuation(length=4), interleave=rk.Sampling(temperature=2.0))
+    share = np.sqrt([149, 89, 3 * 60])
+    wanted = share / share.sum() * (38 + 23 + 3 * 15)
+    found = members_by_window(course, 0)
+    assert len(found) == 38 + 23 + 3 * 15
+    np.testing.assert_allclose([found.count(name) for name in "abc"], wanted, atol=1)
+
+
 def test_phases_choose_data_sets_rates_and_frozen_layers():
     phases = [
         rk.Phase(["a", "b"], epochs=2, name="pretrain"),
