@@ -338,6 +338,8 @@ def test_a_nameless_column_that_holds_values_is_refused(write):
         ({"separator": ";;"}, "expects separator to be one character"),
         ({"decimal": ";"}, "expects decimal to be '.' or ','"),
         ({"encoding": "latin-99"}, "expects encoding to be an encoding that Python knows"),
+        ({"encoding": "hex"}, "expects encoding to be an encoding that Python knows"),
+        ({"na": 10**400}, "expects na to be numbers that a float64 holds"),
         ({"na": {"?": 1}}, "expects na to be a list of cells"),
         ({"header": 3}, "expects header to be True, False, or a list of names"),
         ({"comment": ""}, "expects comment to be what the lines begin with"),
@@ -353,6 +355,93 @@ def test_options_of_text_are_for_text(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((5, 1)))
     with pytest.raises(DataError, match=r"is no text file, got decimal=',', which is for .csv"):
         Sequence.open(tmp_path / "a.npy", decimal=",")
+
+
+@pytest.mark.parametrize("name", ["a*b.csv", "a?b.csv", "a[x]b.csv", "c1=7/x.csv", "**/x.csv", "it's {a,b}.csv"])
+def test_a_file_may_have_any_name_and_is_no_pattern(tmp_path, name):
+    for other in ("axb.csv", "y/x.csv", name):
+        (tmp_path / other).parent.mkdir(exist_ok=True)
+        (tmp_path / other).write_text("t,a\n0,9\n1,9\n" if other != name else "t,a\n0,1\n1,2\n2,3\n")
+    assert column(Sequence.open(tmp_path / name, time="t"), "a").tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("ends", [["\r"], ["\r\n", "\n"], ["\n", "\r\n"], ["\n", "\r"], ["\r\r\n"]])
+def test_lines_may_end_in_several_ways(write, ends):
+    rows = ["t,a", *(f"{n},{n}.5" for n in range(9))]
+    path = write("".join(row + ends[n % len(ends)] for n, row in enumerate(rows)))
+    assert column(Sequence.open(path, time="t"), "a").tolist() == [n + 0.5 for n in range(9)]
+
+
+def test_any_number_of_lines_may_be_no_rows(write):
+    text = "t,a\n" + "".join(f"# note {n}\n{n},{n}\n" for n in range(1500))
+    series = Sequence.open(write(text), time="t", skip=list(range(2, 3001, 2)))
+    assert column(series, "a").tolist() == list(range(1500))
+    with pytest.raises(DataError, match=r"line 3003, column 'a': the value is infinite"):
+        Sequence.open(write(text + "# last\n1500,inf\n"), time="t", comment="#")
+
+
+def test_a_cell_may_be_very_long_and_go_over_lines(write):
+    text = "t,note,a\n" + "".join(f'{n},"{"x" * 3_000_000 if n == 1 else "two"}\nlines",{n}\n' for n in range(3))
+    assert column(Sequence.open(write(text), time="t", features="a", target="a"), "a").tolist() == [0, 1, 2]
+    with pytest.raises(DataError, match="line 9, column 'a': the value is infinite"):
+        Sequence.open(write(text + '3,"a\nb",inf\n'), time="t", features="a", target="a")
+
+
+def test_a_line_without_end_is_refused_and_not_parsed(write, monkeypatch):
+    monkeypatch.setattr("rnnkit.data.textfile.LONGEST", 1000)
+    with pytest.raises(SourceError, match=r"line 2 has more than 1,000 characters"):
+        Sequence.open(write("a,b\n" + "1," * 1000))
+
+
+def test_a_header_with_too_few_names_is_told_and_the_advice_works(write):
+    path = write("a,b\n" + "".join(f"{n},{n},1\n" for n in range(9)))
+    with pytest.raises(DataError, match=r"line 2 has 3 cells, but the header names 2 .* skip=1, header=\[...\] with 3"):
+        Sequence.open(path, target="a")
+    assert Sequence.open(path, target="a", skip=1, header=["n", "a", "b"]).feature_names == ("n", "a", "b")
+
+
+def test_a_file_of_comments_alone_is_empty(write):
+    with pytest.raises(DataError, match="is empty"):
+        Sequence.open(write("# a\n# b\n"), comment="#")
+
+
+def test_text_whose_encoding_cannot_be_known_is_refused_and_the_advice_works(write):
+    path = write("t,a\n0,1\n1,2\n2,3\n".encode("utf-16-le"))
+    with pytest.raises(DataError, match="holds NUL characters; if it is text, say encoding='utf-16-le'"):
+        Sequence.open(path, time="t")
+    assert column(Sequence.open(path, time="t", encoding="utf-16-le"), "a").tolist() == [1, 2, 3]
+    with pytest.raises(SourceError, match="is text neither in utf-8 nor in cp1252"):
+        Sequence.open(write(bytes(range(1, 256))), time="t")
+
+
+def test_markers_of_missing_values_are_compared_without_blanks_and_may_be_any_number(write):
+    path = write("a,b\n1,2\n2,2\n  no val,3\ninf,4\n-999.0,5\n")
+    series = Sequence.open(path, target="b", na=[" no val ", float("inf"), -999], missing="cut", short="drop")
+    assert np.isnan(column(series, "a")).tolist() == [False, False, True, True, True]
+
+
+def test_a_file_that_changes_while_it_is_read_is_told(write, monkeypatch):
+    path = write("a,b\n1,2\n3,4\n5,6\n")
+    look = rk.data.text.look_at_bytes
+
+    def grow(plain):
+        path.write_text(path.read_text() + "7,8\n")
+        return look(plain)
+
+    monkeypatch.setattr("rnnkit.data.text.look_at_bytes", grow)
+    with pytest.raises(SourceError, match="changed while it was read"):
+        Sequence.open(path, target="a")
+
+
+def test_hundreds_of_columns_are_read_in_either_style(write):
+    values = np.random.default_rng(5).normal(size=(8, 130))
+    for separator, decimal in ((",", "."), (";", ",")):
+        rows = [
+            [f"c_{n}" for n in range(130)],
+            *([repr(v).replace(".", decimal) for v in row] for row in values.tolist()),
+        ]
+        series = opened(write("\n".join(map(separator.join, rows))), target="c_0")[0]
+        np.testing.assert_array_equal(series.read_x(0, 8, np.float64), values)
 
 
 def test_data_sets_and_ids_take_the_options(write):

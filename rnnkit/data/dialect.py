@@ -6,6 +6,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -118,7 +119,12 @@ def find_dialect(who: str, head: str, options: TextOptions, suffix: str) -> Dial
     if options.comment is not None:
         lines = [line for line in lines if not line.text.lstrip().startswith(options.comment)]
     full = [line for line in lines if line.text.strip()]
-    if not full and not comments:
+    if "\0" in head.partition("\n")[0]:
+        raise DataError(
+            f"{who} is no text, or text in an encoding that it does not say: it holds NUL characters; if it is text, "
+            f"say encoding='utf-16-le', or what it is written in"
+        )
+    if not full and (not comments or options.comment is not None):
         raise DataError(f"{who} is empty; a CSV file begins with a line of column names")
     if comments and options.comment is None and passed == 0:
         mark = next(mark for mark in marks if comments[0].text.lstrip().startswith(mark))
@@ -155,12 +161,17 @@ def find_dialect(who: str, head: str, options: TextOptions, suffix: str) -> Dial
             header = [cell.strip() for cell in next(reader)]
             first_line += reader.line_num - 1
             body = full[reader.line_num :]
-    rows = [split(line.text) for line in body[:LOOKED_AT]]
+    rows = _rows(body[:LOOKED_AT], separator, blanks)
     notes: list[str] = []
     if body and not nameless and _is_of_units(rows, len(header)):
         at = body[0].number
         notes.append(f"line {at} ({body[0].text.strip()!r}) has no number and is taken for units: skip=[{at}] says so")
         first_line, rows = at, rows[1:]
+    if rows and all(len(row) != len(header) for row in rows):
+        raise DataError(
+            f"{who}, line {first_line + 1} has {len(rows[0])} cells, but the header names {len(header)} columns, as "
+            f"do all below it; name each column, or say skip={first_line}, header=[...] with {len(rows[0])} names"
+        )
     rows = [row for row in rows if len(row) == len(header)]
     index = len(header) > 1 and _is_index(header[0], [row[0] for row in rows])
     return Dialect(
@@ -171,7 +182,7 @@ def find_dialect(who: str, head: str, options: TextOptions, suffix: str) -> Dial
 def _has_no_names(text: str, options: TextOptions) -> bool:
     """Whether a line holds values alone, however its cells are parted."""
     marks = [options.separator] if options.separator else [*SEPARATORS, " "]
-    return any(all(map(is_value, cells)) for mark in marks if len(cells := _cells(text, mark)) > 1 or len(marks) == 1)
+    return any(all(map(is_value, cells)) for mark in marks if len(cells := cells_of(text, mark)) > 1 or len(marks) == 1)
 
 
 def _separator(full: list[Line], options: TextOptions, suffix: str) -> tuple[str, int, bool]:
@@ -182,7 +193,7 @@ def _separator(full: list[Line], options: TextOptions, suffix: str) -> tuple[str
     looked = full[:LOOKED_AT]
     found: list[tuple[bool, float, float, bool, str, int]] = []
     for mark in SEPARATORS:
-        rows = [_cells(line.text, mark) for line in looked]
+        rows = [cells_of(line.text, mark) for line in looked]
         counts = Counter(map(len, rows))
         width = counts.most_common(1)[0][0] if rows else 0
         if width < 2 or any(_is_torn(cell) for row in rows if len(row) == width for cell in row):
@@ -207,13 +218,25 @@ def _separator(full: list[Line], options: TextOptions, suffix: str) -> tuple[str
     return (";" if inside else "\t" if suffix in (".tsv", ".tab") else ","), 0, False
 
 
+def _rows(body: list[Line], separator: str, blanks: bool) -> list[list[str]]:
+    """The cells of the rows in some lines; a quoted cell may go over several."""
+    if blanks:
+        return [line.text.split() for line in body]
+    rows = []
+    with suppress(csv.Error):  # a cell that is very long
+        for row in csv.reader((line.text + "\n" for line in body), delimiter=separator):
+            rows.append([cell.strip() for cell in row])
+    return rows or [[cell.strip() for cell in line.text.split(separator)] for line in body]
+
+
 def _splitter(separator: str, blanks: bool) -> Callable[[str], list[str]]:
     if blanks:
         return str.split
-    return lambda text: [cell.strip() for cell in _cells(text, separator)]
+    return lambda text: [cell.strip() for cell in cells_of(text, separator)]
 
 
-def _cells(text: str, separator: str) -> list[str]:
+def cells_of(text: str, separator: str) -> list[str]:
+    """The cells of a line."""
     try:
         return next(csv.reader([text], delimiter=separator), [])
     except csv.Error:

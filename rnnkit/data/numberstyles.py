@@ -59,15 +59,14 @@ def number_sql(column: str, style: Style, missing: tuple[str, ...], absent: tupl
         absent: numbers that stand for one.
         strict: whether an underscore may stand somewhere, which DuckDB's cast takes for a part of a number.
     """
-    if style == STYLES[0] and not missing and not absent and not strict:
-        return f"try_cast(coalesce({column}, 'nan') AS DOUBLE)"
-    value = f"try_cast({style.plain(stripped(column))} AS DOUBLE)"
+    bare = f"replace({column}, '_', 'x')" if strict else column
+    if style == STYLES[0] and not missing and not absent:
+        return f"try_cast(coalesce({bare}, 'nan') AS DOUBLE)"
+    value = f"try_cast({style.plain(stripped(bare))} AS DOUBLE)"
     if style != STYLES[0]:
         value = f"CASE WHEN regexp_full_match({stripped(column)}, {text(style.pattern)}) THEN {value} END"
-    elif strict:
-        value = f"CASE WHEN NOT contains({column}, '_') THEN {value} END"
     if absent:
-        numbers = ", ".join(f"{float(number)!r}::DOUBLE" for number in absent)
+        numbers = ", ".join(f"'{float(number)!r}'::DOUBLE" for number in absent)
         value = f"CASE WHEN ({value}) IN ({numbers}) THEN 'nan'::DOUBLE ELSE {value} END"
     return f"CASE WHEN {is_missing(column, missing)} THEN 'nan'::DOUBLE ELSE {value} END"
 

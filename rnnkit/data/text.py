@@ -18,7 +18,7 @@ from rnnkit.data.order import SEEN, tell_falling
 from rnnkit.data.sentinels import Extremes
 from rnnkit.data.series import Coder, Ids, Others
 from rnnkit.data.source import as_rows
-from rnnkit.data.textfile import PlainText, look_at_bytes, plain_text, text_suffix
+from rnnkit.data.textfile import PlainText, look_at_bytes, plain_text, text_suffix, unchanged
 from rnnkit.data.textlines import PlacedRows, count_empty, place_rows
 from rnnkit.data.textoptions import TextOptions
 from rnnkit.data.texttable import TextTable, is_null, text_table
@@ -113,7 +113,7 @@ def scan_csv(path: Path, wanted: Wanted, use: Use[T], choice: Choice | None = No
     """
     who = repr(str(path))
     suffix = text_suffix(path) or ".csv"
-    with plain_text(path, wanted.text.encoding, wanted.text.separator == " ") as plain:
+    with unchanged(path), plain_text(path, wanted.text.encoding, wanted.text.separator == " ") as plain:
         dialect = find_dialect(who, plain.head, wanted.text, suffix)
         if dialect.blanks and wanted.text.separator != " ":
             text_options = TextOptions(**{**wanted.text.given, "separator": " "})
@@ -251,7 +251,8 @@ class TextReader:
         plain = [number_sql(column, style, words, self._absent, underscores) for column in columns]
         if self._options.decimal != ",":
             if table.on_disk:
-                if not any(table.one([f"count_if({sql} IS NULL)" for sql in plain])):
+                wrong = number_sql("cell", style, words, self._absent, underscores)
+                if not table.counts(columns, [f"{wrong} IS NULL"]).any():
                     return plain, None
             else:
                 *read, self._dates = table.columns([*plain, *iso]) if iso else [*table.columns(plain), None]
@@ -289,10 +290,10 @@ class TextReader:
         styles = [style for style in STYLES if decimal in (None, style.decimal)]
         readings = [[number_sql(column, style, words, absent, underscores) for style in styles] for column in columns]
         truths = [truth_sql(column, words) for column in columns]
-        asked = [f"count_if({sql} IS NULL)" for column in (*readings, truths) for sql in column]
-        counts = table.one(asked)
-        wrong = np.array(counts[: -len(columns)]).reshape(len(columns), len(styles))
-        true = [n for n in range(len(columns)) if not counts[len(columns) * len(styles) + n] and wrong[n].all()]
+        tried = [*(number_sql("cell", style, words, absent, underscores) for style in styles), truth_sql("cell", words)]
+        *counts, untrue = table.counts(columns, [f"{sql} IS NULL" for sql in tried]).T
+        wrong = np.stack(counts, axis=1)
+        true = [n for n in range(len(columns)) if not untrue[n] and wrong[n].all()]
         numeric = [n for n in range(len(columns)) if n not in true]
         fits = [not wrong[numeric, place].any() for place in range(len(styles))]
         if not any(fits):
@@ -309,8 +310,7 @@ class TextReader:
         return [truths[n] if n in true else readings[n][chosen] for n in range(len(columns))]
 
     def _take_markers(self, table: TextTable, columns: list[str]) -> None:
-        marks = [f"count_if({stripped(column)} = {text(mark)})" for mark in MARKERS for column in columns]
-        counts = np.array(table.one(marks)).reshape(len(MARKERS), len(columns)).sum(1)
+        counts = table.counts(columns, [f"{stripped('cell')} = {text(mark)}" for mark in MARKERS]).sum(0)
         if counts.any():
             self._taken["na"] = [mark for mark, count in zip(MARKERS, counts, strict=True) if count]
 

@@ -9,16 +9,21 @@ import io
 import lzma
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from rnnkit.errors import SourceError
 
 HEAD = 300
-"""Lines at the beginning of a file from which its dialect is found out."""
+"""Lines at the beginning of a file from which its dialect is found out, fewer where they are long."""
+
+HEAD_SIZE = 1 << 20
+"""Characters after which no further line is looked at."""
+
+LONGEST = 1 << 24
+"""Characters that a line has at most."""
 
 PIECE = 1 << 16
 """Bytes that are looked at or copied at a time."""
@@ -49,12 +54,12 @@ class Written(NamedTuple):
     Attributes:
         encoding: Python's name.
         guessed: whether it is neither what the user said nor what every reader tries first.
-        marked: whether it begins with a byte order mark.
+        plain: whether it is UTF-8 without a byte order mark whose lines all end alike, in LF or CRLF.
     """
 
     encoding: str
     guessed: bool
-    marked: bool = False
+    plain: bool = False
 
 
 class PlainText(NamedTuple):
@@ -86,42 +91,71 @@ def plain_text(path: Path, encoding: str | None, blanks: bool = False) -> Iterat
     who = repr(str(path))
     try:
         written = _written(path, encoding)
-        plain = written.encoding == "utf-8" and not written.marked and not blanks
-        if plain and path.suffix.lower() not in UNPACKED:
-            yield _plain(path, written)
+        if written.plain and not blanks and path.suffix.lower() not in UNPACKED:
+            yield _plain(path, path, written)
             return
         with tempfile.TemporaryDirectory(prefix="rnnkit-") as folder:
             copy = Path(folder) / "text.csv"
             with _opened(path) as packed, copy.open("w", encoding="utf-8", newline="") as made:
-                text = io.TextIOWrapper(
-                    packed, "utf-8-sig" if written.encoding == "utf-8" else written.encoding, newline=""
-                )
+                text = io.TextIOWrapper(packed, "utf-8-sig" if written.encoding == "utf-8" else written.encoding)
                 if blanks:
                     made.writelines(_tabs(line) for line in text)
                 else:
                     while piece := text.read(PIECE):
                         made.write(piece)
-            yield _plain(copy, written)
+            yield _plain(copy, path, written)
     except UnicodeDecodeError as error:
+        if encoding is None:
+            raise SourceError(
+                f"{who} is text neither in utf-8 nor in {FALLBACK}; say what it is written in, such as "
+                f"encoding='shift-jis', if it is text"
+            ) from error
         raise SourceError(
-            f"{who} is not text in {error.encoding} ({error.reason} at byte {error.start:,}); say encoding='cp1252', "
+            f"{who} is not text in {encoding} ({error.reason} at byte {error.start:,}); say encoding='cp1252', "
             f"or what it is written in"
         ) from error
     except (EOFError, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise SourceError(f"{who} cannot be unpacked: {error}; it seems to be damaged, make it again") from error
 
 
-def line_at(path: Path, position: int) -> int:
-    """The line, from 1, that begins at a byte, or after the line ends that stand there."""
+@contextmanager
+def unchanged(path: Path) -> Iterator[None]:
+    """Say of a file that changes while it is read that it does, whatever comes of it.
+
+    Raises:
+        SourceError: it has changed.
+    """
+
+    def state() -> tuple[int, int]:
+        found = path.stat()
+        return found.st_size, found.st_mtime_ns
+
+    before, cause = state(), None
+    try:
+        yield
+    except Exception as error:
+        if not path.exists() or state() == before:
+            raise
+        cause = error
+    if path.exists() and state() != before:
+        raise SourceError(
+            f"{str(path)!r} changed while it was read; open it when it is whole, or a copy of it"
+        ) from cause
+
+
+def lines_at(path: Path, positions: Sequence[int]) -> list[int]:
+    """The lines, from 1, that begin at some bytes, ascending, or after the line ends that stand there."""
+    lines, found, done = [], 1, 0
     with path.open("rb") as file:
-        file.seek(position)
-        while file.read(1) in (b"\r", b"\n"):
-            position += 1
-        file.seek(0)
-        found = 0
-        while position > 0 and (piece := file.read(min(PIECE, position))):
-            found, position = found + piece.count(b"\n"), position - len(piece)
-    return found + 1
+        for position in positions:
+            file.seek(position)
+            while file.read(1) in (b"\r", b"\n"):
+                position += 1
+            file.seek(done)
+            while done < position and (piece := file.read(min(PIECE, position - done))):
+                found, done = found + piece.count(b"\n"), done + len(piece)
+            lines.append(found)
+    return lines
 
 
 class Bytes(NamedTuple):
@@ -155,29 +189,47 @@ def look_at_bytes(path: Path) -> Bytes:
     return Bytes(lines - ends + 1, quotes, blank, underscores)
 
 
-def _plain(path: Path, written: Written) -> PlainText:
-    with path.open(encoding="utf-8", newline="") as file:
-        return PlainText(path, "".join(islice(file, HEAD)), written)
+def _plain(path: Path, named: Path, written: Written) -> PlainText:
+    lines, size = [], 0
+    with path.open(encoding="utf-8", newline="\n") as file:
+        while len(lines) < HEAD and size < HEAD_SIZE and (line := file.readline(LONGEST + 1)):
+            if len(line) > LONGEST:
+                raise SourceError(
+                    f"{str(named)!r}, line {len(lines) + 1} has more than {LONGEST:,} characters; no line of a table "
+                    f"is so long: check what the file is"
+                )
+            lines.append(line)
+            size += len(line)
+    return PlainText(path, "".join(lines), written)
 
 
 def _written(path: Path, encoding: str | None) -> Written:
+    said = None if encoding is None else codecs.lookup(encoding).name.removesuffix("-sig")
+    if said not in (None, "utf-8"):
+        return Written(said, False)
     with _opened(path) as file:
-        piece = file.read(PIECE)
-        marked = piece.startswith(codecs.BOM_UTF8)
-        if encoding is not None:
-            name = codecs.lookup(encoding).name
-            return Written("utf-8" if name == "utf-8-sig" else name, False, marked)
-        if piece.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        piece, position = file.read(PIECE), 0
+        if said is None and piece.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return Written("utf-16", False)
+        marked = piece.startswith(codecs.BOM_UTF8)
         decoder = codecs.getincrementaldecoder("utf-8")()
+        returns = feeds = both = 0
+        last = b""
         try:
             while piece:
                 decoder.decode(piece)
+                returns, feeds = returns + piece.count(b"\r"), feeds + piece.count(b"\n")
+                both += (last + piece).count(b"\r\n") if returns else 0
+                last, position = piece[-1:], position + len(piece)
                 piece = file.read(PIECE)
             decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
+        except UnicodeDecodeError as error:
+            if said is not None:
+                waiting = len(error.object) - len(piece)  # bytes of the character that the piece before began
+                at = max(position - waiting, 0) + error.start
+                raise UnicodeDecodeError("utf-8", error.object, at, at + 1, error.reason) from error
             return Written(FALLBACK, True)
-    return Written("utf-8", False, marked)
+    return Written("utf-8", False, not marked and (returns == 0 or returns == feeds == both))
 
 
 FALLBACK = "cp1252"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from rnnkit.data.dialect import Dialect, is_value
-from rnnkit.data.textfile import Bytes, line_at
+from rnnkit.data.dialect import Dialect, cells_of, is_value
+from rnnkit.data.textfile import LONGEST, Bytes, lines_at
 from rnnkit.data.textoptions import TextOptions
 from rnnkit.data.texttable import Reject
 from rnnkit.errors import DataError
@@ -80,10 +81,12 @@ def place_rows(
     Raises:
         DataError: a line with too many or too few cells, or an empty one among rows without times.
     """
-    at = [line_at(path, reject.position) for reject in rejects]
+    at = lines_at(path, [reject.position for reject in rejects])
     comment = options.comment or dialect.taken.get("comment")
     footer = []
     for line, reject in zip(at, rejects, strict=True):
+        if reject.kind == "LINE SIZE OVER MAXIMUM":
+            raise DataError(f"{who}, line {line} is longer than {LONGEST:,} bytes; leave it out: skip=[{line}]")
         if reject.kind in ("UNQUOTED VALUE", "UNTERMINATED QUOTES") or reject.text.count('"') % 2:
             raise DataError(f"{who}, line {line}: {reject.message.rstrip('.')}; correct the quoting")
         if line in options.left_out or (comment and reject.text.lstrip().startswith(str(comment))):
@@ -117,7 +120,7 @@ def _is_footer(path: Path, reject: Reject, rejects: list[Reject], dialect: Diale
 
 
 def _cells_message(who: str, line: int, reject: Reject, dialect: Dialect) -> str:
-    cells = len(next(csv.reader([reject.text.rstrip("\r\n")], delimiter=dialect.separator), []))
+    cells = len(cells_of(reject.text.rstrip("\r\n"), dialect.separator))
     names = len(dialect.header)
     return (
         f"{who}, line {line} has {cells} cell{'' if cells == 1 else 's'}, but the header names "
@@ -128,7 +131,9 @@ def _cells_message(who: str, line: int, reject: Reject, dialect: Dialect) -> str
 def _read_lines(path: Path, dialect: Dialect) -> tuple[np.ndarray, list[int]]:
     """The line in which each row ends, and the empty lines between rows."""
     lines, blank, waiting = [], [], []
-    with path.open(newline="", encoding="utf-8") as file:
+    limit = csv.field_size_limit(LONGEST)
+    with path.open(newline="", encoding="utf-8") as file, ExitStack() as stack:
+        stack.callback(csv.field_size_limit, limit)
         for _ in range(dialect.first_line):
             file.readline()
         reader = csv.reader(file, delimiter=dialect.separator)

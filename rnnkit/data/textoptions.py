@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import codecs
+import sys
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -58,8 +58,8 @@ class TextOptions:
             raise refuse("comment", "what the lines begin with that are no rows, such as '#'")
         if values["encoding"] is not None:
             try:
-                codecs.lookup(values["encoding"])
-            except (LookupError, TypeError):
+                "".encode(values["encoding"])
+            except (LookupError, TypeError, ValueError):
                 raise refuse("encoding", "an encoding that Python knows, such as 'utf-8' or 'cp1252'") from None
         header = values["header"]
         if header is not None and not isinstance(header, bool):
@@ -71,7 +71,9 @@ class TextOptions:
             na = [na] if isinstance(na, str | int | float) else na
             if not isinstance(na, list | tuple) or not all(isinstance(n, str | int | float) for n in na):
                 raise refuse("na", "a list of cells that are missing values, such as ['?', -999]")
-            values["na"] = tuple(na)
+            if any(isinstance(n, int) and abs(n) > sys.float_info.max for n in na):
+                raise refuse("na", "numbers that a float64 holds")
+            values["na"] = tuple(n.strip() if isinstance(n, str) else n for n in na)
         skip = values["skip"]
         if skip is not None:
             whole = [skip] if isinstance(skip, int) else skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,10 +13,17 @@ import numpy as np
 
 from rnnkit.data.dialect import Dialect
 from rnnkit.data.numberstyles import text
+from rnnkit.data.textfile import LONGEST
 from rnnkit.errors import DataError, SourceError
 
 MEMORY = "256MB"
 """What DuckDB may hold of a table that lies on disk."""
+
+ASKED = 60
+"""Expressions of one query at most: DuckDB plans it in time that grows with the square of their number."""
+
+BUFFER = 2 * LONGEST
+"""Bytes that DuckDB parses at a time; no line is longer."""
 
 QUIET = {
     "autoinstall_known_extensions": "false",
@@ -58,14 +66,25 @@ class TextTable:
 
         Where one is NULL, it is a masked array.
         """
-        named = ", ".join(f"{expression} AS e{n}" for n, expression in enumerate(sql))
         where = "" if start is None else f" WHERE rowid >= {start} AND rowid < {stop} ORDER BY rowid"
-        found = self._ask(f"SELECT {named} FROM {self._relation}{where}").fetchnumpy()
-        return [found[f"e{n}"] for n in range(len(sql))]
+        read = []
+        for asked in batched(sql):
+            named = ", ".join(f"{expression} AS e{n}" for n, expression in enumerate(asked))
+            found = self._ask(f"SELECT {named} FROM {self._relation}{where}").fetchnumpy()
+            read += [found[f"e{n}"] for n in range(len(asked))]
+        return read
 
     def one(self, sql: Sequence[str]) -> list[Any]:
         """Aggregates over all rows."""
-        return list(self._ask(f"SELECT {', '.join(sql)} FROM {self._relation}").fetchall()[0])
+        asked = (self._ask(f"SELECT {', '.join(part)} FROM {self._relation}") for part in batched(sql))
+        return [value for answer in asked for value in answer.fetchall()[0]]
+
+    def counts(self, columns: Sequence[str], conditions: Sequence[str]) -> np.ndarray:
+        """How many cells of each column meet each of some conditions on `cell`, `(columns, conditions)`."""
+        named = ", ".join(f"count_if({condition})" for condition in conditions)
+        cells = f"SELECT unnest([{', '.join(columns)}]) AS cell, unnest(range({len(columns)})) AS place"
+        asked = f"SELECT {named} FROM ({cells} FROM {self._relation}) GROUP BY place ORDER BY place"
+        return np.array(self._ask(asked).fetchall(), np.int64).reshape(-1, len(conditions))
 
     def cells(self, columns: Sequence[str], row: int, count: int = 1) -> list[tuple[str | None, ...]]:
         """The text of some rows from one on."""
@@ -138,8 +157,9 @@ def text_table(path: Path, dialect: Dialect, who: str) -> Iterator[TextTable]:
     width = len(dialect.header)
     columns = ", ".join(f"'c{n}': 'VARCHAR'" for n in range(width))
     relation = (
-        f"read_csv({text(str(path))}, auto_detect=false, header=false, strict_mode=true, store_rejects=true, "
-        f"""rejects_limit=1000, delim={text(dialect.separator)}, quote='"', escape='"', skip={dialect.first_line}, """
+        f"read_csv({literal(path)}, auto_detect=false, header=false, strict_mode=true, store_rejects=true, "
+        f"hive_partitioning=false, max_line_size={LONGEST}, buffer_size={BUFFER}, "
+        f"""delim={text(dialect.separator)}, quote='"', escape='"', skip={dialect.first_line}, """
         f"columns={{{columns}}})"
     )
     with tempfile.TemporaryDirectory(prefix="rnnkit-") as folder:
@@ -148,6 +168,16 @@ def text_table(path: Path, dialect: Dialect, who: str) -> Iterator[TextTable]:
             yield TextTable(connection, relation, who)
         finally:
             connection.close()
+
+
+def batched(sql: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Expressions in lots that are asked for together."""
+    return (sql[start : start + ASKED] for start in range(0, len(sql), ASKED))
+
+
+def literal(path: Path) -> str:
+    """A path as SQL in which nothing is a pattern."""
+    return text(re.sub(r"[*?\[]", r"[\g<0>]", str(path.resolve())))
 
 
 def is_null(values: Any) -> np.ndarray | None:
