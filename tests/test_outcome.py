@@ -32,6 +32,18 @@ def test_of_targets_that_are_not_scaled_a_thousand_times_the_first_loss():
     train(rk.Sequence(1e4 + WAVE), rk.Adam(1e-3))  # far from the mean, and on its way
 
 
+def test_a_first_sample_that_is_met_by_chance_is_no_measure():
+    """One of many samples is scored in a step, and the first target is what the model gives anyway."""
+    rng = np.random.default_rng(0)
+    samples = rk.Sequence.panel(rng.standard_normal((40, 3)), np.append(0.0, rng.standard_normal(39)))
+    params, _ = rk.setup(MODEL, 0, 1, "float32")
+    still = {key: values * (0.0 if key.startswith("1.") else 1.0) for key, values in params.items()}
+    for scaler in (None, rk.Standard((0.0,), (1.0,), (0.0,), (1.0,))):
+        schedule = rk.Schedule(samples.with_scaler(scaler), rk.Chunked("segment"), rk.Reset())
+        run = rk.fit(MODEL, schedule, backend="numpy", rule=rk.SGD(1e-4), epochs=1, params=still)
+        assert run.history.steps["loss"][0] < 1e-6
+
+
 CONFIG = """\
 name = "wave"
 backend = "numpy"

@@ -12,6 +12,9 @@ from rnnkit.train.run import Run
 RISEN = 1000.0
 """How many times its first loss a loss has to be to have blown up."""
 
+EARLY = 16
+"""Rows scored at the beginning at least, whose mean loss is the first: that of a single one may be next to nothing."""
+
 USELESS = 10.0
 """How many times the loss of predicting the mean it has to be, where it has risen at all."""
 
@@ -19,22 +22,25 @@ USELESS = 10.0
 def blown_up(run: Run) -> str:
     """A line about a loss that a learning rate has blown up; nothing where it has not.
 
-    The loss of the epoch whose parameters are kept is held against that of the first step, and against that of always
+    The loss of the epoch whose parameters are kept is held against that of the first steps, and against that of always
     predicting the mean, as far as that is known: 1 at most for scaled targets, and for the entropies that of equal
     chances.
     """
     losses, steps = run.history.epochs["loss"], run.history.steps
-    scored = np.flatnonzero(np.asarray(steps["weight"]) > 0)
-    if not losses or not len(scored):
+    weight = np.asarray(steps["weight"])
+    before = np.cumsum(weight) - weight
+    early = np.flatnonzero((weight > 0) & (before < EARLY))
+    if not losses or not len(early):
         return ""
-    first, last = steps["loss"][int(scored[0])], losses[-1 if run.epoch is None else run.epoch]
+    first = float(np.average(np.asarray(steps["loss"])[early], weights=weight[early]))
+    last = losses[-1 if run.epoch is None else run.epoch]
     mean = _loss_of_the_mean(run)
     risen = last > RISEN * first and (mean is None or last > mean)
     if not risen and not (mean is not None and last > max(first, USELESS * mean)):
         return ""
     beside = "" if mean is None else f"; always predicting the mean costs {mean:.3g}"
     return (
-        f"the loss has blown up: {first:.4g} in the first step, {last:.4g} in the mean of the last epoch{beside}; "
+        f"the loss has blown up: {first:.4g} in the first step{'s' if len(early) > 1 else ''}, {last:.4g} in the mean of the last epoch{beside}; "
         f"lower the learning rate, such as rule=Adam(1e-3)"
     )
 
