@@ -196,7 +196,7 @@ def test_forecast_needs_a_model_of_its_own_inputs(trained):
     run, _, _ = trained
     with pytest.raises(rk.ModelError, match=r"predicts all 1 input columns at least one row ahead, but .* given apart"):
         rk.forecast(run, rk.Sequence(season(50), season(50), horizon=1), 3)
-    with pytest.raises(rk.DataError, match="steps >= 1, got 0"):
+    with pytest.raises(rk.DataError, match="steps to be a whole number >= 1, got 0; write steps=1"):
         rk.forecast(run, rk.Sequence(season(50)), 0)
 
 

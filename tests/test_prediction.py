@@ -223,6 +223,25 @@ def test_classes_are_levels():
     assert not found.is_future.any()
 
 
+@pytest.mark.parametrize("targets", [((-1.5,), (4.0,)), ((), ())])
+def test_what_is_fed_back_is_scaled_as_inputs_are(targets):
+    """As for a bounded last layer, whose targets have a scaling of their own; none at all is one, too."""
+    series = rk.Sequence(wave())
+    own = rk.fit(
+        rk.Chain(rk.LSTM(1, 3), rk.Dense(3, 1)),
+        rk.Schedule(series.with_scaler(rk.Standard((0.3,), (0.5,), *targets)), rk.Chunked(20), rk.Reset()),
+        backend="numpy",
+        epochs=2,
+    )
+    stream, expected = rk.Stream(own), []
+    for value in wave():
+        row = stream.step([[value]])
+    for _ in range(5):
+        expected.append(row[0])
+        row = stream.step(row)
+    np.testing.assert_allclose(rk.forecast(own, series, 5), expected, rtol=1e-5)
+
+
 def test_a_forecast_says_where_it_starts_and_when(run):
     series = rk.Sequence(wave(), time=np.datetime64("2024-01-01T00", "h") + np.arange(60))
     ahead = rk.forecast(run, series, 3)

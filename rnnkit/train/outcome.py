@@ -39,8 +39,9 @@ def blown_up(run: Run) -> str:
     if not risen and not (mean is not None and last > max(first, USELESS * mean)):
         return ""
     beside = "" if mean is None else f"; always predicting the mean costs {mean:.3g}"
+    begun = "the first step" if len(early) == 1 else "the first steps"
     return (
-        f"the loss has blown up: {first:.4g} in the first step{'s' if len(early) > 1 else ''}, {last:.4g} in the mean of the last epoch{beside}; "
+        f"the loss has blown up: {first:.4g} in {begun}, {last:.4g} in the mean of the last epoch{beside}; "
         f"lower the learning rate, such as rule=Adam(1e-3)"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rnnkit.checks import check_count
-from rnnkit.data import Sequence
+from rnnkit.data import Sequence, Standard
 from rnnkit.errors import DataError, ModelError, listed
 from rnnkit.model.losses import CrossEntropy
 from rnnkit.train.labels import labels_after, labels_ahead, last_segment
@@ -78,11 +78,18 @@ def forecast(
     state, y = read_through(engine, run.model, params, series, max(stop - max(warm, horizon), start), stop, horizon)
     ahead = list(y[:, None])  # predictions of the next `horizon` rows, (1, F) each
     while len(ahead) < steps:
-        x = engine.from_numpy(ahead[len(ahead) - horizon][None])
+        x = engine.from_numpy(_as_inputs(run.scaler, ahead[len(ahead) - horizon])[None])
         y, state, _ = engine.forward(run.model, params, x, state)
         ahead.append(engine.to_numpy(y)[0])
     values = run.in_units(np.concatenate(ahead[:steps]))
     return Forecast(values, _axes(run), **labels_ahead(series, segment, steps))
+
+
+def _as_inputs(scaler: Standard | None, y: np.ndarray) -> np.ndarray:
+    """Outputs `(1, F)` that are to be read as inputs, which may be scaled in another way."""
+    if scaler is None or (scaler.x_mean, scaler.x_std) == (scaler.y_mean, scaler.y_std):
+        return y
+    return scaler.scale_x(scaler.unscale_y(np.asarray(y, np.float64))).astype(y.dtype)
 
 
 def seen_by(who: str, run: Run, series: Sequence, ahead: bool = False) -> Sequence:
