@@ -191,7 +191,7 @@ class TextReader:
         with ExitStack() as stack:
             if self._folder is not None:
                 self._folder.mkdir(parents=True, exist_ok=True)
-            table = stack.enter_context(text_table(self._path, dialect, self._who))
+            table = stack.enter_context(text_table(self._path, dialect, self._who, self._folder is not None))
             if wanted.time is None:
                 self._look_at_times(table)
             place = partial(

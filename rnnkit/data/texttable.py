@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +32,12 @@ QUIET = {
     "allow_community_extensions": "false",
 }
 """Nothing is ever fetched or loaded beside the library itself."""
+
+ALONE = {**QUIET, "threads": "1", "async_threads": "0"}
+"""The database that small files share: without threads of its own, so that the process may fork."""
+
+SMALL = 1 << 23
+"""Bytes up to which a file is small: making a database takes longer than reading it."""
 
 
 class Reject(NamedTuple):
@@ -144,13 +151,14 @@ class TextTable:
 
 
 @contextmanager
-def text_table(path: Path, dialect: Dialect, who: str) -> Iterator[TextTable]:
+def text_table(path: Path, dialect: Dialect, who: str, on_disk: bool = False) -> Iterator[TextTable]:
     """A file as a table; its columns are `c0`, `c1` ...
 
     Args:
         path: a file in UTF-8.
         dialect: how it is written.
         who: how messages begin.
+        on_disk: whether its rows will be `kept` on disk.
     """
     import duckdb
 
@@ -163,11 +171,21 @@ def text_table(path: Path, dialect: Dialect, who: str) -> Iterator[TextTable]:
         f"columns={{{columns}}})"
     )
     with tempfile.TemporaryDirectory(prefix="rnnkit-") as folder:
-        connection = duckdb.connect(":memory:", config={**QUIET, "temp_directory": folder})
+        if path.stat().st_size > SMALL or on_disk:
+            connection = duckdb.connect(":memory:", config={**QUIET, "temp_directory": folder})
+        else:
+            connection = _database().cursor()
         try:
             yield TextTable(connection, relation, who)
         finally:
             connection.close()
+
+
+@cache
+def _database() -> Any:
+    import duckdb
+
+    return duckdb.connect(":memory:", config=ALONE)
 
 
 def batched(sql: Sequence[str]) -> Iterator[Sequence[str]]:
