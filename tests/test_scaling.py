@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import rnnkit as rk
 from rnnkit.data import Sequence, Standard
+from rnnkit.data.sentinels import Extremes
 from rnnkit.errors import DataError, RnnkitWarning
 
 
@@ -212,3 +213,25 @@ def test_a_shared_scaler_says_so_once():
     with pytest.warns(RnnkitWarning, match="the scaler that 'a', 'b' share: column 0 of x varies by") as told:
         assert rk.Curriculum(sets, rk.Continuation(8)).facts["a"].scaler.x_std == (1,)
     assert len(told) == 1
+
+
+@given(st.lists(st.sampled_from([-999.0, -998.0, 0.0, 1.0, 2.0, 999.0, np.nan]), max_size=14), st.data())
+def test_a_value_that_may_stand_for_a_missing_one_is_found_in_blocks_of_any_size(values, data):
+    """The outermost value, if it recurs ten times as far outside as all others are apart."""
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(values)), max_size=4)))
+    extremes = Extremes(1)
+    for block in np.split(np.array(values), cuts):
+        extremes.add(block[:, None])
+    known = sorted({value for value in values if not np.isnan(value)})
+    expected = {}
+    if len(known) > 2:
+        for end, beside, other in ((known[0], known[1], known[-1]), (known[-1], known[-2], known[0])):
+            if values.count(end) > 1 and 10 * abs(other - beside) < abs(end - beside):
+                expected = {0: (end, values.count(end))}
+    assert extremes.repeated() == expected
+
+
+def test_two_values_alone_are_told_for_no_missing_one():
+    extremes = Extremes(2)
+    extremes.add(np.array([[0.0, 0.0], [0.0, 1.0], [1.0, -999.0], [0.0, -999.0], [1.0, np.inf]]))
+    assert extremes.repeated() == {1: (-999.0, 2)}
