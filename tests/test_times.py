@@ -348,6 +348,12 @@ def test_names_of_zones_in_the_text():
         read(cells, zone="Europe/Berln")
 
 
+def test_a_name_of_a_zone_means_what_its_clocks_showed_last():
+    """MSK was two, three and four hours ahead of UTC in its time."""
+    times, _ = read(["2022-10-30 02:30 MSK"], zone="Europe/Moscow")
+    assert times[0] == np.datetime64("2022-10-29T23:30")
+
+
 def local(first, count, step, zone):
     """Times of UTC at equal steps, and what clocks of a zone show."""
     utc = np.datetime64(first, "us") + np.arange(count) * np.timedelta64(step, "m").astype("timedelta64[us]")
