@@ -169,6 +169,14 @@ def test_what_is_scored_at_the_ends_of_samples_is_parted_by_whole_segments(tmp_p
     assert [part.segments for part in panel.split(0.5, 0.25)] == [((0, 4), (4, 13)), ((13, 17),), ((17, 22),)]
 
 
+def test_the_first_sample_is_trained_on_though_its_end_is_far():
+    """Half of the longest sample is nearer to no row at all than to its end."""
+    panel = rk.Sequence.panel([np.arange(rows, dtype=float) for rows in (8, 3, 3)], [0.0, 1.0, 2.0])
+    assert [part.lengths.tolist() for part in panel.split(0.2, 0.6)] == [[8], [3], [3]]
+    train, validation, test = panel.split(0.1, 0.2)
+    assert (train.lengths.tolist(), validation, test.lengths.tolist()) == ([8], None, [3, 3])
+
+
 # any table
 
 
