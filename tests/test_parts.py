@@ -316,6 +316,13 @@ def test_any_table_is_parted_as_the_reference_says(case):
     assert all(part.left_out >= 0 for part in held)
 
 
+def test_a_series_without_a_row_that_has_a_target_is_left_out_of_the_part_it_stands_in():
+    parts = made([[0], [0] * 9, [0] * 7, [0], [0] * 5], 1).split(1, 1, by="series")
+    assert [part.series_ids for part in parts] == [("1",), ("2",), ("4",)]
+    assert [len(part) for part in parts] == [8, 6, 4]
+    assert [part.left_out for part in parts] == [2, 2, 1]
+
+
 def test_parts_of_parts_are_right_too(tmp_path):
     training = stores(tmp_path, [20, 100, 40]).split(0.5, 0.25)[0]
     inner, later, rest = training.split(0.5, 0.0)
