@@ -158,6 +158,16 @@ def test_a_falling_column_of_times_that_nobody_asked_for_is_told(tmp_path):
         pq.write_table(pa.table({"t": times, "v": np.arange(40.0)}), tmp_path / "a.parquet")
         with pytest.warns(RnnkitWarning, match="column 't' seems to hold times, and they fall"):
             rk.Sequence.open(tmp_path / "a.parquet", features=["v"])
+        rk.Sequence.open(tmp_path / "a.parquet", features=["v"], sort=False)  # as the line says; else an error
+
+
+def test_a_falling_column_is_not_told_where_it_is_asked_for_or_sort_says_so(tmp_path):
+    rk.Sequence.open(CASES / "newest_first.csv", features=["v"], sort=False)
+    path = tmp_path / "a.csv"
+    rows = (f"{time},{shop},1\n" for shop in "ab" for time in hours("2020-01-01", 20)[::-1])
+    path.write_text("time,shop,v\n" + "".join(rows))
+    sets = rk.DataSet.each(path, "shop", options={"time": "time", "sort": True})
+    assert [each.open().series.rows for each in sets] == [20, 20]
 
 
 def test_the_same_time_twice_is_told_with_its_line(tmp_path, capsys):

@@ -30,6 +30,7 @@ class Wanted(NamedTuple):
     time_format: str | None = None
     zone: str | None = None
     text: TextOptions = TextOptions()
+    sort: bool | None = None
 
 
 class Opened(NamedTuple):

@@ -270,7 +270,7 @@ class Sequence:
         written = {"separator": separator, "decimal": decimal, "encoding": encoding, "na": na}
         written |= {"header": header, "comment": comment, "skip": skip}
         text = TextOptions.checked(repr(str(file)), written)
-        wanted = Wanted(time, features, target, horizon, series_id, time_format, zone, text)
+        wanted = Wanted(time, features, target, horizon, series_id, time_format, zone, text, sort)
         opened = open_source(file, wanted, array, only, memmap)
         timed = in_order(opened, sort, missing, cut=gap is not None or segments is not None)
         runs = _frozen(find_runs(timed.source, horizon, segments, timed.times, gap, missing, short))

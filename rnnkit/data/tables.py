@@ -137,7 +137,7 @@ def table_source(table: Table, wanted: Wanted) -> Opened:
     times, clock = (None, NO_ZONE) if wanted.time is None else _times(table, wanted)
     ids = None if wanted.series_id is None else table_ids(table, wanted.series_id)
     others = Others(table.names, partial(table_ids, table))
-    if wanted.time is None:
+    if wanted.time is None and wanted.sort is not False:
         for column in table.names:
             with reading(who):
                 cells = table.column(0, column)[:SEEN]

@@ -192,7 +192,7 @@ class TextReader:
             if self._folder is not None:
                 self._folder.mkdir(parents=True, exist_ok=True)
             table = stack.enter_context(text_table(self._path, dialect, self._who, self._folder is not None))
-            if wanted.time is None:
+            if wanted.time is None and wanted.sort is not False and not self._quiet:
                 self._look_at_times(table)
             place = partial(
                 place_rows,
