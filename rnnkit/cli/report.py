@@ -33,7 +33,7 @@ class Output(Console):
     """Standard output. Names from data and configs command no terminal: their control characters are shown."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """See `Console.render`."""
+        """Render as `Console` does, control characters made visible."""
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else visible(text, lines=True), style, control)
 

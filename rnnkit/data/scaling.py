@@ -209,7 +209,7 @@ class Moments:
         )
 
     def mean_and_std(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of each column; 1 for the deviation of one that is constant, but for rounding."""
+        """Mean and deviation of each column; 1 for the deviation of one that is constant, but for rounding."""
         mean = np.ldexp(self.origin + self.mean, self.power)
         if self.whole is not None:
             mean = np.array([float(whole + each) for whole, each in zip(self.whole, mean, strict=True)])

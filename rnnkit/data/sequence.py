@@ -527,7 +527,7 @@ class Sequence:
         return self._with(scaler=scaler)
 
     def with_horizon(self, horizon: int) -> Sequence:
-        """The same rows without targets, for predictions so many rows ahead.
+        """View the rows, which have no targets, for predictions so many rows ahead.
 
         Raises:
             DataError: a sequence with targets, whose segments end where they do.

@@ -99,7 +99,7 @@ class PickedRows:
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the other rows."""
+        """The type of the other rows' numbers."""
         return self.rows.dtype
 
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -203,7 +203,7 @@ class SampleRows:
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the numbers."""
+        """The type of the numbers."""
         return self.rows.dtype
 
     def read(self, start: int, stop: int) -> np.ndarray:

@@ -31,7 +31,7 @@ QUIET = {
     "autoload_known_extensions": "false",
     "allow_community_extensions": "false",
 }
-"""Nothing is ever fetched or loaded beside the library itself."""
+"""Options by which DuckDB fetches and loads nothing beside itself."""
 
 ALONE = {**QUIET, "threads": "1", "async_threads": "0"}
 """The database that small files share: without threads of its own, so that the process may fork."""

@@ -49,7 +49,7 @@ class TimeColumn(Protocol):
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the times, once decided."""
+        """The type of the times, once decided."""
         ...
 
     @property

@@ -90,7 +90,7 @@ def settle(folder: Path) -> None:
 
 
 def settle_held(folder: Path, who: str) -> None:
-    """The same for a folder that nobody holds.
+    """Go on with moving a whole run, as `settle` does, in a folder that nobody holds.
 
     Args:
         folder: which.

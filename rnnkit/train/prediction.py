@@ -97,12 +97,12 @@ class Prediction(NDArrayOperatorsMixin):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of `values`, its axes in the order of `axes`."""
+        """The shape of `values`, its axes in the order of `axes`."""
         return self.values.shape
 
     @property
     def dtype(self) -> np.dtype:
-        """Of `values`."""
+        """The type of `values`."""
         return self.values.dtype
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

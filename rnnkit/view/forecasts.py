@@ -22,7 +22,7 @@ POINTS = 400
 """Rows that a forecast plot shows unless asked otherwise."""
 
 FEW = 200
-"""The same for each of many data sets."""
+"""Rows that it shows of each of many data sets."""
 
 PANELS = 8
 """Targets that a picture shows at most: the first, the last, and some between."""
