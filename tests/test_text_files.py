@@ -286,6 +286,16 @@ def test_lines_end_where_a_reader_of_rows_ends_them(write, mark):
         assert column(series, "a").tolist() == [n * 2 for n in range(20)]
 
 
+@pytest.mark.parametrize("options", [{}, {"skip": 2}])
+def test_lines_to_leave_out_are_named_beside_those_above_the_header(write, options):
+    path = write("x\ny\nt,v\ns,m\n" + "".join(f"{n},{n * 2}\n" for n in range(30)) + "Source: us\n")
+    _, told = opened(path, time="t", **options)
+    lists = [eval(found) for found in re.findall(r"skip=(\[[^\]]*\]) says so", told[0])]
+    assert lists == [[1, 2, 4], [1, 2, 35]]
+    series, told = opened(path, time="t", skip=sorted({*lists[0], *lists[1]}))
+    assert (series.rows, told) == (30, [])
+
+
 def test_a_header_may_stand_behind_a_mark(write):
     series, _ = opened(write("# made by hand\n#t,a\n0,1\n1,2\n2,3\n"), time="t")
     assert series.feature_names == ("a",)

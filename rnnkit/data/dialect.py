@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rnnkit.data.textoptions import TextOptions
 from rnnkit.errors import DataError, listed
@@ -165,7 +165,8 @@ def find_dialect(who: str, head: str, options: TextOptions, suffix: str) -> Dial
     notes: list[str] = []
     if body and not nameless and _is_of_units(rows, len(header)):
         at = body[0].number
-        notes.append(f"line {at} ({body[0].text.strip()!r}) has no number and is taken for units: skip=[{at}] says so")
+        out = [*passed_over(options, taken), at]
+        notes.append(f"line {at} ({body[0].text.strip()!r}) has no number and is taken for units: skip={out} says so")
         first_line, rows = at, rows[1:]
     if rows and all(len(row) != len(header) for row in rows):
         raise DataError(
@@ -177,6 +178,12 @@ def find_dialect(who: str, head: str, options: TextOptions, suffix: str) -> Dial
     return Dialect(
         separator, header, names_line, first_line, rows[0] if rows else [], blanks, index, taken, tuple(notes)
     )
+
+
+def passed_over(options: TextOptions, taken: Mapping[str, Any]) -> list[int]:
+    """The lines that are no rows already: what `skip` as a list has to name, too."""
+    above = options.skip if isinstance(options.skip, int) else taken.get("skip", 0)
+    return [*range(1, above + 1), *sorted(options.left_out)]
 
 
 def _has_no_names(text: str, options: TextOptions) -> bool:

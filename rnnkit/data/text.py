@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from rnnkit.data.columns import Choice, Column, Opened, Wanted, check_columns, choose, file_source, instead
-from rnnkit.data.dialect import MARKERS, MISSING, Dialect, find_dialect
+from rnnkit.data.dialect import MARKERS, MISSING, Dialect, find_dialect, passed_over
 from rnnkit.data.numberstyles import STYLES, Style, number_sql, stripped, text, truth_sql
 from rnnkit.data.order import SEEN, tell_falling
 from rnnkit.data.sentinels import Extremes
@@ -371,8 +371,9 @@ class TextReader:
         """Say what was assumed."""
         notes = [*self._notes]
         if rows.footer:
-            (line, words), lines = rows.footer[0], [line for line, _ in rows.footer]
-            notes.append(f"line {line} ({words[:60]!r}) is no row and is left out: skip={lines} says so")
+            (line, words), out = rows.footer[0], passed_over(self._options, self._taken)
+            out += [line for line, _ in rows.footer]
+            notes.append(f"line {line} ({words[:60]!r}) is no row and is left out: skip={out} says so")
         if self._taken:
             said = ", ".join(f"{name}={value!r}" for name, value in self._taken.items())
             notes.insert(0, f"it is read with {said}; give these options to say so")
