@@ -443,3 +443,23 @@ def test_windows_that_take_turns_are_those_of_each_data_set_alone(way, splitters
 
 def test_windows_in_turn_are_one_of_each_until_each_is_through():
     assert rk.RoundRobin().picks(np.array([3, 1, 2]), np.random.default_rng(0)).tolist() == [0, 1, 2, 0, 2, 0]
+
+
+def test_blocks_tell_how_far_the_epoch_is_and_its_mean_loss_so_far():
+    sets = {"a": rk.Sequence(wave(60)), "b": rk.Sequence(wave(70, 1)).with_weight(2.0)}
+    curriculum = course(sets, splitter=rk.Continuation(length=8, lookback=3))
+    told, turns = [], []
+    run = fit(curriculum, block_rows=24, on_block=told.append, on_turn=turns.append)
+    loss, weight = (np.array(run.history.steps[name]) for name in ("loss", "weight"))
+    steps = len(curriculum)
+    assert [now.step for now in told if now.epoch == 1] == [2, 4, 6, 8, 10, 12, 14, 16, 17]
+    for now in told:
+        done = slice(now.epoch * steps, now.epoch * steps + now.step)
+        assert (now.epochs, now.steps, now.names) == (2, steps, ("a",) if now.step <= 8 else ("b",))
+        assert now.loss == pytest.approx(np.average(loss[done], weights=weight[done]), rel=1e-6)
+    read = [59 + 7 * 3, 69 + 8 * 3]  # what is looked back on is read again
+    assert [end.rows for end in turns] == read * 2
+    assert run.history.epochs["rows"] == [sum(read)] * 2
+    for end in turns:
+        here = slice(end.epoch * steps + 8 * end.turn, end.epoch * steps + (8, steps)[end.turn])
+        assert end.losses == {"ab"[end.turn]: pytest.approx(np.average(loss[here], weights=weight[here]), rel=1e-6)}
