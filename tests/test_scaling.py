@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import rnnkit as rk
 from rnnkit.data import Sequence, Standard
+from rnnkit.data.scaling import Moments
 from rnnkit.data.sentinels import Extremes
 from rnnkit.errors import DataError, RnnkitWarning
 
@@ -235,3 +236,31 @@ def test_two_values_alone_are_told_for_no_missing_one():
     extremes = Extremes(2)
     extremes.add(np.array([[0.0, 0.0], [0.0, 1.0], [1.0, -999.0], [0.0, -999.0], [1.0, np.inf]]))
     assert extremes.repeated() == {1: (-999.0, 2)}
+
+
+def test_blocks_of_huge_numbers_merge_in_their_powers_of_two():
+    x = np.random.default_rng(2).normal(1, 1, (60, 1)) * np.repeat([1.0, 8.0, 2.0], 20)[:, None]
+    moments = Moments()
+    for block in np.split(x, 3):
+        moments.add(np.ldexp(block, 450))
+    mean, std = moments.mean_and_std()
+    np.testing.assert_allclose(np.ldexp([mean, std], -450), [x.mean(0), x.std(0)], rtol=1e-12)
+
+
+@pytest.mark.parametrize("first", [2**60, 2**64 - 1000])
+def test_whole_numbers_near_and_far_from_zero_stand_side_by_side(first):
+    x = np.array([[first + n % 5, n % 7] for n in range(70)], np.uint64)
+    series = Sequence(x)
+    scaler = Standard.fit(series)
+    near = np.array([[n % 5, n % 7] for n in range(len(series))], float)
+    scaled = series.with_scaler(scaler).read_x(0, len(series), np.float64)
+    np.testing.assert_allclose(
+        scaled[:, 1], (near[:, 1] - near[:, 1].mean()) / near[:, 1].std(), rtol=1e-12, atol=1e-12
+    )
+    np.testing.assert_allclose(np.diff(scaled[:, 0]), np.diff(near[:, 0]) / near[:, 0].std(), rtol=1e-12)
+
+
+def test_whole_numbers_as_far_apart_as_can_be_do_not_wrap():
+    x = np.array([2**64 - 1, 0] * 40, np.uint64)
+    scaler = Standard.fit(Sequence(x, horizon=2))
+    np.testing.assert_allclose([*scaler.x_mean, *scaler.x_std], [2.0**63, 2.0**63], rtol=1e-12)
