@@ -477,3 +477,53 @@ def test_opening_a_text_file_imports_its_reader_and_importing_rnnkit_does_not():
         f"rk.Sequence.open({str(CASES / 'tab.tsv')!r}, time='t'); sys.exit(before or 'duckdb' not in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+ROWS = "".join(f"{n};{n % 4},5\n" for n in range(5))
+
+
+def test_a_short_file_with_a_footer_is_parted_by_what_parts_its_rows(write):
+    series, told = opened(write(f"t;a\n{ROWS}source: the weather service\n"))
+    assert series.feature_names == ("t", "a")
+    assert column(series, "a").tolist() == [0.5, 1.5, 2.5, 3.5, 0.5]
+    assert any("line 7" in line for line in told)
+
+
+def test_names_with_commas_do_not_part_what_semicolons_part(write):
+    series, _ = opened(write(f"Count, n;Level, m\n{ROWS}"))
+    assert series.feature_names == ("Count, n", "Level, m")
+    assert column(series, "Level, m").tolist() == [0.5, 1.5, 2.5, 3.5, 0.5]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_rows_may_be_counted_from_0_or_1(write, first):
+    series, _ = opened(write(",a,b\n" + "".join(f"{first + n},{n * n},1\n" for n in range(9))))
+    assert series.feature_names == ("a", "b")
+    with pytest.raises(DataError, match="has a column without a name, number 1, that holds values"):
+        opened(write(",a,b\n" + "".join(f"{2 + n},{n * n},1\n" for n in range(9))))
+
+
+@pytest.mark.parametrize("before", ["", "# made\n", "\n"])
+@pytest.mark.parametrize("names", ['t,"level\n(m)"\n', 't,"level\nabove\n(m)"\n', 't,"level\n(m)"\n(s),(m)\n'])
+def test_no_row_is_lost_below_names_that_go_over_several_lines(write, before, names):
+    text = before + names + "".join(f"{n},{n * n}\n" for n in range(9))
+    series, _ = opened(write(text))
+    assert series.feature_names == ("t", names.split('"')[1])
+    assert series.read_x(0, series.rows, np.float64).tolist() == [[n, n * n] for n in range(9)]
+    with pytest.raises(DataError, match=rf"line {text.count(chr(10)) + 1}, column .*infinite"):
+        opened(write(text + "9,inf\n"))
+
+
+def test_lines_are_counted_behind_units_and_empty_lines(write):
+    """The same time stands in lines 7 and 8; 3 is one of units, 5 an empty one."""
+    days = "2020-01-01,1\n\n2020-01-02,2\n2020-01-03,3\n2020-01-03,4\n2020-01-04,5\n"
+    _, told = opened(write(f"# made\nt,a\n(day),(m)\n{days}"), time="t")
+    assert any("same time" in line and "line 8" in line for line in told)
+
+
+def test_a_footer_has_few_lines(write):
+    rows = "t,a\n" + "".join(f"{n},{n * n}\n" for n in range(30))
+    series, _ = opened(write(rows + "remark\n" * 19))
+    assert series.rows == 30
+    with pytest.raises(DataError, match=r"line 32 has 1 cell, but the header names 2 columns"):
+        opened(write(rows + "remark\n" * 25))

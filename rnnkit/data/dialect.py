@@ -74,6 +74,7 @@ class Dialect:
         index: whether the first column, which has no name, counts the rows.
         taken: what was assumed, by the option that says so.
         notes: what else is told of the file, each a sentence's end.
+        breaks: line breaks inside the names.
     """
 
     separator: str
@@ -85,6 +86,7 @@ class Dialect:
     index: bool = False
     taken: dict[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    breaks: int = 0
 
 
 class Line(NamedTuple):
@@ -149,6 +151,7 @@ def find_dialect(who: str, head: str, options: TextOptions, suffix: str) -> Dial
             f"header=False, or their names: header=['t', 'value', ...]"
         )
     header: list[str] | list[int]
+    breaks = 0
     if nameless:
         header = list(options.header) if isinstance(options.header, tuple) else list(range(len(first)))
         if len(header) != len(first):
@@ -157,10 +160,12 @@ def find_dialect(who: str, head: str, options: TextOptions, suffix: str) -> Dial
     else:
         header, names_line, first_line, body = first, full[0].number, full[0].number, full[1:]
         if '"' in full[0].text:  # names may go over several lines
-            reader = csv.reader((line.text + "\n" for line in full), delimiter=separator)
+            behind = [full[0], *(line for line in lines if line.number > full[0].number)]
+            reader = csv.reader((line.text + "\n" for line in behind), delimiter=separator)
             header = [cell.strip() for cell in next(reader)]
-            first_line += reader.line_num - 1
-            body = full[reader.line_num :]
+            breaks = reader.line_num - 1
+            first_line = behind[breaks].number
+            body = [line for line in full if line.number > first_line]
     rows = _rows(body[:LOOKED_AT], separator, blanks)
     notes: list[str] = []
     if body and not nameless and _is_of_units(rows, len(header)):
@@ -176,7 +181,7 @@ def find_dialect(who: str, head: str, options: TextOptions, suffix: str) -> Dial
     rows = [row for row in rows if len(row) == len(header)]
     index = len(header) > 1 and _is_index(header[0], [row[0] for row in rows])
     return Dialect(
-        separator, header, names_line, first_line, rows[0] if rows else [], blanks, index, taken, tuple(notes)
+        separator, header, names_line, first_line, rows[0] if rows else [], blanks, index, taken, tuple(notes), breaks
     )
 
 

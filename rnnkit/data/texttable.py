@@ -163,11 +163,12 @@ def text_table(path: Path, dialect: Dialect, who: str, on_disk: bool = False) ->
     import duckdb
 
     width = len(dialect.header)
+    skipped = dialect.first_line - dialect.breaks  # DuckDB passes over names with a line break in them as one line
     columns = ", ".join(f"'c{n}': 'VARCHAR'" for n in range(width))
     relation = (
         f"read_csv({literal(path)}, auto_detect=false, header=false, strict_mode=true, store_rejects=true, "
         f"hive_partitioning=false, max_line_size={LONGEST}, buffer_size={BUFFER}, "
-        f"""delim={text(dialect.separator)}, quote='"', escape='"', skip={dialect.first_line}, """
+        f"""delim={text(dialect.separator)}, quote='"', escape='"', skip={skipped}, """
         f"columns={{{columns}}})"
     )
     with tempfile.TemporaryDirectory(prefix="rnnkit-") as folder:
