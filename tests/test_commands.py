@@ -21,9 +21,11 @@ import rnnkit as rk
 import rnnkit.cli.check as check_module
 from rnnkit.cli.build import build
 from rnnkit.cli.commands import main
+from rnnkit.cli.files import check_new
 from rnnkit.cli.read import read
 from rnnkit.cli.report import live
 from rnnkit.cli.train import lowest_before_the_end
+from rnnkit.errors import SourceError
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -755,3 +757,10 @@ def test_threads_are_the_backends_to_take(home, capsys):
     assert main(["train", "a.toml", "--backend", "numba", "--threads", "2", "--train.epochs", "1", "--out", "two"]) == 0
     assert main(["train", "a.toml", "--backend", "numpy", "--threads", "2"]) == 2
     assert "backend 'numpy' takes no options, got threads" in capsys.readouterr().err
+
+
+def test_a_device_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for overwrite in (True, False):
+        with pytest.raises(SourceError, match=r"--out expects a file, got the device or pipe .*pipe'; name a file"):
+            check_new(tmp_path / "pipe", "--out", overwrite)

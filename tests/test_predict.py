@@ -310,7 +310,7 @@ def test_stream_says_what_it_wants(trained):
         rk.Stream(run).step([1.0])
     with pytest.raises(rk.ModelError, match=r"expects a row as an array of numbers, got list: .*'a'"):
         rk.Stream(run).step([["a"]])
-    with pytest.raises(rk.ModelError, match="at least one lane, got lanes=0"):
+    with pytest.raises(rk.ModelError, match="at least one lane, a whole number, got lanes=0"):
         rk.Stream(run, lanes=0)
 
 

@@ -572,3 +572,16 @@ def test_series_that_nobody_named_are_recognised_and_the_advice_works(form, kind
         with pytest.warns(RnnkitWarning, match=r"200 times, first at (line 3|row 1) .*series_id='...'"):
             opened(form, columns, tmp_path, time="date", target="sales")
         assert len(opened(form, columns, tmp_path, time="date", target="sales", sort=False).segments) == 1
+
+
+def test_rows_of_one_time_in_a_file_that_falls_stand_in_reverse(tmp_path):
+    hours = ["00:00", "01:00", "02:00", "02:00", "03:00", "04:00"]  # clocks were put back
+    rows = [f"2023-10-29 {hour},{value}" for value, hour in enumerate(hours)]
+    path = tmp_path / "falling.csv"
+    for order in (rows, rows[::-1]):
+        path.write_text("\n".join(["t,v", *order]) + "\n")
+        with pytest.warns(rk.RnnkitWarning, match=r"same time in successive rows .* or zone='Europe/Berlin'"):
+            series = rk.Sequence.open(path, time="t", sort=True)
+        assert series.read_x(0, 6)[:, 0].tolist() == list(range(6))
+        local = rk.Sequence.open(path, time="t", sort=True, zone="Europe/Berlin")
+        assert local.read_x(0, 6)[:, 0].tolist() == list(range(6))

@@ -22,10 +22,12 @@ def check_new(file: Path, option: str, overwrite: bool) -> None:
     """Check that a file can be written and, unless it may be replaced, is not there yet.
 
     Raises:
-        SourceError: it is there, it is a folder, or its folder is not there.
+        SourceError: it is there, it is a folder, a device or a pipe, or its folder is not there.
     """
     if file.is_dir():
         raise SourceError(f"{option} expects a file, got the folder {str(file)!r}; name a file in it")
+    if file.exists() and not file.is_file():  # a device or a pipe, which a file would take the place of
+        raise SourceError(f"{option} expects a file, got the device or pipe {str(file)!r}; name a file")
     if file.exists() and not overwrite:
         raise SourceError(
             f"{str(file)!r} is there already; name another file with {option}, or replace it with --overwrite"

@@ -94,13 +94,17 @@ def in_order(opened: Opened, sort: bool | None, missing: str, cut: bool = False)
         _check_order(source, step)
     if step.back and sort:
         code = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
-        index = np.lexsort((np.where(known, times, times.max()), ~known, code))
+        falls = step.back > 0.9 * (step.count - step.equal)  # then rows of one time stand in reverse, too
+        rows = np.arange(len(times))
+        index = np.lexsort((-rows if falls else rows, np.where(known, times, times.max()), ~known, code))
         source, times = moved(source, index), times[index]
         step = Steps(times, known[index], edges)
     if step.equal:
         row = step.first_equal
         time = write_times(times[row : row + 1], clock.zone)[0]
         several = "" if source.series is not None else ", or say series_id='...' if a column names several series"
+        if clock.zone is None and times.dtype.kind == "M":
+            several += ", or zone='Europe/Berlin', or whichever it is, where clocks were put back"
         warn(
             f"{source.who} has the same time in successive rows of one series, {step.equal:,} "
             f"{'time' if step.equal == 1 else 'times'}, first at {source.rows_named(row)} ({time}); leave one of them "

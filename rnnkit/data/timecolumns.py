@@ -127,8 +127,10 @@ class TextTimes:
                 f"{self._who} can be read with the {' or the '.join(self._patterns)} ({self._example}): every time in "
                 f"it fits both; say which: {' or '.join(f'time_format={written!r}' for written in options.values())}"
             )
+        verb = "are" if self._column.startswith("columns") else "is"
         lines = [
-            f"{self._who} is read with the {name} ({self._example}); time_format={written!r} says so without this line"
+            f"{self._who} {verb} read with the {name} ({self._example}); time_format={written!r} says so without this "
+            f"line"
             for name, written in options.items()
         ]
         if len(self._offsets) > 1 and self._given is None:

@@ -85,7 +85,8 @@ def check_targets(loss: Loss, y: np.ndarray, classes: int) -> np.ndarray:
     if isinstance(loss, CrossEntropy) and not 0 <= low <= high < classes:
         raise ModelError(
             f"the loss cross_entropy expects labels 0 to {classes - 1} for a model with {classes} outputs, "
-            f"got {high if high >= classes else low}; give the last layer an output for each class"
+            f"got {high if high >= classes else low}; number the classes from 0, or give the last layer an output for "
+            f"each class"
         )
     if isinstance(loss, BinaryCrossEntropy) and not 0 <= low <= high <= 1:
         raise ModelError(
