@@ -268,7 +268,7 @@ class TextReader:
         if len(names) != 1 or self._wanted.time_format is not None:
             return []
         first = self._dialect.first_row[list(self._dialect.header).index(names[0])]
-        return [iso_sql(self._column(names[0]))] if is_iso(first) else []
+        return [iso_sql(self._column(names[0]), len(first))] if is_iso(first) else []
 
     @property
     def _words(self) -> tuple[str, ...]:
@@ -410,7 +410,9 @@ class TextReader:
             if wanted.series_id is not None:
                 (found,) = table.columns([f"coalesce({stripped(self._column(wanted.series_id))}, '')"], start, stop)
                 ids = found.tolist()
-            yield Block(np.array(lines[first_row:last_row]), values, None if times is None else times(number), ids)
+            at = lines[first_row:last_row]
+            at = np.arange(at.start, at.stop) if isinstance(at, range) else at
+            yield Block(at, values, None if times is None else times(number), ids)
 
 
 def tell_repeated(who: str, choice: Choice, extremes: Extremes, options: TextOptions) -> None:

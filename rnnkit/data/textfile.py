@@ -163,30 +163,23 @@ class Bytes(NamedTuple):
 
     Attributes:
         lines: how many lines it has, up to the last that is not blank.
-        quotes: whether a quotation mark stands anywhere.
-        blank: whether there are empty lines before the last rows.
         underscores: whether an underscore stands anywhere.
     """
 
     lines: int
-    quotes: bool
-    blank: bool
     underscores: bool
 
 
 def look_at_bytes(path: Path) -> Bytes:
-    """Count the lines of a file and look for what makes rows and lines differ."""
-    lines, quotes, underscores, blank, tail = 0, False, False, False, b""
+    """Count the lines of a file, and look for an underscore."""
+    lines, empty, underscores = 0, 0, False
     with path.open("rb") as file:
         while piece := file.read(PIECE):
             lines += piece.count(b"\n")
-            quotes, underscores = quotes or b'"' in piece, underscores or b"_" in piece
-            seam = tail + piece
-            text = seam.rstrip()
-            blank = blank or any(ends in text for ends in (b"\n\n", b"\n\r\n", b"\n\r\r\n"))
-            tail = seam[len(text) :]
-    ends = tail.count(b"\n")
-    return Bytes(lines - ends + 1, quotes, blank, underscores)
+            underscores = underscores or b"_" in piece
+            text = piece.rstrip()
+            empty = piece[len(text) :].count(b"\n") + (0 if text else empty)
+    return Bytes(lines - empty + 1, underscores)
 
 
 def _plain(path: Path, named: Path, written: Written) -> PlainText:

@@ -95,7 +95,7 @@ def place_rows(
             raise DataError(_cells_message(who, line, reject, dialect))
         footer.append((line, reject.text.strip()))
     rows = content.lines - dialect.first_line
-    if len(dialect.header) == 1 or (not content.blank and rows == count + len(rejects)):
+    if len(dialect.header) == 1 or rows == count + len(rejects):  # else lines are empty, or rows have several
         plain = range(dialect.first_line + 1, dialect.first_line + 1 + count + len(rejects))
         return PlacedRows(np.setdiff1d(plain, at) if at else plain, tuple(footer))
     lines, blank = _read_lines(path, dialect)

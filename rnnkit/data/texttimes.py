@@ -43,7 +43,7 @@ def read_text_times(
     if len(columns) > 1:
         cell = f"trim(concat_ws(' ', {', '.join(map(stripped, columns))}))"
     if wanted.time_format is None and len(columns) == 1 and is_iso(first):
-        iso = iso_sql(columns[0])
+        iso = iso_sql(columns[0], len(first))
         fits = is_null(dates) is None if dates is not None else not table.one([f"count_if({iso} IS NULL)"])[0]
         if fits:
 
@@ -59,15 +59,14 @@ def read_text_times(
 
 
 def is_iso(cell: str) -> bool:
-    """Whether text begins like a date with the year first and hyphens."""
-    return len(cell) >= 10 and cell[4] == cell[7] == "-" and cell[:4].isdigit()
+    """Whether text looks like a date, with minutes or seconds or without, as ISO 8601 writes it without a zone."""
+    return len(cell) in (10, 16, 19) and cell[4] == cell[7] == "-" and cell[:4].isdigit()
 
 
-def iso_sql(cell: str) -> str:
-    """SQL of text as a timestamp; NULL where it is not ISO 8601 without a zone, to the second."""
-    long = f"length({cell})"
-    alike = f"{cell}[5] = '-' AND {cell}[8] = '-' AND {long} IN (10, 16, 19) AND ({long} < 19 OR {cell}[17] = ':')"
-    return f"try_cast(CASE WHEN {alike} THEN {cell} END AS TIMESTAMP)"
+def iso_sql(cell: str, width: int) -> str:
+    """SQL of text as a timestamp; NULL where it is not ISO 8601 without a zone and so many characters long."""
+    minute = f" AND {cell}[{width - 2}] = ':'" if width > len("2014-07-01") else ""  # or an offset ends it
+    return f"try_cast(CASE WHEN length({cell}) = {width} AND {cell}[5] = '-'{minute} THEN {cell} END AS TIMESTAMP)"
 
 
 def _cells(table: TextTable, cell: str, place: Span) -> list[str]:
