@@ -376,7 +376,7 @@ def test_a_picture_has_a_bar_for_each_stretch_and_a_mark_for_each_reset(way):
     many = curriculum(way, lanes=2)
     figure = plot_curriculum(many, steps=100)
     (axes,) = figure.axes
-    rows = {"a": 0, "b": 0}
+    rows, windows = {"a": 0, "b": 0}, {"a": 0.0, "b": 0.0}
     resets = 0
     for turn in many.turns(0):
         with turn.open() as feed:
@@ -385,6 +385,7 @@ def test_a_picture_has_a_bar_for_each_stretch_and_a_mark_for_each_reset(way):
                 found = members_of(feed, step.member, step.batch.rows)
                 for place, name in enumerate(feed.names):
                     rows[name] += int((found == place).sum())
+                    windows[name] += float((found == place).sum() / len(found))
                 resets += int(step.batch.reset.sum()) + int(((step.batch.origin == -1) & step.batch.valid[0]).sum())
     assert rows == {"a": 20, "b": 12}
     widths = dict.fromkeys(COLOURS[:2], 0.0)
@@ -393,7 +394,7 @@ def test_a_picture_has_a_bar_for_each_stretch_and_a_mark_for_each_reset(way):
         if colour in widths:
             box = bars.get_paths()[0].get_extents()
             widths[colour] += box.width
-    assert [round(widths[colour] * 8) for colour in COLOURS[:2]] == [20, 12]
+    assert list(widths.values()) == pytest.approx(list(windows.values()))
     assert len(axes.lines) == resets
     assert resets == 4 if not isinstance(way, rk.SideBySide) else resets == 3
     assert {text.get_text() for text in figure.legends[0].get_texts()} >= {"a", "b", "reset: from the initial state"}
