@@ -211,7 +211,7 @@ def test_a_run_that_is_refused_leaves_the_old_one(home, trained, capsys):
 @pytest.mark.parametrize(
     ("tokens", "message"),
     [
-        (["b.toml"], "found no config file 'b.toml'; did you mean 'a.toml'"),
+        (["b.toml"], "found no config file 'b.toml'"),
         (["wave.csv"], "wave.csv, line 1: this is no TOML"),
         (["a.toml", "--data.path", "tide.csv"], "option --data.path: found no data file"),
         (["a.toml", "--data.target", "valeu"], "has no column 'valeu'"),

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -164,7 +165,9 @@ def test_a_loop_in_pytorch_trains_like_fit(splitter: Any, policy: Any) -> None:
 @pytest.mark.parametrize("policy", [rk.Reset(), rk.BurnIn(3), rk.Stored(burn_in=2)], ids=repr)
 def test_a_loop_in_pytorch_trains_like_fit_on_samples_that_are_scored_at_their_end(policy: Any) -> None:
     schedule = rk.Schedule(ragged("last"), rk.Chunked(9, lanes=2, shuffle=True), policy)
-    run = by_rnnkit(MODEL, schedule)
+    cuts = pytest.warns(rk.RnnkitWarning, match="never reach the loss")
+    with nullcontext() if isinstance(policy, rk.Stored) else cuts:
+        run = by_rnnkit(MODEL, schedule)
     assert 0 in run.history.steps["loss"]  # some windows only advance the state
     assert_same(by_hand(schedule), run)
 

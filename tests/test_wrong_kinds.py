@@ -77,7 +77,7 @@ NUMBERS = {
 FITTING = {  # what is right for some of them
     "scaler": (None,), "params": (None,), "rule_state": (None,), "period": (None,), "lanes": (),
     "names": (None,), "moments": ({"a": 1},),
-    "splitter seed": (10**30,), "seed of fit": (10**30,), "weight_decay": (10**30,),
+    "seed": (10**30,), "splitter seed": (10**30,), "seed of fit": (10**30,), "weight_decay": (10**30,),
     "learning_rate": (10**30,), "maximum": (10**30,), "maximum ": (10**30,), "delta": (10**30,), "every": (10**30,),
     "patience": (10**30,),
 }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnkit.checks import COUNTED, check_count, is_whole
+from rnnkit.checks import COUNTED, is_whole
 from rnnkit.errors import ModelError
 from rnnkit.memory import as_bytes, whole_memory
 from rnnkit.model.initial import Given, Learned, Noise
@@ -161,7 +161,8 @@ def setup(model: Chain, seed: int = 0, lanes: int = 1, dtype: str = "float32") -
         raise ModelError(f"setup expects dtype 'float32' or 'float64', got {dtype!r}")
     if not is_whole(lanes) or not 1 <= lanes < COUNTED:
         raise ModelError(f"setup expects at least one lane, got lanes={lanes!r}")
-    check_count("setup", "seed", seed, 0)
+    if not is_whole(seed) or seed < 0:  # of any size
+        raise ModelError(f"setup expects seed to be a whole number >= 0, got {seed!r}; write seed=0")
     check_memory(model, np.float64)
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     kind = np.dtype(dtype)

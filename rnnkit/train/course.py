@@ -155,7 +155,7 @@ def course(
     if isinstance(schedule, Curriculum):
         _check_curriculum(model, schedule, validation, loss)
         warn_of_lost(schedule.panels())
-        return Course(model, loss, schedule, None)
+        return _measured(Course(model, loss, schedule, None))
     series = schedule.series
     if model.heads:
         raise ModelError(
@@ -172,7 +172,13 @@ def course(
             )
         validation = as_trained(model, validation, loss)
     warn_of_lost(schedule.panels())
-    return Course(model, loss, schedule if seen is series else replace(schedule, series=seen), validation)
+    return _measured(Course(model, loss, schedule if seen is series else replace(schedule, series=seen), validation))
+
+
+def _measured(course: Course) -> Course:
+    """The course, its targets looked at now: they may be gone when a run that was cut short is put together."""
+    assert course.sets
+    return course
 
 
 def check_frozen(model: Chain, schedule: Schedule | Curriculum, frozen: str | Patterns[str]) -> None:
