@@ -186,7 +186,7 @@ def text_table(path: Path, dialect: Dialect, who: str, on_disk: bool = False) ->
 def _database() -> Any:
     import duckdb
 
-    return duckdb.connect(":memory:", config=ALONE)
+    return duckdb.connect(":memory:", config={**ALONE})
 
 
 def batched(sql: Sequence[str]) -> Iterator[Sequence[str]]:
