@@ -272,7 +272,7 @@ def test_a_cell_that_fits_no_reading_is_told_with_its_line():
 def test_two_columns_joined_by_a_blank_are_one_time():
     reader = TimeReader("'a.txt'", ["Date", "Time"])
     reader.narrow(["16/12/2006 17:24:00"], str)
-    with pytest.warns(RnnkitWarning, match="columns 'Date' and 'Time' is read with the day first"):
+    with pytest.warns(RnnkitWarning, match="columns 'Date' and 'Time' are read with the day first"):
         times = reader.read(["16/12/2006 17:24:00"], str)
     assert times[0] == np.datetime64("2006-12-16T17:24")
 
