@@ -34,13 +34,13 @@ def write(path: Path) -> None:
 
 
 def with_rnnkit(path: Path) -> np.ndarray:
-    """As a sequence."""
+    """Open the file as a sequence."""
     series = rk.Sequence.open(path, time="t", target="a")
     return series.read_x(0, series.rows, np.float64)
 
 
 def with_pandas(path: Path) -> np.ndarray:
-    """As a frame."""
+    """Read the file as a frame."""
     import pandas
 
     return pandas.read_csv(path, parse_dates=["t"])[["a", "b", "c"]].to_numpy()
