@@ -144,10 +144,13 @@ def convert(path):
     ids = [str(n) for _ in range(ROWS) for n in range(3)]
     x = [float(value(name, t)) for t in range(ROWS) for name in NAMES]
     if path.suffix == ".parquet":
-        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         pq.write_table(pa.table({"id": ids, "x": x}), path)
     else:
-        h5py = pytest.importorskip("h5py")
+        import h5py
+
         with h5py.File(path, "w") as file:
             file["id"], file["x"] = np.array(ids, int), x
     return path

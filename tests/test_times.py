@@ -153,7 +153,9 @@ def test_a_falling_column_of_times_that_nobody_asked_for_is_told(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rk.Sequence.open(CASES / "ampm.csv", features=["v"])
-    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     for times in (hours("2020-01-01", 40)[::-1], [str(time) for time in hours("2020-01-01", 40)[::-1]]):
         pq.write_table(pa.table({"t": times, "v": np.arange(40.0)}), tmp_path / "a.parquet")
         with pytest.warns(RnnkitWarning, match="column 't' seems to hold times, and they fall"):
@@ -472,7 +474,9 @@ def test_sorting_works_for_every_source(form, tmp_path):
     options = {"time": "time", "target": "v", "features": ["v"], "sort": True}
     path = tmp_path / f"a.{'csv' if form == 'memmap' else form}"
     if form == "parquet":
-        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         pq.write_table(pa.table(columns), path, row_group_size=7)
     elif form == "npy":
         np.save(path, np.column_stack(list(columns.values())))
@@ -545,7 +549,9 @@ def opened(form, columns, tmp_path, **options):
         return rk.Sequence(pytest.importorskip(form).DataFrame(columns), **options)
     path = tmp_path / f"shop.{form}"
     if form == "parquet":
-        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
         pq.write_table(pa.table(columns), path)
     else:
         rows = zip(*columns.values(), strict=True)
@@ -585,3 +591,14 @@ def test_rows_of_one_time_in_a_file_that_falls_stand_in_reverse(tmp_path):
         assert series.read_x(0, 6)[:, 0].tolist() == list(range(6))
         local = rk.Sequence.open(path, time="t", sort=True, zone="Europe/Berlin")
         assert local.read_x(0, 6)[:, 0].tolist() == list(range(6))
+
+
+def test_two_columns_of_a_table_are_one_time(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {"day": ["16/12/2006"] * 3, "hour": ["17:00", "17:01", "17:02"], "v": [1.0, 2.0, 3.0]}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet", row_group_size=2)
+    series = rk.Sequence.open(tmp_path / "a.parquet", time=["day", "hour"], time_format="%d/%m/%Y %H:%M")
+    assert series.feature_names == ("v",)
+    assert series.times.tolist() == [datetime(2006, 12, 16, 17, minute) for minute in range(3)]
