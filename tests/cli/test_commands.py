@@ -27,7 +27,7 @@ from rnnkit.cli.report import live
 from rnnkit.cli.train import lowest_before_the_end
 from rnnkit.errors import SourceError
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 CONFIG = """\
 backend = "numpy"

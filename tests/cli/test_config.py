@@ -21,7 +21,7 @@ from rnnkit.cli.overrides import parse_overrides
 from rnnkit.cli.read import Draft, read
 from rnnkit.model.losses import LOSSES
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 MINIMAL = """\
 [data]

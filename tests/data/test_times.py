@@ -17,7 +17,7 @@ from rnnkit.data.times import TimeReader, write_times
 from rnnkit.data.zones import to_utc, zone_named
 from rnnkit.errors import DataError, RnnkitWarning
 
-CASES = Path(__file__).parent / "data" / "cases" / "times"
+CASES = Path(__file__).parents[1] / "cases" / "times"
 
 CONFIG = """
 out = "{out}"

@@ -17,7 +17,7 @@ from rnnkit.cli import commands
 from rnnkit.data import Sequence, series_ids
 from rnnkit.errors import DataError, RnnkitWarning, SourceError
 
-CASES = Path(__file__).parent / "data" / "cases" / "csv"
+CASES = Path(__file__).parents[1] / "cases" / "csv"
 
 HOURS = np.datetime64("2020-01-01T00", "us") + np.arange(40).astype("timedelta64[h]")
 

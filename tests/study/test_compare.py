@@ -37,7 +37,7 @@ from rnnkit.study.plan import make_plan
 from rnnkit.study.report import CARRIED, CHOSEN, NOISY, table, with_spread
 from rnnkit.study.results import COLUMNS
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 MODEL = rk.Chain(rk.LSTM(1, 3), rk.Dense(3, 1))
 

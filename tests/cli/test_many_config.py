@@ -20,7 +20,7 @@ from rnnkit.cli.read import read
 from rnnkit.cli.sets import alone
 from rnnkit.model import Heads
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 TWO = """\
 backend = "numpy"

@@ -422,7 +422,7 @@ def test_many_data_sets_are_told_apart_by_hatches_and_turns_left_out_are_counted
 
 def test_the_examples_that_train_on_many_run(home, capsys):
     """With fewer epochs; what their comments tell of the outcome has been looked at with all of them."""
-    folder = Path(__file__).parent.parent / "examples"
+    folder = Path(__file__).parents[2] / "examples"
     draft = read(folder / "many_servers.toml")
     experiment = build_any(draft)
     assert isinstance(experiment, ManyExperiment)
@@ -441,7 +441,7 @@ def test_the_examples_that_train_on_many_run(home, capsys):
 
 
 def test_the_config_that_the_readme_shows_means_something(home):
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
     (shown,) = [block for block in re.findall(r"```toml\n(.*?)```", readme, re.DOTALL) if "[[data]]" in block]
     (home / "servers").mkdir()
     for file in ("servers/server_1.csv", "servers/server_2.csv", "new_server.csv"):

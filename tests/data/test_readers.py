@@ -12,7 +12,7 @@ import rnnkit as rk
 from rnnkit.data import Sequence
 from rnnkit.errors import DataError, RnnkitWarning, SourceError
 
-EXAMPLES = Path(__file__).parents[1] / "examples" / "data"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "data"
 
 
 @pytest.fixture
