@@ -2,7 +2,8 @@
 
 A conversion is a folder of its own, named after the file and what is read of it: `values.npy` `(N, C)` float64, the
 features and then targets that are no features; `lines.npy`; `times.npy` and `ids.npy` where there are any; and
-`about.json`. It is written under another name and renamed when it is whole.
+`about.json`. It is written under another name and renamed when it is whole. `asked-....json` beside them say which
+columns the file has, by what was asked of it: the file itself need not be looked at again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,7 +24,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from rnnkit.data.columns import Choice, Opened, Wanted, file_source
+from rnnkit.data.columns import Choice, Opened, Wanted, choose, file_source
 from rnnkit.data.sentinels import Extremes
 from rnnkit.data.series import Coder, Ids, Others
 from rnnkit.data.source import as_rows
@@ -31,6 +32,7 @@ from rnnkit.data.text import Block, csv_ids, may_be_labels, scan_csv, tell_repea
 from rnnkit.data.textfile import text_stem
 from rnnkit.data.times import Clock
 from rnnkit.errors import SourceError
+from rnnkit.files import write_whole
 
 ABOUT = "about.json"
 VERSION = 2
@@ -60,19 +62,31 @@ def read_converted(path: Path, wanted: Wanted, folder: Path, said: Callable[[str
     try:
         state = path.stat()
         origin = {"version": VERSION, "path": str(path.resolve()), "size": state.st_size, "mtime": state.st_mtime_ns}
+        asked = f"asked-{_key(origin['path'], wanted.time, wanted.features, wanted.target, *_read_as(wanted))}.json"
+
+        def place(choice: Choice) -> tuple[Path, dict[str, Any]]:
+            """Where the conversion of some columns stands, and what it is of."""
+            read = {"features": choice.features, "targets": choice.targets, "time": wanted.time}
+            read |= dict(zip(("series_id", "time_format", "zone", "text"), _read_as(wanted), strict=True))
+            read = json.loads(json.dumps(read))  # tuples become lists
+            return folder / f"{text_stem(path)}-{_key(origin['path'], read)}", origin | read
 
         def use(choice: Choice, blocks: Iterator[Block], clock: Callable[[], Clock]) -> Opened:
-            read = {"features": choice.features, "targets": choice.targets}
-            read |= {"time": wanted.time, "series_id": wanted.series_id}
-            read |= {"time_format": wanted.time_format, "zone": wanted.zone, "text": wanted.text.given}
-            read = json.loads(json.dumps(read))  # tuples become lists
-            key = hashlib.sha256(json.dumps([origin["path"], read]).encode()).hexdigest()[:10]
-            made = folder / f"{text_stem(path)}-{key}"
-            if not _is_of(made, origin | read):
+            made, of = place(choice)
+            if not _is_of(made, of):
                 said(f"converting {str(path)!r} to {str(made)!r}; the next time it is read from there")
-                _convert(path, blocks, clock, wanted, choice, made, origin | read)
+                _convert(path, blocks, clock, wanted, choice, made, of)
+            with suppress(OSError):  # a folder that is only read: the file is looked at again
+                write_whole(made / asked, json.dumps({**origin, "columns": choice.every}).encode())
             return _opened(made, path, choice, wanted)
 
+        for known in folder.glob(f"*/{asked}"):
+            columns = _columns(known, origin)
+            if columns is None:
+                continue
+            choice = choose(repr(str(path)), columns, wanted)
+            if _is_of(*place(choice)):
+                return _opened(place(choice)[0], path, choice, wanted)
         return scan_csv(path, wanted, use, folder=folder)
     except SourceError:
         raise
@@ -82,6 +96,28 @@ def read_converted(path: Path, wanted: Wanted, folder: Path, said: Callable[[str
         raise SourceError(
             f"Sequence.open cannot convert {str(path)!r} to memmap={str(folder)!r}: {error.strerror or error}"
         ) from error
+
+
+def _read_as(wanted: Wanted) -> tuple[Any, ...]:
+    """How a file is read, whichever its columns of numbers are: series, times, and how its text is written."""
+    return wanted.series_id, wanted.time_format, wanted.zone, wanted.text.given
+
+
+def _key(*parts: Any) -> str:
+    """A short name for what is asked of a file."""
+    return hashlib.sha256(json.dumps(parts, default=repr).encode()).hexdigest()[:10]
+
+
+def _columns(asked: Path, origin: dict[str, Any]) -> list[Any] | None:
+    """The columns that a file was found to have when the same was asked of it; None where it has changed.
+
+    So a file that is packed, or in another encoding, is not unpacked anew to learn which conversion is meant.
+    """
+    try:
+        found = json.loads(asked.read_text(encoding="utf-8"))
+        return found["columns"] if {key: found[key] for key in origin} == origin else None
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def _is_of(made: Path, origin: dict[str, Any]) -> bool:

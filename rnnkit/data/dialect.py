@@ -10,33 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from rnnkit.data.missing import MARKERS, MISSING
 from rnnkit.data.textoptions import TextOptions
 from rnnkit.errors import DataError, listed
-
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None")
-"""Cells without a value in every file."""
-
-MARKERS = (
-    "?",
-    "-",
-    "--",
-    "---",
-    ".",
-    "*",
-    "#N/A",
-    "#NA",
-    "#NV",
-    "#DIV/0!",
-    "#VALUE!",
-    "n/a",
-    "na",
-    "NAN",
-    "<NA>",
-    "Null",
-    "missing",
-    "nil",
-)
-"""Cells that hold no value wherever they stand among numbers; what is taken for one is told."""
 
 SEPARATORS = (",", ";", "\t", "|")
 COMMENTS = ("#", "%", "//")

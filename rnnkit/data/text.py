@@ -12,16 +12,17 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from rnnkit.data.columns import Choice, Column, Opened, Wanted, check_columns, choose, file_source, instead
-from rnnkit.data.dialect import MARKERS, MISSING, Dialect, find_dialect, passed_over
+from rnnkit.data.dialect import Dialect, find_dialect, passed_over
+from rnnkit.data.missing import MARKERS, MISSING
 from rnnkit.data.numberstyles import STYLES, Style, number_sql, stripped, text, truth_sql
 from rnnkit.data.order import SEEN, tell_falling
 from rnnkit.data.sentinels import Extremes
 from rnnkit.data.series import Coder, Ids, Others
 from rnnkit.data.source import as_rows
-from rnnkit.data.textfile import PlainText, look_at_bytes, plain_text, text_suffix, unchanged
+from rnnkit.data.textfile import Bytes, PlainText, look_at_bytes, plain_text, text_suffix, unchanged
 from rnnkit.data.textlines import PlacedRows, count_empty, place_rows
 from rnnkit.data.textoptions import TextOptions
-from rnnkit.data.texttable import TextTable, is_null, text_table
+from rnnkit.data.texttable import ASKED, Reading, TextTable, is_null, text_table
 from rnnkit.data.texttimes import is_iso, iso_sql, read_text_times
 from rnnkit.data.times import Clock, looks_like_time
 from rnnkit.errors import DataError, warn
@@ -224,7 +225,7 @@ class TextReader:
                 ]
                 kept = {self._column(name) for name in names} | {f"c{place}" for place in self._nameless}
                 table = table.kept(Path(folder), sorted(kept))
-            numbers, first = self._settle(table, content.underscores)
+            numbers, first = self._settle(table, content)
             if rows is None:
                 rows = place(count=table.rows if first is None else len(first), rejects=table.rejects())
             if not len(rows.lines):
@@ -240,27 +241,33 @@ class TextReader:
                 rows = table.cells([f"coalesce(c{place}, '')"], 0, SEEN)
                 tell_falling(self._who, name, np.array([text for (text,) in rows]))
 
-    def _settle(self, table: TextTable, underscores: bool) -> tuple[list[str], np.ndarray | None]:
-        """How the numbers of each column are read, as SQL; and the numbers of a table that is read at once."""
+    def _settle(self, table: TextTable, content: Bytes) -> tuple[list[Reading], np.ndarray | None]:
+        """How the numbers of each column are read; and the numbers of a table that is read at once."""
         columns = [self._column(name) for name in (*self._choice.features, *self._choice.targets)]
         if not columns:
             return [], None
         iso = self._iso_times()
         words = () if self._options.na is None else self._words
-        style = STYLES[0]
-        plain = [number_sql(column, style, words, self._absent, underscores) for column in columns]
+        number = self._number(STYLES[0], words, content)
+        plain = [Reading(column, number) for column in columns]
         if self._options.decimal != ",":
             if table.on_disk:
-                wrong = number_sql("cell", style, words, self._absent, underscores)
-                if not table.counts(columns, [f"{wrong} IS NULL"]).any():
+                if not table.counts(columns, [f"{number('cell')} IS NULL"]).any():
                     return plain, None
             else:
-                *read, self._dates = table.columns([*plain, *iso]) if iso else [*table.columns(plain), None]
+                if iso and len(columns) < ASKED:  # at once
+                    *read, self._dates = table.columns([*map(number, columns), *iso])
+                else:
+                    read = table.read(plain)
                 values = _stacked(read)
                 if values is not None:
                     return plain, values
-        found = self._styles(table, columns, underscores)
-        return found, None if table.on_disk else _stacked(table.columns(found))
+        found = self._styles(table, columns, content)
+        return found, None if table.on_disk else _stacked(table.read(found))
+
+    def _number(self, style: Style, words: tuple[str, ...], content: Bytes) -> Callable[[str], str]:
+        """What makes SQL of the name of a cell: its number."""
+        return partial(number_sql, style=style, missing=words, absent=self._absent, strict=content.underscores)
 
     def _iso_times(self) -> list[str]:
         """SQL of the times, where they seem to be written in the ordinary way."""
@@ -280,24 +287,23 @@ class TextReader:
     def _absent(self) -> tuple[float, ...]:
         return tuple(float(number) for number in self._options.na or () if not isinstance(number, str))
 
-    def _styles(self, table: TextTable, columns: list[str], underscores: bool) -> list[str]:
-        """The one way in which the numbers of all columns are written, as SQL for each.
+    def _styles(self, table: TextTable, columns: list[str], content: Bytes) -> list[Reading]:
+        """The one way in which the numbers of all columns are written.
 
         Raises:
             DataError: a column that holds something else, or numbers that can be read in two ways.
         """
-        words, absent, decimal = self._words, self._absent, self._options.decimal
+        words, decimal = self._words, self._options.decimal
         styles = [style for style in STYLES if decimal in (None, style.decimal)]
-        readings = [[number_sql(column, style, words, absent, underscores) for style in styles] for column in columns]
-        truths = [truth_sql(column, words) for column in columns]
-        tried = [*(number_sql("cell", style, words, absent, underscores) for style in styles), truth_sql("cell", words)]
-        *counts, untrue = table.counts(columns, [f"{sql} IS NULL" for sql in tried]).T
+        readings = [self._number(style, words, content) for style in styles]
+        truth = partial(truth_sql, missing=words)
+        *counts, untrue = table.counts(columns, [f"{sql('cell')} IS NULL" for sql in (*readings, truth)]).T
         wrong = np.stack(counts, axis=1)
         true = [n for n in range(len(columns)) if not untrue[n] and wrong[n].all()]
         numeric = [n for n in range(len(columns)) if n not in true]
         fits = [not wrong[numeric, place].any() for place in range(len(styles))]
         if not any(fits):
-            raise self._no_number(table, columns, readings, wrong, true, styles)
+            raise self._no_number(table, columns, readings, wrong, true, content)
         if not fits[0] and decimal is None and fits[1] and fits[2]:
             raise self._two_ways(table, [columns[n] for n in numeric])
         chosen = fits.index(True)
@@ -307,7 +313,7 @@ class TextReader:
                 self._notes.append(f"its numbers have {styles[chosen].name}")
         if self._options.na is None:
             self._take_markers(table, columns)
-        return [truths[n] if n in true else readings[n][chosen] for n in range(len(columns))]
+        return [Reading(column, truth if n in true else readings[chosen]) for n, column in enumerate(columns)]
 
     def _take_markers(self, table: TextTable, columns: list[str]) -> None:
         counts = table.counts(columns, [f"{stripped('cell')} = {text(mark)}" for mark in MARKERS]).sum(0)
@@ -330,17 +336,17 @@ class TextReader:
         self,
         table: TextTable,
         columns: list[str],
-        readings: list[list[str]],
+        readings: list[Callable[[str], str]],
         wrong: np.ndarray,
         true: list[int],
-        styles: list[Style],
+        content: Bytes,
     ) -> DataError:
         """The error about the first column that holds something else than numbers of one style."""
         broken = [n for n in range(len(columns)) if n not in true and wrong[n].all()]
         style = int(wrong.sum(0).argmin())
         one = broken[0] if broken else int(np.flatnonzero(wrong[:, style])[0])
         best = int(wrong[one].argmin()) if broken else style
-        (values,) = table.columns([readings[one][best]])
+        (values,) = table.columns([readings[best](columns[one])])
         mask = is_null(values)
         row = 0 if mask is None else int(mask.argmax())
         ((cell,),) = table.cells([columns[one]], row)
@@ -348,7 +354,6 @@ class TextReader:
         names = [*self._choice.features, *self._choice.targets]
         fine = [names[n] for n in range(len(self._choice.features)) if n in true or not wrong[n].all()]
         rejects = table.rejects()
-        content = look_at_bytes(self._path)
         lines = place_rows(
             self._path, self._who, self._dialect, content, table.rows, rejects, self._options, timed=True
         ).lines
@@ -381,7 +386,7 @@ class TextReader:
             warn(f"{self._who}: {'; '.join(notes)}")
 
     def _read(
-        self, table: TextTable, numbers: list[str], first: np.ndarray | None, lines: np.ndarray | range
+        self, table: TextTable, numbers: list[Reading], first: np.ndarray | None, lines: np.ndarray | range
     ) -> Iterator[Block]:
         wanted, names = self._wanted, _listed(self._wanted.time)
         for place in self._nameless:
@@ -403,7 +408,7 @@ class TextReader:
         for number, ((start, stop), (first_row, last_row)) in enumerate(zip(places, spans, strict=True)):
             values = first if first is not None else np.empty((last_row - first_row, 0))
             if numbers and first is None:
-                read = _stacked(table.columns(numbers, start, stop))
+                read = _stacked(table.read(numbers, start, stop))
                 assert read is not None  # every cell was looked at
                 values = read
             ids = None

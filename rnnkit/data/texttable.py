@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -56,6 +56,18 @@ class Reject(NamedTuple):
     message: str
 
 
+class Reading(NamedTuple):
+    """A column, and how its cells are read.
+
+    Attributes:
+        column: its name.
+        sql: makes an expression of the name of a cell.
+    """
+
+    column: str
+    sql: Callable[[str], str]
+
+
 class TextTable:
     """The rows of a file, as text.
 
@@ -73,13 +85,34 @@ class TextTable:
 
         Where one is NULL, it is a masked array.
         """
-        where = "" if start is None else f" WHERE rowid >= {start} AND rowid < {stop} ORDER BY rowid"
+        where = self._between(start, stop)
         read = []
         for asked in batched(sql):
             named = ", ".join(f"{expression} AS e{n}" for n, expression in enumerate(asked))
             found = self._ask(f"SELECT {named} FROM {self._relation}{where}").fetchnumpy()
             read += [found[f"e{n}"] for n in range(len(asked))]
         return read
+
+    def read(self, readings: Sequence[Reading], start: int | None = None, stop: int | None = None) -> list[Any]:
+        """Columns as they are to be read, as `columns` gives them.
+
+        Many that are read alike are one expression of one long column, row by row: an expression for each of a
+        thousand columns would take longer to plan than to carry out, and each lot of them reads the file again.
+        """
+        if len(readings) <= ASKED:
+            return self.columns([reading.sql(reading.column) for reading in readings], start, stop)
+        read: dict[int, Any] = {}
+        for sql in dict.fromkeys(reading.sql for reading in readings):
+            places = [place for place, reading in enumerate(readings) if reading.sql is sql]
+            cells = f"SELECT unnest([{', '.join(readings[place].column for place in places)}]) AS cell"
+            asked = f"SELECT {sql('cell')} AS e FROM ({cells} FROM {self._relation}{self._between(start, stop)})"
+            found = self._ask(asked).fetchnumpy()["e"].reshape(-1, len(places))
+            read |= {place: found[:, n] for n, place in enumerate(places)}
+        return [read[place] for place in range(len(readings))]
+
+    @staticmethod
+    def _between(start: int | None, stop: int | None) -> str:
+        return "" if start is None else f" WHERE rowid >= {start} AND rowid < {stop} ORDER BY rowid"
 
     def one(self, sql: Sequence[str]) -> list[Any]:
         """Aggregates over all rows."""

@@ -9,13 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnnkit.data.missing import NO_TIME
 from rnnkit.data.timecolumns import COUNTED, DATES, NUMBER, NumberTimes, Place, TextTimes, TimeColumn, is_number
 from rnnkit.data.timetext import PATTERNS, as_text, read_times
 from rnnkit.data.zones import offset_name, offset_text, zone_named
 from rnnkit.errors import DataError, warn
-
-MISSING = ("", "NA", "N/A", "NaN", "nan", "NaT", "null", "NULL", "None", "#N/A")
-"""Cells without a time."""
 
 CHUNK = 16_384
 """Cells that are read at a time: temporaries this small stay in the processor's cache."""
@@ -155,9 +153,9 @@ class TimeReader:
                 known = piece[here] if not self._is_text else piece[here].astype(np.str_)
             else:
                 text = as_text(piece)
-                here = ~np.isin(text, MISSING)
+                here = ~np.isin(text, NO_TIME)
                 if not here.all():
-                    here &= ~np.isin(np.char.strip(text), MISSING)
+                    here &= ~np.isin(np.char.strip(text), NO_TIME)
                 known = text if here.all() else text[here]
             yield start, here, known
 
@@ -300,5 +298,7 @@ def clock_of(had: str | None, zone: str | None, who: str) -> Clock:
 
 
 def looks_like_time(cell: str) -> bool:
-    """Whether text that is no number can be read as a time."""
-    return not is_number(cell) and any(read_times(np.array([cell]), pattern).valid[0] for pattern in PATTERNS.values())
+    """Whether text that is no number, with a decimal comma neither, can be read as a time."""
+    if is_number(cell.replace(",", ".", 1)):
+        return False
+    return any(read_times(np.array([cell]), pattern).valid[0] for pattern in PATTERNS.values())

@@ -1,10 +1,12 @@
 """A CSV larger than memory is converted once, in bounded memory, and read from there until it changes."""
 
+import gzip
 import json
 import os
 import pickle
 import time
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -113,6 +115,36 @@ def test_a_found_conversion_is_read_and_not_the_file(big, tmp_path, monkeypatch)
     monkeypatch.setattr("rnnkit.data.text.text_table", None)  # any row that is read fails
     after = read_converted(big, WANTED, tmp_path / "maps")
     np.testing.assert_array_equal(after.source.x.read(0, 200), before.source.x.read(0, 200))
+
+
+@pytest.mark.parametrize("form", ["gz", "latin", "blanks", "plain"])
+def test_a_found_conversion_needs_no_look_into_the_file(tmp_path, monkeypatch, form):
+    text = "idx,a,é\n" + "".join(f"{row},{row}.5,{row % 7}\n" for row in range(50))
+    text = text.replace(",", "  ") if form == "blanks" else text.replace("idx", "Unnamed: 0")
+    path = tmp_path / f"a.csv{'.gz' if form == 'gz' else ''}"
+    content = text.encode("cp1252" if form == "latin" else "utf-8")
+    path.write_bytes(gzip.compress(content) if form == "gz" else content)
+    options = {"target": "a", "memmap": tmp_path / "maps"}
+    if form == "latin":
+        options["encoding"] = "cp1252"
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        before = Sequence.open(path, **options)
+        before.read_x(0, 50)
+        longer = Sequence.open(path, **options, horizon=3)
+        if form != "blanks":
+            indexed = Sequence.open(
+                path, **options, features=["Unnamed: 0", "a"]
+            )  # an index is a column where it is named
+            assert indexed.features == 2
+    monkeypatch.setattr("rnnkit.data.text.plain_text", None)  # any look at the text fails
+    after = Sequence.open(path, **options)
+    assert (after.feature_names, after.features) == (before.feature_names, before.features)
+    np.testing.assert_array_equal(after.read_x(0, 50), before.read_x(0, 50))
+    assert len(Sequence.open(path, **options, horizon=3)) == len(longer) == len(before) - 2
+    assert Sequence.open(path, **options | {"horizon": 2}).features == before.features
+    with pytest.raises(TypeError):
+        Sequence.open(path, target="é", memmap=tmp_path / "maps")  # which was not asked before
 
 
 def test_a_file_that_changed_is_converted_again(big, tmp_path):

@@ -454,6 +454,47 @@ def test_hundreds_of_columns_are_read_in_either_style(write):
         np.testing.assert_array_equal(series.read_x(0, 8, np.float64), values)
 
 
+def test_many_columns_of_decimal_commas_are_few_queries(write, tmp_path, monkeypatch):
+    values = np.random.default_rng(5).normal(size=(6, 150))
+    rows = [
+        [*(repr(v).replace(".", ",") for v in row), "TRUE" if n % 2 else "false"]
+        for n, row in enumerate(values.tolist())
+    ]
+    path = write("\n".join(map(";".join, [[f"c{n}" for n in range(151)], *rows])))
+    asked, ask = [], rk.data.texttable.TextTable._ask
+    monkeypatch.setattr(
+        "rnnkit.data.texttable.TextTable._ask", lambda self, sql: [asked.append(sql), ask(self, sql)][1]
+    )
+    read = opened(path, target="c0")[0]
+    assert len(asked) < 10
+    kept = opened(path, target="c0", memmap=tmp_path / "maps")[0]
+    for series in (read, kept):
+        found = series.read_x(0, 6, np.float64)
+        np.testing.assert_array_equal(found[:, :150], values)
+        assert found[:, 150].tolist() == [0, 1] * 3
+    with pytest.raises(DataError, match="line 4, column 'c99' expects a number, got 'x'"):
+        Sequence.open(write(path.read_text().replace(rows[2][99], "x")), target="c0")
+
+
+def test_a_file_is_looked_through_once_for_a_cell_that_is_no_number(write, monkeypatch):
+    path, looked, look = write("a,b\n1,2\n3,x\n5,6\n"), [], rk.data.text.look_at_bytes
+    monkeypatch.setattr("rnnkit.data.text.look_at_bytes", lambda path: [looked.append(path), look(path)][1])
+    with pytest.raises(DataError, match="line 3, column 'b' expects a number, got 'x'"):
+        Sequence.open(path, target="a")
+    assert len(looked) == 1
+
+
+def test_decimal_commas_are_no_times_and_words_of_no_value_are_those_of_times():
+    looks = rk.data.times.looks_like_time
+    assert not any(map(looks, ("12,5", "-0,25", "1e5", "3", "1,25e-3")))
+    assert all(map(looks, ("2020-01-05", "05/01/2020 10:00", "5 Jan 2020")))
+    for word in rk.data.missing.MISSING:
+        cells = np.array(["2020-01-05", word])
+        reader = rk.data.times.TimeReader("x", "t")
+        reader.narrow(cells, str)
+        assert np.isnat(reader.read(cells, str)).tolist() == [False, True]
+
+
 def test_data_sets_and_ids_take_the_options(write):
     path = write("id;a\n" + "".join(f"{'xy'[row % 2]};{row},5\n" for row in range(40)))
     options = {"separator": ";", "decimal": ",", "target": "a"}
