@@ -30,7 +30,7 @@ def test_import_loads_little_but_numpy_and_what_describes_a_model():
 def test_nothing_heavy_is_loaded_before_a_file_is_read_or_a_net_is_trained():
     code = (
         "import sys, rnnkit as rk; [getattr(rk, name) for name in rk.__all__ if name != 'plots']; "
-        "heavy = ('numba', 'torch', 'pydantic', 'matplotlib', 'pyarrow', 'polars', 'pandas', 'duckdb', 'rich', "
+        "heavy = ('numba', 'torch', 'pydantic', 'matplotlib', 'pyarrow', 'polars', 'pandas', '_duckdb', 'rich', "
         "'safetensors'); print([name for name in heavy if name in sys.modules])"
     )
     assert run_python(code).strip() == "[]"

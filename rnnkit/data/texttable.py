@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,10 +76,36 @@ class TextTable:
         connection: DuckDB's.
         relation: SQL that stands after FROM.
         on_disk: whether the rows lie in a table, of which some can be read by their numbers.
+        typed: makes such SQL for rows of which some columns are numbers, where they are those of a file.
     """
 
-    def __init__(self, connection: Any, relation: str, who: str, on_disk: bool = False) -> None:
+    def __init__(
+        self,
+        connection: Any,
+        relation: str,
+        who: str,
+        on_disk: bool = False,
+        typed: Callable[[Collection[str]], str] | None = None,
+    ) -> None:
         self._connection, self._relation, self._who, self.on_disk = connection, relation, who, on_disk
+        self._typed = typed
+
+    def typed(self, numbers: Sequence[str], sql: Sequence[str]) -> list[Any] | None:
+        """Columns of numbers as float64, masked where a cell is empty, and expressions of other columns.
+
+        DuckDB makes the numbers while it parts the cells, which is faster than from text, and gives the same.
+
+        Returns:
+            An array each; None where a cell is no number, a line is no row, or the rows are not those of a file.
+        """
+        if self._typed is None:
+            return None
+        named = ", ".join([*numbers, *(f"{expression} AS e{n}" for n, expression in enumerate(sql))])
+        try:
+            found = self._connection.execute(f"SELECT {named} FROM {self._typed(numbers)}").fetchnumpy()
+        except duckdb().Error:
+            return None
+        return [found[name] for name in (*numbers, *(f"e{n}" for n in range(len(sql))))]
 
     def columns(self, sql: Sequence[str], start: int | None = None, stop: int | None = None) -> list[Any]:
         """Expressions of all rows, or of rows start to stop of a table on disk: an array each.
@@ -153,29 +180,25 @@ class TextTable:
         return int(self.one(["count(*)"])[0])
 
     def _ask(self, sql: str) -> Any:
-        import duckdb
-
         try:
             asked = self._connection.execute(sql)
-        except duckdb.OutOfMemoryException as error:
+        except duckdb().OutOfMemoryException as error:
             raise SourceError(
                 f"{self._who} does not fit into memory: {_first(error)}; say memmap='a folder'"
             ) from error
-        except duckdb.IOException as error:
+        except duckdb().IOException as error:
             raise SourceError(f"{self._who} cannot be read: {_first(error)}") from error
-        except duckdb.Error as error:
+        except duckdb().Error as error:
             raise DataError(f"{self._who} cannot be read: {_first(error)}; correct it") from error
         return asked
 
     def rejects(self) -> list[Reject]:
         """The lines that were passed over since the file was asked of for the first time, in their order."""
-        import duckdb
-
         try:
             found = self._connection.execute(
                 "SELECT DISTINCT line_byte_position, error_type, csv_line, error_message FROM reject_errors ORDER BY 1"
             ).fetchall()
-        except duckdb.CatalogException:  # the table is made with the first of them
+        except duckdb().CatalogException:  # the table is made with the first of them
             return []
         by_line = {
             row[0]: Reject(max(int(row[0] or 0) - 1, 0), *(cell or "" for cell in row[1:])) for row in reversed(found)
@@ -193,33 +216,50 @@ def text_table(path: Path, dialect: Dialect, who: str, on_disk: bool = False) ->
         who: how messages begin.
         on_disk: whether its rows will be `kept` on disk.
     """
-    import duckdb
-
-    width = len(dialect.header)
-    skipped = dialect.first_line - dialect.breaks  # DuckDB passes over names with a line break in them as one line
-    columns = ", ".join(f"'c{n}': 'VARCHAR'" for n in range(width))
-    relation = (
-        f"read_csv({literal(path)}, auto_detect=false, header=false, strict_mode=true, store_rejects=true, "
-        f"hive_partitioning=false, max_line_size={LONGEST}, buffer_size={BUFFER}, "
-        f"""delim={text(dialect.separator)}, quote='"', escape='"', skip={skipped}, """
-        f"columns={{{columns}}})"
-    )
     with tempfile.TemporaryDirectory(prefix="rnnkit-") as folder:
         if path.stat().st_size > SMALL or on_disk:
-            connection = duckdb.connect(":memory:", config={**QUIET, "temp_directory": folder})
+            connection = duckdb().connect(":memory:", config={**QUIET, "temp_directory": folder})
         else:
             connection = _database().cursor()
         try:
-            yield TextTable(connection, relation, who)
+            yield TextTable(connection, _relation(path, dialect), who, typed=partial(_relation, path, dialect))
         finally:
             connection.close()
 
 
 @cache
-def _database() -> Any:
-    import duckdb
+def duckdb() -> Any:
+    """DuckDB's compiled module; the layer of Python above it, of which nothing is used, takes 0.15 s to import."""
+    try:
+        return importlib.import_module("_duckdb")
+    except ImportError:
+        return importlib.import_module("duckdb")
 
-    return duckdb.connect(":memory:", config={**ALONE})
+
+@cache
+def _database() -> Any:
+    return duckdb().connect(":memory:", config={**ALONE})
+
+
+def _relation(path: Path, dialect: Dialect, numbers: Collection[str] | None = None) -> str:
+    """A file's rows as SQL that stands after FROM.
+
+    Args:
+        path: the file.
+        dialect: how it is written.
+        numbers: the columns that are float64, where anything else, and a line that is no row, is an error; None where
+            all are text and such lines are passed over.
+    """
+    names = [f"c{n}" for n in range(len(dialect.header))]
+    types = ", ".join(f"'{name}': '{'DOUBLE' if name in (numbers or ()) else 'VARCHAR'}'" for name in names)
+    skipped = dialect.first_line - dialect.breaks  # DuckDB passes over names with a line break in them as one line
+    return (
+        f"read_csv({literal(path)}, auto_detect=false, header=false, strict_mode=true, "
+        f"store_rejects={'true' if numbers is None else 'false'}, "
+        f"hive_partitioning=false, max_line_size={LONGEST}, buffer_size={BUFFER}, "
+        f"""delim={text(dialect.separator)}, quote='"', escape='"', skip={skipped}, """
+        f"columns={{{types}}})"
+    )
 
 
 def batched(sql: Sequence[str]) -> Iterator[Sequence[str]]:

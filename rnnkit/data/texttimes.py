@@ -65,8 +65,9 @@ def is_iso(cell: str) -> bool:
 
 def iso_sql(cell: str, width: int) -> str:
     """SQL of text as a timestamp; NULL where it is not ISO 8601 without a zone and so many characters long."""
-    minute = f" AND {cell}[{width - 2}] = ':'" if width > len("2014-07-01") else ""  # or an offset ends it
-    return f"try_cast(CASE WHEN length({cell}) = {width} AND {cell}[5] = '-'{minute} THEN {cell} END AS TIMESTAMP)"
+    end = ":__" if width > len("2014-07-01") else "-__"  # or an offset ends it
+    shape = "____-" + "_" * (width - 8) + end
+    return f"try_cast(CASE WHEN {cell} LIKE '{shape}' THEN {cell} END AS TIMESTAMP)"
 
 
 def _cells(table: TextTable, cell: str, place: Span) -> list[str]:
