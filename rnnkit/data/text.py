@@ -19,7 +19,7 @@ from rnnkit.data.order import SEEN, tell_falling
 from rnnkit.data.sentinels import Extremes
 from rnnkit.data.series import Coder, Ids, Others
 from rnnkit.data.source import as_rows
-from rnnkit.data.textfile import Bytes, PlainText, look_at_bytes, plain_text, text_suffix, unchanged
+from rnnkit.data.textfile import PlainText, plain_text, text_suffix, unchanged
 from rnnkit.data.textlines import PlacedRows, count_empty, place_rows
 from rnnkit.data.textoptions import TextOptions
 from rnnkit.data.texttable import ASKED, Reading, TextTable, is_null, text_table
@@ -147,7 +147,9 @@ class TextReader:
         folder: Path | None,
     ) -> None:
         self._who, self._path, self._wanted, self._options = repr(str(path)), plain.path, wanted, wanted.text
-        self._dialect, self._folder = dialect, folder
+        self._dialect, self._folder, self._content = dialect, folder, plain.content
+        above = "\n".join(plain.head.split("\n")[: dialect.first_line])
+        self._underscores = plain.content.underscore >= len(above.encode())
         self._taken = {name: value for name, value in dialect.taken.items() if name not in self._options.given}
         if plain.written.guessed:
             self._taken["encoding"] = plain.written.encoding
@@ -187,7 +189,6 @@ class TextReader:
         dialect, wanted = self._dialect, self._wanted
         if not self._path.stat().st_size or not dialect.first_row:
             raise DataError(f"{self._who} has a header line and no rows")
-        content = look_at_bytes(self._path)
         empty, comment = count_empty(self._path, dialect), self._options.comment or dialect.taken.get("comment")
         with ExitStack() as stack:
             if self._folder is not None:
@@ -200,7 +201,7 @@ class TextReader:
                 self._path,
                 self._who,
                 dialect,
-                content,
+                self._content,
                 options=self._options,
                 timed=wanted.time is not None,
             )
@@ -225,7 +226,7 @@ class TextReader:
                 ]
                 kept = {self._column(name) for name in names} | {f"c{place}" for place in self._nameless}
                 table = table.kept(Path(folder), sorted(kept))
-            numbers, first = self._settle(table, content)
+            numbers, first = self._settle(table)
             if rows is None:
                 rows = place(count=table.rows if first is None else len(first), rejects=table.rejects())
             if not len(rows.lines):
@@ -241,33 +242,37 @@ class TextReader:
                 rows = table.cells([f"coalesce(c{place}, '')"], 0, SEEN)
                 tell_falling(self._who, name, np.array([text for (text,) in rows]))
 
-    def _settle(self, table: TextTable, content: Bytes) -> tuple[list[Reading], np.ndarray | None]:
+    def _settle(self, table: TextTable) -> tuple[list[Reading], np.ndarray | None]:
         """How the numbers of each column are read; and the numbers of a table that is read at once."""
         columns = [self._column(name) for name in (*self._choice.features, *self._choice.targets)]
         if not columns:
             return [], None
         iso = self._iso_times()
         words = () if self._options.na is None else self._words
-        number = self._number(STYLES[0], words, content)
+        number = self._number(STYLES[0], words)
         plain = [Reading(column, number) for column in columns]
         if self._options.decimal != ",":
             if table.on_disk:
                 if not table.counts(columns, [f"{number('cell')} IS NULL"]).any():
                     return plain, None
             else:
-                if iso and len(columns) < ASKED:  # at once
+                typed = None if self._underscores or self._options.na is not None else table.typed(columns, iso)
+                if typed is not None:
+                    read = [np.ma.filled(column, np.nan) for column in typed[: len(columns)]]
+                    self._dates = typed[-1] if iso else None
+                elif iso and len(columns) < ASKED:  # at once
                     *read, self._dates = table.columns([*map(number, columns), *iso])
                 else:
                     read = table.read(plain)
                 values = _stacked(read)
                 if values is not None:
                     return plain, values
-        found = self._styles(table, columns, content)
+        found = self._styles(table, columns)
         return found, None if table.on_disk else _stacked(table.read(found))
 
-    def _number(self, style: Style, words: tuple[str, ...], content: Bytes) -> Callable[[str], str]:
+    def _number(self, style: Style, words: tuple[str, ...]) -> Callable[[str], str]:
         """What makes SQL of the name of a cell: its number."""
-        return partial(number_sql, style=style, missing=words, absent=self._absent, strict=content.underscores)
+        return partial(number_sql, style=style, missing=words, absent=self._absent, strict=self._underscores)
 
     def _iso_times(self) -> list[str]:
         """SQL of the times, where they seem to be written in the ordinary way."""
@@ -287,7 +292,7 @@ class TextReader:
     def _absent(self) -> tuple[float, ...]:
         return tuple(float(number) for number in self._options.na or () if not isinstance(number, str))
 
-    def _styles(self, table: TextTable, columns: list[str], content: Bytes) -> list[Reading]:
+    def _styles(self, table: TextTable, columns: list[str]) -> list[Reading]:
         """The one way in which the numbers of all columns are written.
 
         Raises:
@@ -295,7 +300,7 @@ class TextReader:
         """
         words, decimal = self._words, self._options.decimal
         styles = [style for style in STYLES if decimal in (None, style.decimal)]
-        readings = [self._number(style, words, content) for style in styles]
+        readings = [self._number(style, words) for style in styles]
         truth = partial(truth_sql, missing=words)
         *counts, untrue = table.counts(columns, [f"{sql('cell')} IS NULL" for sql in (*readings, truth)]).T
         wrong = np.stack(counts, axis=1)
@@ -303,7 +308,7 @@ class TextReader:
         numeric = [n for n in range(len(columns)) if n not in true]
         fits = [not wrong[numeric, place].any() for place in range(len(styles))]
         if not any(fits):
-            raise self._no_number(table, columns, readings, wrong, true, content)
+            raise self._no_number(table, columns, readings, wrong, true)
         if not fits[0] and decimal is None and fits[1] and fits[2]:
             raise self._two_ways(table, [columns[n] for n in numeric])
         chosen = fits.index(True)
@@ -339,7 +344,6 @@ class TextReader:
         readings: list[Callable[[str], str]],
         wrong: np.ndarray,
         true: list[int],
-        content: Bytes,
     ) -> DataError:
         """The error about the first column that holds something else than numbers of one style."""
         broken = [n for n in range(len(columns)) if n not in true and wrong[n].all()]
@@ -355,7 +359,7 @@ class TextReader:
         fine = [names[n] for n in range(len(self._choice.features)) if n in true or not wrong[n].all()]
         rejects = table.rejects()
         lines = place_rows(
-            self._path, self._who, self._dialect, content, table.rows, rejects, self._options, timed=True
+            self._path, self._who, self._dialect, self._content, table.rows, rejects, self._options, timed=True
         ).lines
         line = int(lines[row])
         return DataError(

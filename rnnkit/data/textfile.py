@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+import numpy as np
+
 from rnnkit.errors import SourceError
 
 HEAD = 300
@@ -48,18 +50,32 @@ def text_stem(path: Path) -> str:
     return Path(path.stem).stem if path.suffix.lower() in UNPACKED and text_suffix(path) else path.stem
 
 
+class Bytes(NamedTuple):
+    """What a look at all bytes of a text in UTF-8 tells.
+
+    Attributes:
+        lines: how many lines it has, up to the last that is not blank.
+        underscore: where its last underscore stands; -1 without one.
+        alike: whether all its lines end alike, in LF or CRLF.
+    """
+
+    lines: int
+    underscore: int
+    alike: bool
+
+
 class Written(NamedTuple):
     """What a file is written in.
 
     Attributes:
         encoding: Python's name.
         guessed: whether it is neither what the user said nor what every reader tries first.
-        plain: whether it is UTF-8 without a byte order mark whose lines all end alike, in LF or CRLF.
+        content: of UTF-8 without a byte order mark, what its bytes tell; else None.
     """
 
     encoding: str
     guessed: bool
-    plain: bool = False
+    content: Bytes | None = None
 
 
 class PlainText(NamedTuple):
@@ -69,11 +85,13 @@ class PlainText(NamedTuple):
         path: a file in UTF-8 without a byte order mark.
         head: its first characters, whole lines where it has several.
         written: what the original is written in.
+        content: what its bytes tell.
     """
 
     path: Path
     head: str
     written: Written
+    content: Bytes
 
 
 @contextmanager
@@ -91,8 +109,9 @@ def plain_text(path: Path, encoding: str | None, blanks: bool = False) -> Iterat
     who = repr(str(path))
     try:
         written = _written(path, encoding)
-        if written.plain and not blanks and path.suffix.lower() not in UNPACKED:
-            yield _plain(path, path, written)
+        content = written.content
+        if content is not None and content.alike and not blanks and path.suffix.lower() not in UNPACKED:
+            yield PlainText(path, _head(path, path), written, content)
             return
         with tempfile.TemporaryDirectory(prefix="rnnkit-") as folder:
             copy = Path(folder) / "text.csv"
@@ -103,7 +122,9 @@ def plain_text(path: Path, encoding: str | None, blanks: bool = False) -> Iterat
                 else:
                     while piece := text.read(PIECE):
                         made.write(piece)
-            yield _plain(copy, path, written)
+            with copy.open("rb") as file:
+                content = look_at_bytes(file)
+            yield PlainText(copy, _head(copy, path), written, content)
     except UnicodeDecodeError as error:
         if encoding is None:
             raise SourceError(
@@ -158,31 +179,41 @@ def lines_at(path: Path, positions: Sequence[int]) -> list[int]:
     return lines
 
 
-class Bytes(NamedTuple):
-    """What a look at all bytes of a file tells.
+def look_at_bytes(file: IO[bytes]) -> Bytes:
+    """Read a text once for whatever its bytes tell.
 
-    Attributes:
-        lines: how many lines it has, up to the last that is not blank.
-        underscores: whether an underscore stands anywhere.
+    Raises:
+        UnicodeDecodeError: what is not UTF-8, with its place in the file.
     """
-
-    lines: int
-    underscores: bool
-
-
-def look_at_bytes(path: Path) -> Bytes:
-    """Count the lines of a file, and look for an underscore."""
-    lines, empty, underscores = 0, 0, False
-    with path.open("rb") as file:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    feeds = returns = both = empty = position = 0
+    underscore, last, waiting, piece = -1, b"", False, b""
+    try:
         while piece := file.read(PIECE):
-            lines += piece.count(b"\n")
-            underscores = underscores or b"_" in piece
+            if waiting or not piece.isascii():
+                decoder.decode(piece)
+                waiting = bool(decoder.getstate()[0])
+            byte = np.frombuffer(last + piece if last == b"\r" else piece, np.uint8)  # faster than bytes.count
+            feed = byte == ord("\n")
+            feeds += int(np.count_nonzero(feed))
+            if b"\r" in piece or last == b"\r":
+                is_return = byte == ord("\r")
+                returns += int(np.count_nonzero(is_return)) - (last == b"\r")
+                both += int(np.count_nonzero(is_return[:-1] & feed[1:]))
             text = piece.rstrip()
             empty = piece[len(text) :].count(b"\n") + (0 if text else empty)
-    return Bytes(lines - empty + 1, underscores)
+            if b"_" in piece:
+                underscore = position + piece.rindex(b"_")
+            last, position = piece[-1:], position + len(piece)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        before = len(error.object) - len(piece)  # bytes of the character that the piece before began
+        at = max(position - before, 0) + error.start
+        raise UnicodeDecodeError("utf-8", error.object, at, at + 1, error.reason) from error
+    return Bytes(feeds - empty + 1, underscore, returns == 0 or returns == feeds == both)
 
 
-def _plain(path: Path, named: Path, written: Written) -> PlainText:
+def _head(path: Path, named: Path) -> str:
     lines, size = [], 0
     with path.open(encoding="utf-8", newline="\n") as file:
         while len(lines) < HEAD and size < HEAD_SIZE and (line := file.readline(LONGEST + 1)):
@@ -193,7 +224,7 @@ def _plain(path: Path, named: Path, written: Written) -> PlainText:
                 )
             lines.append(line)
             size += len(line)
-    return PlainText(path, "".join(lines), written)
+    return "".join(lines)
 
 
 def _written(path: Path, encoding: str | None) -> Written:
@@ -201,28 +232,17 @@ def _written(path: Path, encoding: str | None) -> Written:
     if said not in (None, "utf-8"):
         return Written(said, False)
     with _opened(path) as file:
-        piece, position = file.read(PIECE), 0
-        if said is None and piece.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        mark = file.read(len(codecs.BOM_UTF8))
+        if said is None and mark.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return Written("utf-16", False)
-        marked = piece.startswith(codecs.BOM_UTF8)
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        returns = feeds = both = 0
-        last = b""
+        file.seek(0)
         try:
-            while piece:
-                decoder.decode(piece)
-                returns, feeds = returns + piece.count(b"\r"), feeds + piece.count(b"\n")
-                both += (last + piece).count(b"\r\n") if returns else 0
-                last, position = piece[-1:], position + len(piece)
-                piece = file.read(PIECE)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError as error:
+            content = look_at_bytes(file)
+        except UnicodeDecodeError:
             if said is not None:
-                waiting = len(error.object) - len(piece)  # bytes of the character that the piece before began
-                at = max(position - waiting, 0) + error.start
-                raise UnicodeDecodeError("utf-8", error.object, at, at + 1, error.reason) from error
+                raise
             return Written(FALLBACK, True)
-    return Written("utf-8", False, not marked and (returns == 0 or returns == feeds == both))
+    return Written("utf-8", False, None if mark == codecs.BOM_UTF8 else content)
 
 
 FALLBACK = "cp1252"

@@ -15,6 +15,7 @@ import pytest
 import rnnkit as rk
 from rnnkit.cli import commands
 from rnnkit.data import Sequence, series_ids
+from rnnkit.data.textfile import look_at_bytes
 from rnnkit.errors import DataError, RnnkitWarning, SourceError
 
 CASES = Path(__file__).parents[1] / "cases" / "csv"
@@ -432,15 +433,58 @@ def test_markers_of_missing_values_are_compared_without_blanks_and_may_be_any_nu
 
 def test_a_file_that_changes_while_it_is_read_is_told(write, monkeypatch):
     path = write("a,b\n1,2\n3,4\n5,6\n")
-    look = rk.data.text.look_at_bytes
+    count = rk.data.text.count_empty
 
-    def grow(plain):
+    def grow(plain, dialect):
         path.write_text(path.read_text() + "7,8\n")
-        return look(plain)
+        return count(plain, dialect)
 
-    monkeypatch.setattr("rnnkit.data.text.look_at_bytes", grow)
+    monkeypatch.setattr("rnnkit.data.text.count_empty", grow)
     with pytest.raises(SourceError, match="changed while it was read"):
         Sequence.open(path, target="a")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_what_the_bytes_tell_does_not_depend_on_the_pieces_they_are_read_in(write, monkeypatch, size):
+    monkeypatch.setattr("rnnkit.data.textfile.PIECE", size)
+    for text, alike in (
+        ("a_ä,b\r\n1,2\r\n3,4\r\n", True),
+        ("a,€\n1,2\n\n", True),
+        ("a,b\r\n1,2\n3,4\r\n", False),
+        ("a,b\r1,2\r3,4\r", False),
+        ("\U0001f600,b\n1,2_", True),
+    ):
+        with write(text).open("rb") as file:
+            lines = len(text.rstrip().split("\n"))
+            assert look_at_bytes(file) == (lines, text.encode().rfind(b"_"), alike)
+    for wrong, at in ((b"a,b\n1,\xe4\n", 6), (b"\xe2\x82\xac\xe2\x82", 3), (b"\xc3\n", 0)):
+        with write(wrong).open("rb") as file, pytest.raises(UnicodeDecodeError) as caught:
+            look_at_bytes(file)
+        assert caught.value.start == at
+
+
+NUMBERS = ["1", " 2.5", "-3e5 ", "", '""', "nan", "5.", ".5", "0.1000000000000000055511151231257827", "4.9e-324"]
+
+
+def test_numbers_are_the_same_whether_duckdb_makes_them_of_cells_or_of_text(write, monkeypatch):
+    lines = ["t,first_a,b", *(f"2024-01-0{n % 9 + 1},{n},{cell}" for n, cell in enumerate(NUMBERS))]
+    path, read = write("\n".join(lines)), {}
+    for typed in (True, False):
+        if not typed:
+            monkeypatch.setattr("rnnkit.data.texttable.TextTable.typed", lambda *asked: None)
+        series = Sequence.open(path, time="t", missing="cut", short="drop", sort=False, horizon=0)
+        read[typed] = series.read_x(0, len(NUMBERS), np.float64), series.times
+    np.testing.assert_array_equal(read[True][0], read[False][0])
+    np.testing.assert_array_equal(read[True][1], read[False][1])
+    expected = [float(cell.strip('"') or "nan") for cell in NUMBERS]
+    np.testing.assert_array_equal(read[True][0][:, 1], expected)
+
+
+def test_an_underscore_is_a_part_of_a_name_and_of_no_number(write):
+    path = write("a_b,c_d\n1,2\n3,4\n")
+    assert opened(path, target="a_b")[0].read_x(0, 2, np.float64).tolist() == [[1, 2], [3, 4]]
+    with pytest.raises(DataError, match=r"line 3, column 'c_d' expects a number, got '4_0'"):
+        Sequence.open(write("a_b,c_d\n1,2\n3,4_0\n"), target="a_b")
 
 
 def test_hundreds_of_columns_are_read_in_either_style(write):
@@ -477,8 +521,8 @@ def test_many_columns_of_decimal_commas_are_few_queries(write, tmp_path, monkeyp
 
 
 def test_a_file_is_looked_through_once_for_a_cell_that_is_no_number(write, monkeypatch):
-    path, looked, look = write("a,b\n1,2\n3,x\n5,6\n"), [], rk.data.text.look_at_bytes
-    monkeypatch.setattr("rnnkit.data.text.look_at_bytes", lambda path: [looked.append(path), look(path)][1])
+    path, looked, look = write("a,b\n1,2\n3,x\n5,6\n"), [], look_at_bytes
+    monkeypatch.setattr("rnnkit.data.textfile.look_at_bytes", lambda file: [looked.append(file), look(file)][1])
     with pytest.raises(DataError, match="line 3, column 'b' expects a number, got 'x'"):
         Sequence.open(path, target="a")
     assert len(looked) == 1
@@ -514,8 +558,8 @@ def test_what_was_assumed_is_said_when_rows_are_read_and_not_when_ids_are(write)
 
 def test_opening_a_text_file_imports_its_reader_and_importing_rnnkit_does_not():
     code = (
-        "import sys, rnnkit as rk; before = 'duckdb' in sys.modules; "
-        f"rk.Sequence.open({str(CASES / 'tab.tsv')!r}, time='t'); sys.exit(before or 'duckdb' not in sys.modules)"
+        "import sys, rnnkit as rk; before = '_duckdb' in sys.modules; "
+        f"rk.Sequence.open({str(CASES / 'tab.tsv')!r}, time='t'); sys.exit(before or '_duckdb' not in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
