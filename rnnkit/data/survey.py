@@ -126,31 +126,44 @@ def survey(
     return Survey(facts, skipped)
 
 
+def facts_of(series: Sequence) -> Facts:
+    """What is known of a series that is trained on as it stands, without other parts; its targets are read once."""
+    return Facts(
+        name=series.name,
+        lengths=series.lengths,
+        rows=len(series),
+        features=series.features,
+        outputs=series.outputs,
+        labels=series.labels,
+        horizon=series.horizon,
+        score=series.score,
+        feature_names=series.feature_names,
+        target_names=series.target_names,
+        target_columns=series.target_columns,
+        scaler=series.scaler,
+        highest=None,
+        parts=("training",),
+        part_rows=(len(series),),
+        part_series=(series.series_count,),
+        fingerprint=(),
+        typical=typical(series),
+    )
+
+
 def _facts(dataset: DataSet, opened: Opened) -> Facts:
     series = opened.training
     held: dict[Part, Sequence] = {part: rows for part in PARTS if (rows := getattr(opened, part)) is not None}
     scaler = Standard.fit(series) if dataset.scaler == "own" else dataset.scaler or series.scaler
     if isinstance(scaler, Standard):
         series.with_scaler(scaler)  # one that was given has to fit
-    return Facts(
-        dataset.name,
-        series.lengths,
-        len(series),
-        series.features,
-        series.outputs,
-        series.labels,
-        series.horizon,
-        series.score,
-        series.feature_names,
-        series.target_names,
-        series.target_columns,
-        scaler if isinstance(scaler, Standard) else None,
-        _highest(opened.series) if series.labels else None,
-        tuple(held),
-        tuple(map(len, held.values())),
-        tuple(part.series_count for part in held.values()),
-        dataset.fingerprint(opened.series),
-        typical(series),
+    return facts_of(series)._replace(
+        name=dataset.name,
+        scaler=scaler if isinstance(scaler, Standard) else None,
+        highest=_highest(opened.series) if series.labels else None,
+        parts=tuple(held),
+        part_rows=tuple(map(len, held.values())),
+        part_series=tuple(part.series_count for part in held.values()),
+        fingerprint=dataset.fingerprint(opened.series),
     )
 
 

@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+BLOCK_ROWS = 65_536
+"""Rows (times lanes) that are held at a time at most, unless one step has more."""
+
 
 class Slots(NamedTuple):
     """Which recorded states the windows start from, and which they record: a slot for each row that may start one.

@@ -17,7 +17,7 @@ from rnnkit.data import Sequence as Rows
 from rnnkit.data.dataset import DataSet, Opened, data_sets
 from rnnkit.data.joined import Joined
 from rnnkit.data.parts import By
-from rnnkit.data.survey import Facts, OnError, Opening, Survey, survey
+from rnnkit.data.survey import Facts, OnError, Opening, Part, Survey, survey
 from rnnkit.errors import RnnkitError, ScheduleError, SourceError, did_you_mean
 from rnnkit.schedule.batch import Batch
 from rnnkit.schedule.coherence import check_settings
@@ -26,7 +26,7 @@ from rnnkit.schedule.grid import Grid
 from rnnkit.schedule.interleave import Interleaving, Member, OneByOne, Sampling, SideBySide, Span, interleaved
 from rnnkit.schedule.phase import Phase
 from rnnkit.schedule.policies import Carry, StatePolicy, widen
-from rnnkit.schedule.schedule import Schedule
+from rnnkit.schedule.schedule import OneEpoch, Schedule
 from rnnkit.schedule.splitters import Splitter
 from rnnkit.schedule.turn import Feed, See, Turn
 
@@ -123,6 +123,20 @@ class Curriculum:
         return self.survey.skipped
 
     @property
+    def sets(self) -> tuple[str, ...]:
+        """The data sets that can be opened, by name."""
+        return tuple(self.facts)
+
+    @property
+    def lanes(self) -> int:
+        """Lanes before the first turn: 1; each turn has its own."""
+        return 1
+
+    def head(self, name: str) -> str | None:
+        """The output head that a data set trains, or None."""
+        return self[name].head
+
+    @property
     def epochs(self) -> int | None:
         """Epochs of all phases; None without phases."""
         return sum(phase.epochs for phase in self.phases) if self.phases else None
@@ -213,6 +227,31 @@ class Curriculum:
                 f"on, and had {facts.rows:,}; make the curriculum anew, which measures it again"
             )
         return opened
+
+    def held_out(self, skipped: dict[str, str], *parts: Part) -> Iterator[tuple[str, Rows]]:
+        """Each data set that has one of these parts: its name, and the first of them that it has, open meanwhile.
+
+        Args:
+            skipped: where data sets are written that cannot be opened, under `on_error="skip"`.
+            parts: the part that is wanted most first.
+
+        Raises:
+            SourceError: one that cannot be opened, under `on_error="stop"`.
+        """
+        for name, facts in self.facts.items():
+            chosen = next((part for part in parts if part in facts.parts), None)
+            if chosen is None:
+                continue
+            try:
+                opened = self.open(name)
+            except RnnkitError as error:
+                if self.on_error == "stop":
+                    raise
+                skipped[name] = str(error)
+                continue
+            part = getattr(opened, chosen)
+            yield name, part
+            del opened, part  # so that the next is opened when this one is closed
 
     def describe(self, epoch: int = 0) -> str:
         """An epoch in words: a line for each turn."""
@@ -328,10 +367,11 @@ class Curriculum:
         names = tuple(series)
         if isinstance(self.interleave, SideBySide):
             rows = Joined(tuple(series[name] for name in names for _ in range(self[name].passes)))
-            source = Schedule(cast(Any, rows), self.splitter, self.policy, self._seed(next(iter(spans)), epoch))
+            schedule = Schedule(cast(Any, rows), self.splitter, self.policy, self._seed(next(iter(spans)), epoch))
+            source = OneEpoch(schedule, 0, 0 if len(names) == 1 else -1)
         elif isinstance(self.interleave, OneByOne):
             ((name, (span,)),) = spans.items()
-            source = self._pass(name, series[name], span.number)
+            source = OneEpoch(self._pass(name, series[name], span.number), 0, 0)
         else:
             members = tuple(
                 Member(cache(partial(self._pass, name, series[name])), spans[name], self[name].head) for name in names

@@ -178,6 +178,11 @@ class Interleaved:
         """
         return np.cumsum([0, *(_own_slots(schedule) + schedule.lanes for schedule in self.schedules)])
 
+    @property
+    def slots(self) -> int:
+        """How many states are recorded."""
+        return int(self.first_slot[-1])
+
     def blocks(self, dtype: str, rows: int) -> Iterator[tuple[Block, np.ndarray]]:
         """The windows in blocks of at most `rows` rows times lanes, and which member each is from, `(K,)`.
 

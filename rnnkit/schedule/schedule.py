@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnnkit.data import Sequence
 from rnnkit.data.joined import Joined
+from rnnkit.data.survey import Facts, Part, facts_of
 from rnnkit.errors import ScheduleError
-from rnnkit.schedule.batch import Batch, Block
+from rnnkit.schedule.batch import BLOCK_ROWS, Batch, Block
 from rnnkit.schedule.checks import check_whole, check_window
 from rnnkit.schedule.coverage import Coverage, cover
 from rnnkit.schedule.cut import CutSamples
 from rnnkit.schedule.grid import Grid, Pieces, joined, spread, windows_of
+from rnnkit.schedule.phase import Phase
 from rnnkit.schedule.policies import StatePolicy, slots_of, widen
 from rnnkit.schedule.proof import prove
 from rnnkit.schedule.slots import SlotTable
 from rnnkit.schedule.splitters import Splitter
+from rnnkit.schedule.turn import Feed, Turn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-BLOCK_ROWS = 65_536
-"""Rows (times lanes) that are held at a time at most, unless one step has more."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,48 @@ class Schedule:
         """What an epoch records and starts from, under a policy such as `Stored`; else None."""
         return slots_of(self.policy, self.grid(epoch))
 
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The data sets that are told apart by name: none, as all rows are of one series."""
+        return ()
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases of training: none, as every epoch is over the whole series."""
+        return ()
+
+    def phase(self, epoch: int) -> tuple[int, Phase]:
+        """The phase that an epoch belongs to, and its place: the only one."""
+        return 0, Phase()
+
+    @property
+    def epochs(self) -> None:
+        """Epochs of all phases; None without phases."""
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Why data sets were left out, by name: none is."""
+        return {}
+
+    @cached_property
+    def facts(self) -> dict[str, Facts]:
+        """What is known of the series, by its name; its targets are read for that, once."""
+        return {self.series.name: facts_of(self.series)}
+
+    def head(self, name: str) -> None:
+        """The output head that a data set trains: None, the model's only one."""
+
+    def turns(self, epoch: int = 0) -> list[Turn]:
+        """What an epoch trains on: one turn over the whole series."""
+        series = self.series
+        feed = Feed((series.name,), (series,), (1.0,), (None,), OneEpoch(self, epoch, 0))
+        return [Turn(feed.names, self.steps(epoch), 0, (), lambda see, skipped: nullcontext(feed))]
+
+    def held_out(self, skipped: dict[str, str], *parts: Part) -> Iterator[tuple[str, Sequence]]:
+        """The series, if its training part is asked for: a schedule knows no other part."""
+        if "training" in parts:
+            yield self.series.name, self.series
+
     def panels(self) -> Iterator[CutSamples]:
         """The series itself, if it is scored at its samples' last rows, as the first epoch cuts it."""
         if self.series.score == "last":
@@ -243,3 +286,34 @@ class Schedule:
             scale=scale,
             slots=None if table is None else table.block(first, stop, grid.epoch),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class OneEpoch:
+    """The windows of one epoch of a schedule, as a turn reads them.
+
+    Args:
+        schedule: whose windows; over `Joined` sequences it holds data sets side by side.
+        epoch: from 0.
+        member: the place of the data set that the windows are from; -1 where several share a batch.
+    """
+
+    schedule: Schedule
+    epoch: int
+    member: int
+
+    @property
+    def series(self) -> Sequence | Joined:
+        """What is read."""
+        return self.schedule.series
+
+    @property
+    def slots(self) -> int | None:
+        """How many states are recorded; None where nothing ever is."""
+        table = self.schedule.slots(self.epoch)
+        return None if table is None else len(table)
+
+    def blocks(self, dtype: str, rows: int) -> Iterator[tuple[Block, np.ndarray]]:
+        """The steps in blocks of at most `rows` rows times lanes, and the place of their data set, `(K,)`."""
+        for block in self.schedule.blocks(self.epoch, dtype, rows):
+            yield block, np.full(len(block.x), self.member)

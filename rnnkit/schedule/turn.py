@@ -5,16 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from rnnkit.data import Sequence
-from rnnkit.schedule.batch import Batch, Block
-from rnnkit.schedule.interleave import Interleaved
-from rnnkit.schedule.schedule import BLOCK_ROWS, Schedule
+from rnnkit.schedule.batch import BLOCK_ROWS, Batch, Block
 
 See = Callable[[str, Sequence], Sequence]
 """How a data set, by name, is seen by whoever trains on it: its labels as numbers, for one."""
+
+
+class Source(Protocol):
+    """Windows in the order in which they are trained on."""
+
+    @property
+    def slots(self) -> int | None:
+        """How many states are recorded; None where nothing ever is."""
+        ...
+
+    def blocks(self, dtype: str, rows: int) -> Iterator[tuple[Block, np.ndarray]]:
+        """The steps in blocks of at most `rows` rows times lanes, and which data set each step is from, `(K,)`.
+
+        -1 stands where several data sets share a batch.
+        """
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,33 +41,23 @@ class Feed:
         series: the rows of each that are trained on.
         rates: factor on the learning rate while each is trained on.
         heads: the output head that each trains, or None.
-        source: the windows; a `Schedule` of several data sets holds them side by side.
-        epoch: of a schedule, which one.
+        source: the windows.
     """
 
     names: tuple[str, ...]
     series: tuple[Sequence, ...]
     rates: tuple[float, ...]
     heads: tuple[str | None, ...]
-    source: Schedule | Interleaved
-    epoch: int = 0
+    source: Source
 
     @property
     def slots(self) -> int | None:
         """How many states are recorded; None where nothing ever is."""
-        if isinstance(self.source, Interleaved):
-            return int(self.source.first_slot[-1])
-        table = self.source.slots(self.epoch)
-        return None if table is None else len(table)
+        return self.source.slots
 
     def blocks(self, dtype: str = "float32", rows: int = BLOCK_ROWS) -> Iterator[tuple[Block, np.ndarray]]:
         """The steps in blocks, and which data set each step is from, `(K,)`; -1 where several stand in one batch."""
-        if isinstance(self.source, Interleaved):
-            yield from self.source.blocks(dtype, rows)
-            return
-        member = 0 if len(self.names) == 1 else -1
-        for block in self.source.blocks(self.epoch, dtype, rows):
-            yield block, np.full(len(block.x), member)
+        return self.source.blocks(dtype, rows)
 
 
 @dataclass(frozen=True, eq=False)

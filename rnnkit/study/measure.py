@@ -17,8 +17,8 @@ from rnnkit.backend import Backend
 from rnnkit.backend import backend as find_backend
 from rnnkit.errors import NonFiniteError, RnnkitError, RnnkitWarning
 from rnnkit.schedule import Coverage, Schedule
+from rnnkit.schedule.batch import BLOCK_ROWS
 from rnnkit.schedule.coverage import Reach
-from rnnkit.schedule.schedule import BLOCK_ROWS
 from rnnkit.study.bias import bias_of
 from rnnkit.study.cells import Cell, Study
 from rnnkit.study.equal import OverSteps

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Sequence as Patterns
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from rnnkit.data import Sequence
 from rnnkit.data.survey import Facts, Part
-from rnnkit.data.typical import typical
-from rnnkit.errors import ModelError, RnnkitError, did_you_mean
+from rnnkit.errors import ModelError, did_you_mean
 from rnnkit.model.layers import Chain, parameter_shapes
 from rnnkit.model.losses import CrossEntropy, Loss
 from rnnkit.model.patterns import match_parameters
 from rnnkit.model.ranges import output_range
 from rnnkit.schedule import Curriculum, Schedule
 from rnnkit.schedule.cut import warn_of_lost
-from rnnkit.schedule.turn import Feed, Turn
+from rnnkit.schedule.turn import Turn
 from rnnkit.train.run import Seen
 from rnnkit.train.targets import as_trained, check_fit, check_logits
 
@@ -29,8 +28,8 @@ class Course:
 
     Attributes:
         model, loss: what sees the data.
-        schedule: as it was given; a `Schedule`'s series is already seen as it is trained on.
-        validation: the validation part beside a `Schedule`, likewise.
+        schedule: a `Schedule`, whose series is already seen as it is trained on, or a `Curriculum`.
+        validation: the part that was given beside the schedule, likewise.
     """
 
     model: Chain
@@ -40,50 +39,38 @@ class Course:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The data sets of a curriculum; none for a schedule."""
-        return tuple(self.schedule.facts) if isinstance(self.schedule, Curriculum) else ()
+        """The data sets that are told apart; none for a schedule."""
+        return self.schedule.sets
 
     def turns(self, epoch: int) -> list[Turn]:
         """What an epoch trains on, in order."""
-        if isinstance(self.schedule, Curriculum):
-            return self.schedule.turns(epoch)
-        series = self.schedule.series
-        feed = Feed((series.name,), (series,), (1.0,), (None,), self.schedule, epoch)
-        return [Turn(feed.names, self.schedule.steps(epoch), 0, (), lambda see, skipped: nullcontext(feed))]
+        return self.schedule.turns(epoch)
 
     @property
     def lanes(self) -> int:
-        """Lanes that training starts with; those of a curriculum are each turn's own."""
-        return 1 if isinstance(self.schedule, Curriculum) else self.schedule.lanes
+        """Lanes that training starts with."""
+        return self.schedule.lanes
 
     def see(self, name: str, series: Sequence) -> Sequence:
         """A data set as it is trained on."""
-        return series if name not in self.names else as_trained(self.chain(self.head(name)), series, self.loss)
+        return as_trained(self.chain(self.head(name)), series, self.loss)
 
     @cached_property
     def sets(self) -> dict[str, Seen]:
         """How each data set is seen, or the one series."""
-        if isinstance(self.schedule, Curriculum):
-            facts = self.schedule.facts
-            return {
-                name: Seen(f.scaler, self.head(name), f.horizon, f.feature_names, f.target_names, f.typical)
-                for name, f in facts.items()
-            }
-        series = self.schedule.series
-        names = series.feature_names, series.target_names
-        seen = Seen(series.scaler, None, series.horizon, *names, typical(series))
-        return {series.name: seen}
+        return {
+            name: Seen(f.scaler, self.head(name), f.horizon, f.feature_names, f.target_names, f.typical)
+            for name, f in self.schedule.facts.items()
+        }
 
     @property
     def measured(self) -> tuple[Part, ...]:
-        """Which part of each data set of a curriculum `held_out("test", "validation", "training")` takes."""
-        if not isinstance(self.schedule, Curriculum):
-            return ()
+        """Which part of each data set `held_out("test", "validation", "training")` takes."""
         return tuple(self.schedule.facts[name].parts[-1] for name in self.names)
 
     def head(self, name: str) -> str | None:
         """The head of a data set."""
-        return self.schedule[name].head if isinstance(self.schedule, Curriculum) else None
+        return self.schedule.head(name)
 
     def chain(self, head: str | None) -> Chain:
         """The plain chain that ends with a head."""
@@ -94,51 +81,32 @@ class Course:
 
         Under `on_error="skip"` one that cannot be opened is left out, and said in `skipped`.
         """
-        if not isinstance(self.schedule, Curriculum):
-            if self.validation is not None and "validation" in parts:
-                yield self.validation.name, None, self.validation
+        if self.validation is not None and "validation" in parts:
+            yield self.validation.name, None, self.validation
             return
-        for name in self.names:
-            has = self.schedule.facts[name].parts
-            chosen = next((part for part in parts if part in has), None)
-            if chosen is None:
-                continue
-            try:
-                opened = self.schedule.open(name)
-            except RnnkitError as error:
-                if self.schedule.on_error == "stop":
-                    raise
-                skipped[name] = str(error)
-                continue
-            part = getattr(opened, chosen)
+        for name, part in self.schedule.held_out(skipped, *parts):
             yield name, self.head(name), self.see(name, part)
-            del opened, part  # so that the next is opened when this one is closed
+            del part  # so that the next is opened when this one is closed
 
     def bounded(self, skipped: dict[str, str]) -> Iterator[tuple[str | None, Chain, Sequence]]:
         """What is trained on through a last layer that cannot give every number: head, plain chain, training part.
 
         Data sets are opened for it, those that cannot be as `held_out` says; none is where no last layer is bounded.
         """
-        if not isinstance(self.schedule, Curriculum):
-            if output_range(self.model).is_bounded:
-                yield None, self.model, self.schedule.series
-        elif any(output_range(self.chain(self.head(name))).is_bounded for name in self.names):
+        chains = (self.chain(self.head(name)) for name in self.schedule.facts)
+        if any(output_range(chain).is_bounded for chain in chains):
             for _, head, part in self.held_out(skipped, "training"):
                 yield head, self.chain(head), part
 
     @property
     def validated(self) -> tuple[str, ...]:
-        """The data sets of a curriculum that have a validation part."""
-        if not isinstance(self.schedule, Curriculum):
-            return ()
-        return tuple(name for name, facts in self.schedule.facts.items() if "validation" in facts.parts)
+        """The data sets that have a validation part of their own."""
+        return tuple(name for name in self.names if "validation" in self.schedule.facts[name].parts)
 
     @property
     def is_validated(self) -> bool:
         """Whether there is a validation part."""
-        if not isinstance(self.schedule, Curriculum):
-            return self.validation is not None
-        return bool(self.validated)
+        return self.validation is not None or bool(self.validated)
 
 
 def course(
@@ -152,10 +120,18 @@ def course(
     Raises:
         ModelError: features, targets, labels, heads or a scaler that do not fit.
     """
-    if isinstance(schedule, Curriculum):
-        _check_curriculum(model, schedule, validation, loss)
-        warn_of_lost(schedule.panels())
-        return _measured(Course(model, loss, schedule, None))
+    if schedule.sets:
+        _check_sets(model, schedule, validation, loss)
+    else:
+        schedule, validation = _seen(model, schedule, validation, loss)
+    warn_of_lost(schedule.panels())
+    made = Course(model, loss, schedule, validation)
+    assert made.sets  # its targets are looked at now: they may be gone when a run that was cut short is put together
+    return made
+
+
+def _seen(model: Chain, schedule: Any, validation: Sequence | None, loss: Loss) -> tuple[Schedule, Sequence | None]:
+    """A schedule of one series, and the validation part beside it, as they are trained on."""
     series = schedule.series
     if model.heads:
         raise ModelError(
@@ -171,14 +147,7 @@ def course(
                 "write validation.with_scaler(training.scaler)"
             )
         validation = as_trained(model, validation, loss)
-    warn_of_lost(schedule.panels())
-    return _measured(Course(model, loss, schedule if seen is series else replace(schedule, series=seen), validation))
-
-
-def _measured(course: Course) -> Course:
-    """The course, its targets looked at now: they may be gone when a run that was cut short is put together."""
-    assert course.sets
-    return course
+    return schedule if seen is series else replace(schedule, series=seen), validation
 
 
 def check_frozen(model: Chain, schedule: Schedule | Curriculum, frozen: str | Patterns[str]) -> None:
@@ -187,8 +156,7 @@ def check_frozen(model: Chain, schedule: Schedule | Curriculum, frozen: str | Pa
     Raises:
         ModelError: such patterns.
     """
-    phases = schedule.phases if isinstance(schedule, Curriculum) else ()
-    for patterns in (frozen, *((*_listed(frozen), *_listed(phase.frozen)) for phase in phases)):
+    for patterns in (frozen, *((*_listed(frozen), *_listed(phase.frozen)) for phase in schedule.phases)):
         if match_parameters(model, patterns) == set(parameter_shapes(model)):
             raise ModelError(f"fit expects some parameters to train, but frozen={patterns!r} leaves none; name fewer")
 
@@ -197,7 +165,8 @@ def _listed(patterns: str | Patterns[str]) -> tuple[str, ...]:
     return (patterns,) if isinstance(patterns, str) else tuple(patterns)
 
 
-def _check_curriculum(model: Chain, curriculum: Curriculum, validation: Sequence | None, loss: Loss) -> None:
+def _check_sets(model: Chain, curriculum: Any, validation: Sequence | None, loss: Loss) -> None:
+    """Data sets whose heads, sizes or labels do not fit the model, before any training."""
     if validation is not None:
         raise ModelError(
             "fit expects no validation part beside a Curriculum, whose data sets have theirs; "

@@ -14,7 +14,7 @@ from rnnkit.model.layers import Chain
 from rnnkit.model.losses import Loss, as_loss
 from rnnkit.model.rules import Adam, Clip, Rule, RuleState
 from rnnkit.schedule import Curriculum, Schedule
-from rnnkit.schedule.schedule import BLOCK_ROWS
+from rnnkit.schedule.batch import BLOCK_ROWS
 from rnnkit.train.course import Course, check_frozen, course
 from rnnkit.train.fold import Fold, Remat
 from rnnkit.train.history import History
@@ -138,7 +138,7 @@ def fit(
     check_frozen(model, schedule, frozen)
     _check_phases(what, early_stopping, learning_rate)
     fold = Fold(engine, model, rule, loss, clip, remat, dtype)
-    skipped = dict(schedule.skipped) if isinstance(schedule, Curriculum) else {}
+    skipped = dict(schedule.skipped)
     if check_range:
         for _, chain, part in what.bounded(skipped):
             check_reach(chain, part, loss)
@@ -178,7 +178,7 @@ def _epochs(schedule: Schedule | Curriculum, epochs: int | None) -> int:
     Raises:
         ModelError: other epochs than the phases have together.
     """
-    phases = schedule.epochs if isinstance(schedule, Curriculum) else None
+    phases = schedule.epochs
     if phases is not None and epochs not in (None, phases):
         raise ModelError(
             f"fit expects epochs={phases}, what the curriculum's phases have together, got epochs={epochs!r}; "
@@ -193,7 +193,7 @@ def _check_phases(what: Course, early_stopping: EarlyStopping | None, learning_r
     Raises:
         ModelError: something that compares them.
     """
-    several = isinstance(what.schedule, Curriculum) and len(what.schedule.phases) > 1
+    several = len(what.schedule.phases) > 1
     for comparing in (early_stopping, learning_rate):
         if several and not what.is_validated and isinstance(comparing, EarlyStopping | Plateau):
             raise ModelError(

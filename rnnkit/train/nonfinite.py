@@ -11,7 +11,7 @@ from rnnkit.model.heads import state_of
 from rnnkit.model.initialisers import initial_state
 from rnnkit.model.losses import row_loss
 from rnnkit.model.state import State
-from rnnkit.schedule import Block, Schedule
+from rnnkit.schedule import Block
 from rnnkit.schedule.turn import Feed
 from rnnkit.train.block import start_of
 from rnnkit.train.fold import Fold, Values
@@ -63,8 +63,8 @@ def not_finite(
     lane = int(np.argmax(bad.any(0))) if bad.any() else int(np.argmax(np.abs(losses).max(0)))
     rows = batch.rows[bad[:, lane] if bad.any() else batch.valid[:, lane], lane]
     name = feed.series[max(member, 0)].name
-    if member < 0 and isinstance(feed.source, Schedule) and isinstance(feed.source.series, Joined):
-        joined = feed.source.series
+    joined = getattr(feed.source, "series", None)
+    if member < 0 and isinstance(joined, Joined):
         index = int(joined.member_of(rows[:1])[0])
         rows = rows[joined.member_of(rows) == index] - joined.offsets[index]
         name = joined.members[index].name

@@ -15,7 +15,7 @@ from rnnkit.errors import DataError
 from rnnkit.model.initialisers import initial_state
 from rnnkit.model.layers import Chain
 from rnnkit.model.losses import Loss, row_loss
-from rnnkit.schedule.schedule import BLOCK_ROWS
+from rnnkit.schedule.batch import BLOCK_ROWS
 from rnnkit.schedule.splitters import Continuation
 from rnnkit.train.targets import check_targets
 

@@ -79,7 +79,7 @@ def check_settings(
             'remat="sqrt"',
         ),
         (
-            transfer is None or (transfer in EVERY and isinstance(schedule, Curriculum)),
+            transfer is None or (transfer in EVERY and bool(schedule.sets)),
             "transfer",
             "'turn', 'phase', 'epoch' or None, with a Curriculum",
             transfer,

@@ -7,7 +7,6 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from rnnkit.schedule import Curriculum
 from rnnkit.train.course import Course
 from rnnkit.train.fold import Fold, Values
 from rnnkit.train.passes import mean_loss
@@ -39,12 +38,11 @@ class Stages:
 
     def after_epoch(self, epoch: int, values: Values) -> None:
         """Measure after an epoch, if it is one to measure after."""
-        curriculum = self.course.schedule
-        assert isinstance(curriculum, Curriculum)  # `fit` takes transfer with nothing else
-        place, phase = curriculum.phase(epoch)
+        schedule = self.course.schedule
+        place, phase = schedule.phase(epoch)
         if self.every == "epoch":
             self.measure(f"epoch {epoch + 1}", values)
-        elif self.every == "phase" and (epoch + 1 == curriculum.epochs or curriculum.phase(epoch + 1)[0] != place):
+        elif self.every == "phase" and (epoch + 1 == schedule.epochs or schedule.phase(epoch + 1)[0] != place):
             self.measure(phase.name or f"phase {place + 1}", values)
 
     def at_the_end(self, values: Values) -> None:
