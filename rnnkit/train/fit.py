@@ -23,7 +23,7 @@ from rnnkit.train.outcome import blown_up
 from rnnkit.train.passes import WARM_ROWS
 from rnnkit.train.progress import Progress, TurnEnd
 from rnnkit.train.run import Run
-from rnnkit.train.settings import check_settings
+from rnnkit.train.settings import check_schedule, check_settings
 from rnnkit.train.stages import Every, Stages
 from rnnkit.train.stopping import EarlyStopping
 from rnnkit.train.targets import check_range as check_reach
@@ -116,6 +116,7 @@ def fit(
         (26, True)
     """
     engine, loss = find_backend(backend), as_loss(loss)
+    check_schedule(schedule)
     epochs = _epochs(schedule, epochs)
     check_settings(
         model,

@@ -16,6 +16,19 @@ from rnnkit.train.stages import EVERY
 from rnnkit.train.stopping import EarlyStopping
 
 
+def check_schedule(schedule: Any) -> None:
+    """Check that what `fit` is to train on says so turn by turn.
+
+    Raises:
+        ScheduleError: what is neither a Schedule nor a Curriculum.
+    """
+    if not isinstance(schedule, Schedule | Curriculum):
+        raise ScheduleError(
+            f"fit expects a Schedule or a Curriculum, got {type(schedule).__name__}; write "
+            f"rk.Schedule(series, rk.Continuation(length=64), rk.Carry())"
+        )
+
+
 def check_settings(
     model: Any,
     schedule: Any,
@@ -35,11 +48,6 @@ def check_settings(
     seed: Any,
 ) -> None:
     """Settings of the wrong kind, such as a number for a description, before anything else happens."""
-    if not isinstance(schedule, Schedule | Curriculum):
-        raise ScheduleError(
-            f"fit expects a Schedule or a Curriculum, got {type(schedule).__name__}; write "
-            f"rk.Schedule(series, rk.Continuation(length=64), rk.Carry())"
-        )
     whole = isinstance(epochs, int | np.integer) and not isinstance(epochs, bool)
     for fits, name, wanted, got, remedy in (
         (isinstance(model, Chain), "model", "a Chain", model, "rk.Chain(rk.LSTM(1, 10), rk.Dense(10, 1))"),
