@@ -118,26 +118,43 @@ def in_order(opened: Opened, sort: bool | None, missing: str, cut: bool = False)
 class Steps:
     """How time goes on from row to row within series.
 
+    Args:
+        times: `(N,)` numbers or datetime64.
+        known: `(N,)`, which rows have one.
+        edges: where series begin, ascending from 0, and N.
+
     Attributes:
         count: steps.
         back, equal: how many lead back, and to the same time.
         first_back, first_equal: the row that the first of each leads to.
-        rows: rows with a time.
-        forward: `(F,)` the sizes of those that lead forward from one row to the next, and the row that each leads to.
     """
 
     def __init__(self, times: np.ndarray, known: np.ndarray, edges: np.ndarray) -> None:
-        rows = np.flatnonzero(known)
-        series = np.searchsorted(edges, rows, side="right")
-        inside = np.diff(series) == 0
-        seen = times[rows]
-        back, equal = (seen[1:] < seen[:-1]) & inside, (seen[1:] == seen[:-1]) & inside
-        self.count, self.rows = int(inside.sum()), rows
+        self._rows = None if known.all() else np.flatnonzero(known)  # most files have a time in every row
+        self._seen = times if self._rows is None else times[self._rows]
+        before, after = self._seen[:-1], self._seen[1:]
+        begins = edges[1:-1] if self._rows is None else np.searchsorted(self._rows, edges[1:-1])
+        self._inside = np.ones(len(after), bool)
+        self._inside[begins[(begins > 0) & (begins < len(self._seen))] - 1] = False
+        back, equal = (after < before) & self._inside, (after == before) & self._inside
+        self.count = int(self._inside.sum())
         self.back, self.equal = int(back.sum()), int(equal.sum())
-        ahead = (seen[1:] > seen[:-1]) & inside & (np.diff(rows) == 1)
-        self.forward = seen[1:][ahead] - seen[:-1][ahead], rows[1:][ahead]
-        self.first_back = int(rows[back.argmax() + 1]) if self.back else -1
-        self.first_equal = int(rows[equal.argmax() + 1]) if self.equal else -1
+        self.first_back = int(self.rows[back.argmax() + 1]) if self.back else -1
+        self.first_equal = int(self.rows[equal.argmax() + 1]) if self.equal else -1
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Rows with a time."""
+        return np.arange(len(self._seen)) if self._rows is None else self._rows
+
+    def forward(self) -> tuple[np.ndarray, np.ndarray]:
+        """The sizes `(F,)` of steps that lead forward from one row to the next, and which of the rows each leads to."""
+        before, after = self._seen[:-1], self._seen[1:]
+        ahead = (after > before) & self._inside
+        if self._rows is not None:
+            ahead &= np.diff(self._rows) == 1
+        steps = slice(None) if ahead.all() else ahead  # a slice copies nothing
+        return after[steps] - before[steps], np.arange(1, len(self._seen))[steps]
 
 
 def _check_order(source: Source, step: Steps) -> None:
@@ -206,15 +223,17 @@ def tell_falling(who: str, column: Any, cells: Any) -> None:
 
 def _tell_holes(source: Source, times: np.ndarray, zone: str | None, step: Steps) -> None:
     """Tell that times which go on in equal steps do not everywhere, where no `gap` says what that means."""
-    sizes, rows = step.forward
-    if times.dtype.kind != "M" or len(sizes) < ENOUGH:
+    if times.dtype.kind != "M" or step.count < ENOUGH:
+        return
+    sizes, places = step.forward()
+    if len(sizes) < ENOUGH or sizes.max() <= sizes.min() * 3 // 2:
         return
     known, counts = np.unique(sizes, return_counts=True)
     usual = known[counts.argmax()]
     holes = np.flatnonzero(sizes > usual * 3 // 2)
     if counts.max() < REGULAR * len(sizes) or not len(holes):
         return
-    row = int(rows[holes[0]])
+    row = int(step.rows[places[holes[0]]])
     time = write_times(times[row : row + 1], zone)[0]
     many = "1 step is" if len(holes) == 1 else f"{len(holes):,} steps are"
     length = f"{usual.astype('timedelta64[us]').astype(np.int64) / 1e6:g}"

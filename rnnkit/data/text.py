@@ -66,7 +66,7 @@ def read_csv(path: Path, wanted: Wanted) -> Opened:
         coder, extremes = Coder(who, wanted.series_id), Extremes(len(choice.features + choice.targets))
         read = list(blocks)
         codes = [coder.codes(block.ids, block.lines.tolist()) for block in read if block.ids is not None]
-        values = read[0].values if len(read) == 1 else np.concatenate([block.values for block in read])
+        values = _joined([block.values for block in read])
         extremes.add(values)
         tell_repeated(who, choice, extremes, wanted.text)
         x, y = values, None
@@ -74,12 +74,12 @@ def read_csv(path: Path, wanted: Wanted) -> Opened:
             x, y = values[:, : len(choice.features)].copy(), values[:, len(choice.features) :].copy()
         labels = y is not None and wanted.horizon == 0 and bool((~np.isnan(y)).any()) and may_be_labels(y)
         y_rows = None if y is None else as_rows(y, who, "its target")
-        lines = np.concatenate([block.lines for block in read])
+        lines = _joined([block.lines for block in read])
         source = file_source(who, choice, as_rows(x, who, "its columns"), y_rows, labels, lines)
         ids = Ids(coder.names, np.concatenate(codes)) if codes else None
         times = [block.times for block in read if block.times is not None]
         others = Others(choice.every, partial(csv_ids, path, options=wanted.text))
-        return Opened(source, np.concatenate(times) if times else None, ids, clock(), others)
+        return Opened(source, _joined(times) if times else None, ids, clock(), others)
 
     return scan_csv(path, wanted, hold)
 
@@ -441,6 +441,11 @@ def may_be_labels(y: np.ndarray) -> bool:
     """Whether all values that are not missing are whole numbers from 0."""
     known = y[~np.isnan(y)]
     return bool(np.isfinite(known).all() and (known >= 0).all() and (known == np.floor(known)).all())
+
+
+def _joined(blocks: list[np.ndarray]) -> np.ndarray:
+    """Blocks one after the other; a single one is not copied."""
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 def _stacked(columns: list[Any]) -> np.ndarray | None:

@@ -88,7 +88,7 @@ class TextTable:
         typed: Callable[[Collection[str]], str] | None = None,
     ) -> None:
         self._connection, self._relation, self._who, self.on_disk = connection, relation, who, on_disk
-        self._typed = typed
+        self._typed, self._whole = typed, False
 
     def typed(self, numbers: Sequence[str], sql: Sequence[str]) -> list[Any] | None:
         """Columns of numbers as float64, masked where a cell is empty, and expressions of other columns.
@@ -105,6 +105,7 @@ class TextTable:
             found = self._connection.execute(f"SELECT {named} FROM {self._typed(numbers)}").fetchnumpy()
         except duckdb().Error:
             return None
+        self._whole = True
         return [found[name] for name in (*numbers, *(f"e{n}" for n in range(len(sql))))]
 
     def columns(self, sql: Sequence[str], start: int | None = None, stop: int | None = None) -> list[Any]:
@@ -194,6 +195,8 @@ class TextTable:
 
     def rejects(self) -> list[Reject]:
         """The lines that were passed over since the file was asked of for the first time, in their order."""
+        if self._whole:  # every line was a row
+            return []
         try:
             found = self._connection.execute(
                 "SELECT DISTINCT line_byte_position, error_type, csv_line, error_message FROM reject_errors ORDER BY 1"
