@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast, runtime_check
 import numpy as np
 
 from rnnkit.errors import BackendError, ModelError, did_you_mean
-from rnnkit.model.initial import Learned
-from rnnkit.model.initialisers import zero_state
-from rnnkit.model.layers import Chain, layers_to_run, parameter_shapes
+from rnnkit.model.layers import Chain, Learned, layers_to_run, parameter_shapes, zero_state
 from rnnkit.model.rules import RuleState
 from rnnkit.model.state import State
 

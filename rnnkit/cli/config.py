@@ -16,15 +16,14 @@ from pydantic import Field as field_of
 from rnnkit.cli.locate import Keys
 from rnnkit.data.parts import By
 from rnnkit.data.sequence import Missing, Score, Short
-from rnnkit.model.initial import Initial, Numbers, Zeros
-from rnnkit.model.layers import Layer
+from rnnkit.model.layers import LAYERS, Given, Initial, Recurrent, Zeros
+from rnnkit.model.layers.initial import Numbers
 from rnnkit.model.losses import LOSSES, MSE
 from rnnkit.model.rules import Adam, Clip, Rule
 from rnnkit.schedule import BurnIn, Carry, Chunked, Continuation, Reset, Sliding, Stored
 from rnnkit.train import Constant, Cosine, EarlyStopping, OneCycle, Plateau, StepDecay
 from rnnkit.train.passes import WARM_ROWS
 
-LAYERS: tuple[type, ...] = get_args(Layer)
 SPLITTERS = (Continuation, Chunked, Sliding)
 POLICIES = (Carry, Reset, BurnIn, Stored)
 INITIALS: tuple[type, ...] = get_args(Initial)
@@ -52,7 +51,7 @@ class Described(Table):
 
     def build(self, **given: Any) -> Any:
         """The description, with some of its fields given."""
-        values = {field.name: getattr(self, field.name) for field in fields(self.kind)}
+        values = {name: getattr(self, name) for name in columns_of(self.kind)}
         built = {name: value.build() if isinstance(value, Described) else value for name, value in values.items()}
         return self.kind(**(built | given))
 
@@ -65,17 +64,26 @@ def table_of(kind: type, optional: tuple[str, ...] = (), tagged: bool = True) ->
         optional: fields that may be left out though the dataclass has no default for them.
         tagged: whether the table says its `type`.
     """
-    hints = get_type_hints(kind)
     columns: dict[str, Any] = {"type": (cast(Any, Literal)[kind.__name__], ...)} if tagged else {}
-    for field in fields(kind):
-        hint, default = in_a_table(hints[field.name]), default_of(field)
-        if default is MISSING and field.name in optional:
+    for name, (hint, default) in columns_of(kind).items():
+        hint = in_a_table(hint)
+        if default is MISSING and name in optional:
             hint, default = hint | None, None
         default = list(default) if isinstance(default, tuple) else default
-        columns[field.name] = (hint, ... if default is MISSING else default)
+        columns[name] = (hint, ... if default is MISSING else default)
     made = create_model(kind.__name__, __base__=Described, __module__=__name__, __doc__=kind.__doc__, **columns)
     made.kind = kind
     return made
+
+
+def columns_of(kind: type) -> dict[str, tuple[Any, Any]]:
+    """Type and default, or MISSING, of each field of a description; of `Given` the states that any layer has."""
+    if kind is Given:
+        states = [layer.State._fields for layer in LAYERS if issubclass(layer, Recurrent)]
+        names = dict.fromkeys(name for own in states for name in own)
+        return {name: (Numbers, MISSING if all(name in own for own in states) else ()) for name in names}
+    hints = get_type_hints(kind)
+    return {field.name: (hints[field.name], default_of(field)) for field in fields(kind)}
 
 
 def in_a_table(hint: Any) -> Any:

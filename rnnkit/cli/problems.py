@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import MISSING, fields
+from dataclasses import MISSING
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from rnnkit.backend import installed_backends
-from rnnkit.cli.config import LOSS_NAMES, Config, Described, Table, default_of, is_listed, table_for, tables_at, walk
+from rnnkit.cli.config import LOSS_NAMES, Config, Described, Table, columns_of, is_listed, table_for, tables_at, walk
 from rnnkit.cli.locate import Keys
 from rnnkit.cli.values import SHOWN, shortened, unusable
 from rnnkit.errors import RnnkitError, did_you_mean
@@ -185,7 +185,7 @@ def _value_at(raw: Any, path: Keys) -> Any:
 
 def _refused_by_core(table: type[Described], raw: dict[str, Any], path: Keys, broken: set[Keys]) -> Iterator[Problem]:
     """What the description's own checks refuse: every field of it, not the first alone."""
-    defaults = {field.name: default_of(field) for field in fields(table.kind)}
+    defaults = {name: default for name, (_, default) in columns_of(table.kind).items()}
     given = dict(_built(table, {key: raw[key] for key in defaults if key in raw and (*path, key) not in broken}))
     # 1 fits every size; a complaint that names what it stands for is not about the file
     stand_in = {key: 1 for key, default in defaults.items() if default is MISSING}

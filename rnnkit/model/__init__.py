@@ -8,19 +8,30 @@ from rnnkit.model.heads import (
     with_head,
     with_head_rule_state,
 )
-from rnnkit.model.initial import Given, Initial, Learned, Noise, Zeros
-from rnnkit.model.initialisers import DTYPES, draw_noise, initial_parameters, initial_state, setup, zero_state
+from rnnkit.model.initialisers import DTYPES, draw_noise, initial_state, setup
 from rnnkit.model.layers import (
     ACTIVATIONS,
     GATES,
     INITIAL,
+    LAYERS,
     LSTM,
     Chain,
     Dense,
+    Given,
     Heads,
+    Initial,
     Layer,
+    Learned,
+    LSTMState,
+    Noise,
+    Recurrent,
+    Zeros,
+    initial_names,
+    initial_parameters,
     layers_to_run,
     parameter_shapes,
+    state_type,
+    zero_state,
 )
 from rnnkit.model.losses import (
     LOSSES,
@@ -50,7 +61,7 @@ from rnnkit.model.rules import (
     initial_rule_state,
     slot_names,
 )
-from rnnkit.model.state import LSTMState, State
+from rnnkit.model.state import State
 from rnnkit.model.summary import Summary, summary
 
 __all__ = [
@@ -59,6 +70,7 @@ __all__ = [
     "DTYPES",
     "GATES",
     "INITIAL",
+    "LAYERS",
     "LOSSES",
     "LSTM",
     "MAE",
@@ -83,6 +95,7 @@ __all__ = [
     "Loss",
     "Noise",
     "RMSProp",
+    "Recurrent",
     "Rule",
     "RuleState",
     "State",
@@ -94,6 +107,7 @@ __all__ = [
     "head_names",
     "head_parameters",
     "head_rule_state",
+    "initial_names",
     "initial_parameters",
     "initial_rule_state",
     "initial_state",
@@ -104,6 +118,7 @@ __all__ = [
     "row_loss",
     "setup",
     "slot_names",
+    "state_type",
     "summary",
     "window_loss",
     "with_head",

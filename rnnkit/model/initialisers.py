@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -12,73 +11,24 @@ import numpy as np
 from rnnkit.checks import COUNTED, is_whole
 from rnnkit.errors import ModelError
 from rnnkit.memory import as_bytes, whole_memory
-from rnnkit.model.initial import Given, Learned, Noise
-from rnnkit.model.layers import INITIAL, LSTM, Chain, Dense, Heads, parameter_shapes
-from rnnkit.model.state import LSTMState, State
+from rnnkit.model.layers import (
+    Chain,
+    Given,
+    Learned,
+    Noise,
+    initial_names,
+    initial_parameters,
+    parameter_shapes,
+    state_type,
+    zero_state,
+)
+from rnnkit.model.state import State
 
 DTYPES = ("float32", "float64")
 
 
-@singledispatch
-def initial_parameters(layer: object, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Draw the parameters of a layer or a chain in float64, as PyTorch does by default: uniform on ±1/√fan."""
-    raise ModelError(f"initial_parameters expects a Chain or a layer, got {type(layer).__name__}")
-
-
-@initial_parameters.register
-def _(layer: LSTM, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    return _uniform(layer, rng, layer.hidden)
-
-
-@initial_parameters.register
-def _(layer: Dense, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    return _uniform(layer, rng, layer.inputs)
-
-
-@initial_parameters.register
-def _(layer: Heads, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    return {
-        f"{name}.{key}": value for name, head in layer.heads for key, value in initial_parameters(head, rng).items()
-    }
-
-
-@initial_parameters.register
-def _(layer: Chain, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    return {
-        f"{index}.{name}": value
-        for index, inner in enumerate(layer.layers)
-        for name, value in initial_parameters(inner, rng).items()
-    }
-
-
-@singledispatch
-def zero_state(layer: object, lanes: int, dtype: np.dtype) -> Any:
-    """Zeros in the shape of a layer's state, `()` without state; for a chain, an entry a layer.
-
-    What the initial state of a chain is, `initial_state` says.
-    """
-    raise ModelError(f"zero_state expects a Chain or a layer, got {type(layer).__name__}")
-
-
-@zero_state.register
-def _(layer: LSTM, lanes: int, dtype: np.dtype) -> LSTMState:
-    shape = (lanes, layer.hidden)
-    return LSTMState(np.zeros(shape, dtype), np.zeros(shape, dtype))
-
-
-@zero_state.register(Dense)
-@zero_state.register(Heads)
-def _(layer: Dense | Heads, lanes: int, dtype: np.dtype) -> tuple[()]:
-    return ()
-
-
-@zero_state.register
-def _(layer: Chain, lanes: int, dtype: np.dtype) -> State:
-    return tuple(zero_state(inner, lanes, dtype) for inner in layer.layers)
-
-
 def initial_state(model: Chain, params: Mapping[str, Any], lanes: int, noise: State | None = None) -> State:
-    """The initial state of every lane, new NumPy arrays `(B, H)` in the dtype of the parameters.
+    """The initial state of every lane, new NumPy arrays `(B, width)` in the dtype of the parameters.
 
     Args:
         model: the chain; its `initial` says what the initial state is.
@@ -87,7 +37,7 @@ def initial_state(model: Chain, params: Mapping[str, Any], lanes: int, noise: St
         noise: what was drawn for `Noise`; left out, zeros.
 
     Returns:
-        A tuple with one entry a layer, `LSTMState(h, c)` or `()`.
+        A tuple with one entry a layer, the named tuple of its state's arrays or `()`.
     """
     dtype = np.dtype(next(iter(params.values())).dtype)
     state = zero_state(model, lanes, dtype)
@@ -95,15 +45,16 @@ def initial_state(model: Chain, params: Mapping[str, Any], lanes: int, noise: St
     if isinstance(initial, Noise) and noise is not None:
         return noise
     if isinstance(initial, Learned):
-        rows = ([params[f"{index}.{name}"] for name in INITIAL] if entry else () for index, entry in enumerate(state))
+        names = (initial_names(state_type(layer)) for layer in model.layers)
+        rows = ([params[f"{index}.{name}"] for name in own] for index, own in enumerate(names))
     elif isinstance(initial, Given):
-        recurrent = iter(zip(initial.h, initial.c, strict=True))
-        rows = (next(recurrent) if entry else () for entry in state)
+        given = {name: iter(rows) for name, rows in initial.states}
+        rows = ([next(given[name]) for name in entry._fields] if entry else [] for entry in state)
     else:
         return state
     return tuple(
-        LSTMState(*(np.tile(np.asarray(row, dtype), (lanes, 1)) for row in pair)) if entry else ()
-        for entry, pair in zip(state, rows, strict=True)
+        type(entry)(*(np.tile(np.asarray(row, dtype), (lanes, 1)) for row in own)) if entry else ()
+        for entry, own in zip(state, rows, strict=True)
     )
 
 
@@ -115,7 +66,7 @@ def noise_generator(model: Chain, seed: int, epoch: int) -> np.random.Generator 
 
 
 def draw_noise(model: Chain, rng: np.random.Generator | None, windows: int, lanes: int, dtype: Any) -> State | None:
-    """What `Noise` draws for some windows, `(K, B, H)` each; None for every other initial state.
+    """What `Noise` draws for some windows, `(K, B, width)` each; None for every other initial state.
 
     Args:
         rng: the epoch's `noise_generator`; its windows are drawn in order.
@@ -128,7 +79,8 @@ def draw_noise(model: Chain, rng: np.random.Generator | None, windows: int, lane
     drawn = (model.initial.scale * rng.standard_normal((windows, sum(sizes)))).astype(dtype)
     parts = iter(np.split(drawn, np.cumsum(sizes)[:-1], axis=1))
     return tuple(
-        LSTMState(*(next(parts).reshape(windows, *zeros.shape) for zeros in entry)) if entry else () for entry in state
+        type(entry)(*(next(parts).reshape(windows, *zeros.shape) for zeros in entry)) if entry else ()
+        for entry in state
     )
 
 
@@ -143,7 +95,7 @@ def setup(model: Chain, seed: int = 0, lanes: int = 1, dtype: str = "float32") -
 
     Returns:
         `(params, state)`: a flat dict of new arrays with keys `"{layer}.{name}"`, and a tuple with one entry a
-        layer, `LSTMState(h, c)`, each `(B, H)`, or `()`: the model's initial state (zeros for `Noise`).
+        layer, such as `LSTMState(h, c)`, each `(B, H)`, or `()`: the model's initial state (zeros for `Noise`).
 
     Raises:
         ModelError: a dtype other than the two, no lane, something that is no `Chain`, or one that does not fit into
@@ -191,8 +143,3 @@ def check_memory(model: Chain, dtype: Any, copies: int = 1) -> None:
             f"{model!r} has {count:,} parameters, {as_bytes(needed)} as {np.dtype(dtype)}{times}, and this machine has "
             f"{as_bytes(whole_memory())} of memory; take fewer hidden units"
         )
-
-
-def _uniform(layer: LSTM | Dense, rng: np.random.Generator, fan: int) -> dict[str, np.ndarray]:
-    bound = fan**-0.5
-    return {name: rng.uniform(-bound, bound, shape) for name, shape in parameter_shapes(layer).items()}

@@ -7,8 +7,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
 from rnnkit.errors import ModelError, did_you_mean
-from rnnkit.model.initial import Initial
-from rnnkit.model.layers import Chain, Heads, Layer
+from rnnkit.model.layers import LAYERS, Chain, Given, Heads, Initial
 
 
 def to_plain(description: Any) -> dict[str, Any]:
@@ -21,7 +20,8 @@ def to_plain(description: Any) -> dict[str, Any]:
     """
     if not is_dataclass(description):
         raise ModelError(f"to_plain expects a description such as LSTM(1, 10), got {description!r}")
-    values = {field.name: getattr(description, field.name) for field in fields(description)}
+    named = description.states if isinstance(description, Given) else ()
+    values = dict(named) or {field.name: getattr(description, field.name) for field in fields(description)}
     return {
         "type": type(description).__name__,
         **{name: to_plain(value) if is_dataclass(value) else value for name, value in values.items()},
@@ -54,7 +54,7 @@ def chain_to_plain(model: Chain) -> dict[str, Any]:
 def chain_from_plain(plain: Mapping[str, Any]) -> Chain:
     """The chain that `chain_to_plain` wrote."""
     layers = (
-        _heads_from_plain(layer) if layer.get("type") == "Heads" else from_plain(layer, get_args(Layer))
+        _heads_from_plain(layer) if layer.get("type") == "Heads" else from_plain(layer, LAYERS)
         for layer in plain["layers"]
     )
     return Chain(*layers, initial=from_plain(plain["initial"], get_args(Initial)))
@@ -70,7 +70,7 @@ def _heads_to_plain(heads: Heads) -> dict[str, Any]:
 def _heads_from_plain(plain: Mapping[str, Any]) -> Heads:
     def head_from_plain(head: Any) -> Any:
         if isinstance(head, Mapping):
-            return from_plain(head, get_args(Layer))
-        return Chain(*(from_plain(layer, get_args(Layer)) for layer in head))
+            return from_plain(head, LAYERS)
+        return Chain(*(from_plain(layer, LAYERS) for layer in head))
 
     return Heads(**{name: head_from_plain(head) for name, head in plain["heads"].items()})

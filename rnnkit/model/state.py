@@ -2,20 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
-
-class LSTMState(NamedTuple):
-    """What an LSTM layer remembers.
-
-    Attributes:
-        h: hidden state, `(B, H)`; also the layer's output of the last row.
-        c: cell state, `(B, H)`.
-    """
-
-    h: Any
-    c: Any
-
+from typing import Any
 
 State = tuple[Any, ...]
-"""One entry a layer: `LSTMState` for an LSTM, `()` for a layer without state."""
+"""One entry a layer: the named tuple of its state's arrays, such as `LSTMState`, or `()` for a layer without state."""

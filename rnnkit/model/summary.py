@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnkit.errors import ModelError
-from rnnkit.model.initialisers import DTYPES, zero_state
-from rnnkit.model.layers import Chain, Heads, Layer, parameter_shapes
+from rnnkit.model.initialisers import DTYPES
+from rnnkit.model.layers import Chain, Heads, Layer, parameter_shapes, zero_state
 
 
 @dataclass(frozen=True)

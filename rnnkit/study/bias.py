@@ -11,8 +11,7 @@ import numpy as np
 from rnnkit.backend import Backend, check_parameters
 from rnnkit.data import Sequence
 from rnnkit.errors import ModelError, ScheduleError
-from rnnkit.model.initial import Noise
-from rnnkit.model.layers import Chain
+from rnnkit.model.layers import Chain, Noise
 from rnnkit.model.losses import Loss
 from rnnkit.schedule import Carry, Continuation, Pieces, Schedule
 from rnnkit.schedule.brief import brief

@@ -12,9 +12,8 @@ import numpy as np
 
 from rnnkit.backend import Backend, BlockResult, map_arrays
 from rnnkit.model.frozen import check_frozen, lag_after
-from rnnkit.model.initial import Learned
 from rnnkit.model.initialisers import initial_state
-from rnnkit.model.layers import INITIAL, Chain
+from rnnkit.model.layers import Chain, Learned, initial_names, state_type
 from rnnkit.model.losses import Loss, window_loss
 from rnnkit.model.rules import CLIP_EPSILON, Clip, ClipNorm, Rule, RuleState
 from rnnkit.model.state import State
@@ -261,6 +260,6 @@ def _cuts(batch: Batch, next_origin: np.ndarray, remat: int) -> list[int]:
 
 def _add_starts(model: Chain, grads: dict[str, np.ndarray], d_state: State, cold: np.ndarray) -> None:
     """Add what enters a learned initial state at the start of the lanes that start from it, in place."""
-    for index, entry in enumerate(d_state):
-        for name, d in zip(INITIAL, entry, strict=False):
+    for index, (layer, entry) in enumerate(zip(model.layers, d_state, strict=True)):
+        for name, d in zip(initial_names(state_type(layer)), entry, strict=True):
             grads[f"{index}.{name}"] = grads[f"{index}.{name}"] + d[cold].sum(0)

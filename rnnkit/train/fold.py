@@ -13,8 +13,8 @@ from rnnkit.backend import Backend, BlockResult, check_parameters, map_arrays, p
 from rnnkit.checks import as_numbers
 from rnnkit.errors import ModelError
 from rnnkit.model.heads import head_keys, head_parameters, head_rule_state, state_of, with_head, with_head_rule_state
-from rnnkit.model.initialisers import draw_noise, initial_state, setup, zero_state
-from rnnkit.model.layers import Chain, parameter_shapes
+from rnnkit.model.initialisers import draw_noise, initial_state, setup
+from rnnkit.model.layers import Chain, parameter_shapes, zero_state
 from rnnkit.model.losses import Loss
 from rnnkit.model.rules import Clip, Rule, RuleState, initial_rule_state, slot_names
 from rnnkit.model.state import State

@@ -18,8 +18,8 @@ from rnnkit.backend import backend as find_backend
 from rnnkit.data import Standard
 from rnnkit.data.typical import Typical
 from rnnkit.errors import ModelError, RnnkitError, SourceError, warn
-from rnnkit.model.initialisers import DTYPES, zero_state
-from rnnkit.model.layers import Chain, parameter_shapes
+from rnnkit.model.initialisers import DTYPES
+from rnnkit.model.layers import Chain, parameter_shapes, zero_state
 from rnnkit.model.losses import LOSSES, CrossEntropy, Loss
 from rnnkit.model.plain import chain_from_plain, from_plain
 from rnnkit.model.rules import RuleState

@@ -334,7 +334,7 @@ def test_storing_takes_shuffled_windows_of_which_none_is_dropped() -> None:
 @pytest.mark.parametrize("splitter", [rk.Continuation(4, lanes=3, lookback=3), rk.Sliding(5, 2, lanes=2)], ids=str)
 def test_given_numbers_are_where_lanes_start_and_resets_lead(splitter: Any, backend: str) -> None:
     numbers = initial(drawn_parameters())
-    given = rk.Given(*(tuple(tuple(entry[k]) for entry in numbers) for k in range(2)))
+    given = rk.Given(**{name: tuple(tuple(entry[k]) for entry in numbers) for k, name in enumerate("hc")})
     assert given == rk.Given.of(tuple(rk.LSTMState(h[None], c[None]) for h, c in numbers))
     policy = rk.Reset()
     got = trained(splitter, policy, backend, rk.Chain(*LAYERS, initial=given))

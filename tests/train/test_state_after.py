@@ -9,7 +9,7 @@ import rnnkit as rk
 
 BACKENDS = ("numpy", "numba", "torch")
 
-GIVEN = rk.Given(((0.5,) * 4, (0.2,) * 2), ((1.0,) * 4, (-1.0,) * 2))
+GIVEN = rk.Given(h=((0.5,) * 4, (0.2,) * 2), c=((1.0,) * 4, (-1.0,) * 2))
 INITIALS = (None, rk.Learned(), rk.Noise(0.3), GIVEN)
 
 
