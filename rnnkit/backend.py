@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast, runtime_check
 
 import numpy as np
 
-from rnnkit.errors import BackendError, ModelError, did_you_mean
+from rnnkit.errors import BackendError, ModelError, counted, did_you_mean
 from rnnkit.model.layers import Chain, Learned, layers_to_run, parameter_shapes, zero_state
 from rnnkit.model.rules import RuleState
 from rnnkit.model.state import State
@@ -276,7 +276,7 @@ def check_arguments(
     expected, got = state_shapes(model, lanes), shapes_in(state)
     if got != expected:
         raise ModelError(
-            f"forward expects a state of shapes {expected} for {lanes} lanes, got {got}; "
+            f"forward expects a state of shapes {expected} for {counted(lanes, 'lane')}, got {got}; "
             f"make one with rk.setup(model, lanes={lanes})"
         )
     if initial is not None and isinstance(model.initial, Learned):

@@ -93,6 +93,12 @@ def listed(names: Iterable[str], most: int, what: str) -> str:
     return f"{', '.join(known[: most - 2])}, ... {known[-1]} ({len(known)} {what})"
 
 
+def counted(number: int, thing: str) -> str:
+    """So many of a thing: `"1 row"`, `"2,000 rows"`, `"2 classes"`, `"3 series"`."""
+    ending = "" if number == 1 or thing.endswith("series") else "es" if thing.endswith("s") else "s"
+    return f"{number:,} {thing}{ending}"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`"; did you mean 'x'?"` for the nearest known word, or nothing."""
     found = closest(word, known)

@@ -16,13 +16,13 @@ from rnnkit.cli.files import check_new, check_picture, save_picture, write_csv, 
 from rnnkit.cli.folder import CONFIG, write_evaluation
 from rnnkit.cli.overrides import parse_overrides
 from rnnkit.cli.read import Draft, read
-from rnnkit.cli.report import count, error_table, say
+from rnnkit.cli.report import error_table, say
 from rnnkit.cli.report_many import errors_by_set
 from rnnkit.cli.sets import alone, known_names, listed
 from rnnkit.cli.train import evaluations, predicted_values
 from rnnkit.data import Sequence
 from rnnkit.data.times import write_times
-from rnnkit.errors import ConfigError, DataError, SourceError
+from rnnkit.errors import ConfigError, DataError, SourceError, counted
 from rnnkit.train import Evaluation, Forecast, Prediction, Run, forecast, load
 from rnnkit.train.exchange import settle_held
 from rnnkit.train.saving import DESCRIPTION
@@ -165,7 +165,7 @@ def write_predictions(draft: Draft, out: Path | None, part: Part, overwrite: boo
     )
     ahead = int(told.is_future.sum())
     future = f", {ahead:,} of them in the future (is_future = 1)," if ahead else ""
-    say(console, f"predictions of {count(len(told), noun)} of the part {part!r}{future} are in {file}")
+    say(console, f"predictions of {counted(len(told), noun)} of the part {part!r}{future} are in {file}")
     return 0
 
 
@@ -249,7 +249,7 @@ def _told(ahead: Forecast) -> str:
     """Which rows a forecast holds, in words."""
     of = "" if ahead.series is None else f" of the series {ahead.series[0]!r}"
     when = "" if ahead.times is None else ", {} to {},".format(*write_times(ahead.times[[0, -1]], ahead.zone))
-    return f"{count(len(ahead), 'row')}{of} from row {ahead.rows[0]:,} on{when}"
+    return f"{counted(len(ahead), 'row')}{of} from row {ahead.rows[0]:,} on{when}"
 
 
 def _columns(what: str, run: Run, values: np.ndarray) -> dict[str, np.ndarray]:

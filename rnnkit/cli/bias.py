@@ -13,8 +13,8 @@ from rnnkit.backend import Backend
 from rnnkit.cli.build import Experiment, build_with_backend
 from rnnkit.cli.files import check_new, save_picture, write_csv, writing
 from rnnkit.cli.read import Draft
-from rnnkit.cli.report import count, say
-from rnnkit.errors import ConfigError, SourceError
+from rnnkit.cli.report import say
+from rnnkit.errors import ConfigError, SourceError, counted
 from rnnkit.model import setup
 from rnnkit.schedule import Schedule
 from rnnkit.study.bias import first_rows, gradient_bias
@@ -58,7 +58,7 @@ def bias(
     if rows is not None:
         schedule = replace(schedule, series=first_rows(training, rows))
     used = len(schedule.series)
-    part = "all rows" if used == len(training) else f"the first {used:,} of {count(len(training), 'row')}"
+    part = "all rows" if used == len(training) else f"the first {used:,} of {counted(len(training), 'row')}"
     whose = f"drawn from seed {draft.config.seed}" if run is None else f"of the run in {run}"
     say(console, f"{draft.config.name}: {part} of the training part with a target; parameters {whose}")
     say(console, f"backend {engine.name}, {next(iter(params.values())).dtype}\n")

@@ -21,7 +21,7 @@ from rnnkit.cli.read import Draft
 from rnnkit.cli.sets import OPENED, Entry, entries
 from rnnkit.data import Sequence
 from rnnkit.data.survey import Opening
-from rnnkit.errors import ContinuityError, RnnkitError, did_you_mean
+from rnnkit.errors import ContinuityError, RnnkitError, counted, did_you_mean
 from rnnkit.model import Chain, Loss
 from rnnkit.model.patterns import match_parameters
 from rnnkit.schedule import Curriculum, Phase, Schedule, SideBySide
@@ -179,7 +179,7 @@ class _Many:
         """Whether `[train]` and the phases say the same."""
         train, total = self.config.train, sum(phase.epochs for phase in phases)
         if phases and "epochs" in train.model_fields_set and train.epochs != total:
-            message = f"the phases have {total} epochs together, but this says {train.epochs}; leave it out"
+            message = f"the phases have {counted(total, 'epoch')} together, but this says {train.epochs}; leave it out"
             self.builder.add(("train", "epochs"), message)
 
     def measured(self, curriculum: Curriculum) -> bool:

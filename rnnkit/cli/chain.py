@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rnnkit.cli.config import Config, Described
 from rnnkit.cli.locate import Keys
 from rnnkit.cli.many import Head, ManyConfig
+from rnnkit.errors import counted
 from rnnkit.model import Chain, CrossEntropy, Heads, Loss
 from rnnkit.model.initialisers import check_memory
 from rnnkit.model.patterns import match_parameters
@@ -99,7 +100,9 @@ def _stack(
             given["inputs"] = width
             if inputs not in (None, width):
                 giver = f"layer {index - 1}" if index else "the data" if path[1] == "layers" else "the layer before"
-                message = f"{giver} gives {width} features, but this layer expects {inputs}; leave inputs out"
+                message = (
+                    f"{giver} gives {counted(width, 'feature')}, but this layer expects {inputs}; leave inputs out"
+                )
                 builder.add((*path, "inputs"), message)
         if "outputs" in names and getattr(table, "outputs", None) is None:
             if index < len(tables) - 1 or outputs is None:

@@ -14,7 +14,7 @@ from rnnkit.backend import Backend, backend, installed_backends, map_arrays
 from rnnkit.cli.build import Experiment, build, load_backend
 from rnnkit.cli.read import Draft
 from rnnkit.cli.report import describe, say
-from rnnkit.errors import BackendError, ModelError
+from rnnkit.errors import BackendError, ModelError, counted
 from rnnkit.model import setup, window_loss
 from rnnkit.schedule import Batch
 from rnnkit.testing import TOLERANCE, Case, relative_difference, run_case
@@ -54,7 +54,8 @@ def check(draft: Draft, console: Console) -> int:
     say(console, describe(experiment))
     say(
         console,
-        f"the first {steps} windows of {len(cases[0].x)} rows, {lanes} lanes, float64, from a random state\n",
+        f"the first {counted(steps, 'window')} of {counted(len(cases[0].x), 'row')}, {counted(lanes, 'lane')}, "
+        "float64, from a random state\n",
     )
     console.print(_table(compared))
     for name, reason in skipped.items():

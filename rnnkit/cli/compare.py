@@ -12,10 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from rnnkit.cli.read import Draft
-from rnnkit.cli.report import VERBS, count, rows_of, say
+from rnnkit.cli.report import VERBS, rows_of, say
 from rnnkit.cli.status import FAILED, INTERRUPTED
 from rnnkit.cli.study import build_plan
-from rnnkit.errors import Interrupted
+from rnnkit.errors import Interrupted, counted
 from rnnkit.schedule.brief import brief
 from rnnkit.study.compare import Comparison, carry_out
 from rnnkit.study.plan import Plan
@@ -51,7 +51,7 @@ def _show(plan: Plan, name: str, console: Console) -> None:
     told = (f"{rows_of(len(part), part.series_count)} to {verb}" for verb, part in named if part is not None)
     rows = ", ".join(told)
     say(console, f"{name}: {rows}; {study.model!r}")
-    say(console, f"{count(len(plan.cells), 'cell')}, each trained for {study.equal}\n")
+    say(console, f"{counted(len(plan.cells), 'cell')}, each trained for {study.equal}\n")
     policies = list(dict.fromkeys(brief(planned.cell.policy) for planned in plan.cells))
     grid: dict[str, dict[str, list[str]]] = {}
     for planned in plan.cells:
@@ -66,7 +66,7 @@ def _show(plan: Plan, name: str, console: Console) -> None:
     console.print(shown)
     for (splitter, policy), message in plan.refused.items():
         say(console, f"refused: {splitter} with {policy}: {message}")
-    say(console, f"{count(len(plan.remaining), 'cell')} to run\n")
+    say(console, f"{counted(len(plan.remaining), 'cell')} to run\n")
 
 
 def _told(found: list[str]) -> str:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from rnnkit.cli.build import Experiment
 from rnnkit.data.survey import Opening
+from rnnkit.errors import counted
 from rnnkit.model import summary
 from rnnkit.train import Evaluation, History
 from rnnkit.train import Progress as Place
@@ -57,9 +58,9 @@ def describe(experiment: Experiment) -> str:
     schedule = experiment.schedule
     return "\n".join(
         [
-            f"{config.name}: {rows}; {count(len(experiment.series.segments), 'segment')}",
-            f"{experiment.model!r}: {weights:,} parameters",
-            f"{schedule.splitter!r} with {schedule.policy!r}: {len(schedule):,} steps an epoch",
+            f"{config.name}: {rows}; {counted(len(experiment.series.segments), 'segment')}",
+            f"{experiment.model!r}: {counted(weights, 'parameter')}",
+            f"{schedule.splitter!r} with {schedule.policy!r}: {counted(len(schedule), 'step')} an epoch",
         ]
     )
 
@@ -72,7 +73,7 @@ def left_out(experiment: Experiment) -> str:
         return ""
     tails = series.horizon * sum(len(part.runs) for part in parts)
     outside = series.rows - int((series.runs[:, 2] - series.runs[:, 1]).sum())
-    few = f"of {count(series.horizon, 'row')} or fewer"
+    few = f"of {counted(series.horizon, 'row')} or fewer"
     causes = {"with missing values (missing = 'cut')": data.missing == "cut"}
     causes[f"in segments {few} (short = 'drop')"] = data.short == "drop"
     reasons = {
@@ -81,7 +82,7 @@ def left_out(experiment: Experiment) -> str:
         f"{total - tails - outside:,} in pieces {few} at the ends of parts": total - tails - outside,
     }
     told = ", ".join(reason for reason, rows in reasons.items() if rows)
-    return f"{total:,} of {count(series.rows, 'row')} left out: {told}"
+    return f"{total:,} of {counted(series.rows, 'row')} left out: {told}"
 
 
 def error_table(evaluations: Mapping[str, Evaluation], labels: bool) -> Table:
@@ -192,9 +193,4 @@ def opening(console: Console) -> Iterator[Callable[[str, Opening], None]]:
 
 def rows_of(rows: int, series: int | None) -> str:
     """`"1 row"`, `"2,000 rows of 6 series"`."""
-    return count(rows, "row") + ("" if series is None else f" of {series:,} series")
-
-
-def count(number: int, thing: str) -> str:
-    """`"1 epoch"`, `"2 epochs"`."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+    return counted(rows, "row") + ("" if series is None else f" of {series:,} series")

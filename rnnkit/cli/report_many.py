@@ -8,9 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from rnnkit.cli.build_many import ManyExperiment
-from rnnkit.cli.report import count, over_baseline, rows_of
+from rnnkit.cli.report import over_baseline, rows_of
 from rnnkit.cli.sets import listed
 from rnnkit.data.survey import Facts
+from rnnkit.errors import counted
 from rnnkit.model import summary
 from rnnkit.schedule import Curriculum
 from rnnkit.schedule.brief import brief
@@ -21,7 +22,7 @@ def heading(experiment: ManyExperiment) -> str:
     """What is trained on, in a line."""
     facts = experiment.schedule.facts
     rows = sum(found.rows for found in facts.values())
-    return f"{experiment.config.name}: {count(len(facts), 'data set')}, {rows:,} rows to train on"
+    return f"{experiment.config.name}: {counted(len(facts), 'data set')}, {counted(rows, 'row')} to train on"
 
 
 def data_sets_table(experiment: ManyExperiment) -> Table:
@@ -66,9 +67,9 @@ def how(experiment: ManyExperiment) -> str:
     weights = summary(experiment.model, experiment.config.dtype).parameters
     order = curriculum.order if isinstance(curriculum.order, str) else "given"
     lines = [
-        f"{experiment.model!r}: {weights:,} parameters",
+        f"{experiment.model!r}: {counted(weights, 'parameter')}",
         f"{curriculum.splitter!r} with {curriculum.policy!r}, {brief(curriculum.interleave)}, order {order}: "
-        f"{len(curriculum):,} steps in the first epoch",
+        f"{counted(len(curriculum), 'step')} in the first epoch",
     ]
     return "\n".join([*lines, *own_windows(curriculum), *phases(curriculum)])
 
@@ -106,7 +107,7 @@ def skipped_lines(skipped: Mapping[str, str]) -> str:
     if not skipped:
         return ""
     lines = [f"  {name}: {reason}" for name, reason in skipped.items()]
-    return "\n".join([f"{count(len(skipped), 'data set')} left out (on_error = 'skip'):", *lines])
+    return "\n".join([f"{counted(len(skipped), 'data set')} left out (on_error = 'skip'):", *lines])
 
 
 def turn_line(end: TurnEnd) -> str:

@@ -33,13 +33,13 @@ from rnnkit.cli.folder import (
     writing,
 )
 from rnnkit.cli.read import Draft
-from rnnkit.cli.report import count, describe, epoch_line, error_table, left_out, live, opening, say, worse_than_naive
+from rnnkit.cli.report import describe, epoch_line, error_table, left_out, live, opening, say, worse_than_naive
 from rnnkit.cli.report_many import data_sets_table, errors_by_set, heading, how, skipped_lines, turn_line
 from rnnkit.cli.signals import undisturbed
 from rnnkit.cli.status import INTERRUPTED
 from rnnkit.data import Sequence
 from rnnkit.data.survey import Opening
-from rnnkit.errors import Interrupted, RnnkitError, SourceError
+from rnnkit.errors import Interrupted, RnnkitError, SourceError, counted
 from rnnkit.model import BinaryCrossEntropy, CrossEntropy
 from rnnkit.train import Evaluation, History, Prediction, Run, TurnEnd, evaluate, fit, predict
 from rnnkit.train.baselines import Baseline
@@ -288,7 +288,7 @@ def _interrupted(run: Run, record: Record, console: Console) -> int:
         return INTERRUPTED
     record.save(run)
     done = len(run.history.epochs["loss"])
-    say(console, f"\ninterrupted after {count(done, 'epoch')}; the run so far is in {record.folder}")
+    say(console, f"\ninterrupted after {counted(done, 'epoch')}; the run so far is in {record.folder}")
     return INTERRUPTED
 
 

@@ -13,7 +13,7 @@ from rnnkit.data.series import Ids, Others
 from rnnkit.data.source import Rows, Source
 from rnnkit.data.textoptions import TextOptions
 from rnnkit.data.times import NO_ZONE, Clock
-from rnnkit.errors import DataError, did_you_mean, warn
+from rnnkit.errors import DataError, counted, did_you_mean, warn
 
 Column = str | int
 Columns = list[str] | list[int] | tuple[str, ...] | tuple[int, ...]
@@ -91,8 +91,8 @@ def choose(who: str, known: list[Any], wanted: Wanted, dates: tuple[str, ...] = 
         others = [column for column in features if column not in dates]
         target = f", and which to predict: target={others[-1]!r}, or a list" if len(others) > 1 else ""
         raise DataError(
-            f"{who} has {len(features)} columns ({names(features)}), and {dates[0]!r} seems to hold the times; "
-            f"say time={dates[0]!r}{target}"
+            f"{who} has {counted(len(features), 'column')} ({names(features)}), and {dates[0]!r} seems to hold the "
+            f"times; say time={dates[0]!r}{target}"
         )
     if wanted.target is None and len(features) == 1 and wanted.horizon != 0:
         targets = features

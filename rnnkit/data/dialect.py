@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from rnnkit.data.missing import MARKERS, MISSING
 from rnnkit.data.textoptions import TextOptions
-from rnnkit.errors import DataError, listed
+from rnnkit.errors import DataError, counted, listed
 
 SEPARATORS = (",", ";", "\t", "|")
 COMMENTS = ("#", "%", "//")
@@ -120,8 +120,8 @@ def find_dialect(who: str, head: str, options: TextOptions, suffix: str) -> Dial
     split = _splitter(separator, blanks)
     first = split(full[0].text) if full else []
     nameless = options.header is False or isinstance(options.header, tuple)
-    counted = first == [str(index) for index in range(len(first))]
-    if options.header is None and first and all(map(is_value, first)) and any(map(str.strip, first)) and not counted:
+    numbered = first == [str(index) for index in range(len(first))]
+    if options.header is None and first and all(map(is_value, first)) and any(map(str.strip, first)) and not numbered:
         raise DataError(
             f"{who} begins with numbers ({listed(first, 12, 'in all')}); put a line of column names first, or say "
             f"header=False, or their names: header=['t', 'value', ...]"
@@ -131,7 +131,10 @@ def find_dialect(who: str, head: str, options: TextOptions, suffix: str) -> Dial
     if nameless:
         header = list(options.header) if isinstance(options.header, tuple) else list(range(len(first)))
         if len(header) != len(first):
-            raise DataError(f"{who} has {len(first)} columns, got header with {len(header)} names; name each of them")
+            raise DataError(
+                f"{who} has {counted(len(first), 'column')}, got header with {counted(len(header), 'name')}; name "
+                "each of them"
+            )
         names_line, first_line, body = 0, full[0].number - 1, full
     else:
         header, names_line, first_line, body = first, full[0].number, full[0].number, full[1:]
@@ -151,8 +154,10 @@ def find_dialect(who: str, head: str, options: TextOptions, suffix: str) -> Dial
         first_line, rows = at, rows[1:]
     if rows and all(len(row) != len(header) for row in rows):
         raise DataError(
-            f"{who}, line {first_line + 1} has {len(rows[0])} cells, but the header names {len(header)} columns, as "
-            f"do all below it; name each column, or say skip={first_line}, header=[...] with {len(rows[0])} names"
+            f"{who}, line {first_line + 1} has {counted(len(rows[0]), 'cell')}, but the header names "
+            f"{counted(len(header), 'column')}, as "
+            f"do all below it; name each column, or say skip={first_line}, header=[...] with "
+            f"{counted(len(rows[0]), 'name')}"
         )
     rows = [row for row in rows if len(row) == len(header)]
     index = len(header) > 1 and _is_index(header[0], [row[0] for row in rows])

@@ -11,7 +11,7 @@ from rnnkit.data.series import Others, moved
 from rnnkit.data.source import Source
 from rnnkit.data.times import TimeReader, write_times
 from rnnkit.data.zones import to_utc, zone_named
-from rnnkit.errors import DataError, warn
+from rnnkit.errors import DataError, counted, warn
 
 UNORDERED = 0.25
 """Where time steps back in more than this share of the steps, it is taken for a mistake."""
@@ -235,7 +235,7 @@ def _tell_holes(source: Source, times: np.ndarray, zone: str | None, step: Steps
         return
     row = int(step.rows[places[holes[0]]])
     time = write_times(times[row : row + 1], zone)[0]
-    many = "1 step is" if len(holes) == 1 else f"{len(holes):,} steps are"
+    many = f"{counted(len(holes), 'step')} {'is' if len(holes) == 1 else 'are'}"
     length = f"{usual.astype('timedelta64[us]').astype(np.int64) / 1e6:g}"
     warn(
         f"{source.who}: time goes on in steps of {_told(usual)}, but {many} longer, the first one of "

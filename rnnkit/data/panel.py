@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnkit.data.source import BySample
-from rnnkit.errors import DataError
+from rnnkit.errors import DataError, counted
 
 
 class Panel(NamedTuple):
@@ -46,8 +46,8 @@ def panel_rows(x: Any, y: Any, who: str) -> Panel:
         values = np.asarray(y)
         if values.ndim not in (1, 2) or len(values) != len(lengths):
             raise DataError(
-                f"{who} expects a target for each of its {len(lengths)} samples, or one for each row like x, got y "
-                f"of shape {values.shape}; give y of shape ({len(lengths)},) or ({len(lengths)}, targets)"
+                f"{who} expects a target for each of its {counted(len(lengths), 'sample')}, or one for each row like "
+                f"x, got y of shape {values.shape}; give y of shape ({len(lengths)},) or ({len(lengths)}, targets)"
             )
         if values.dtype.kind not in "biuf":
             raise DataError(
@@ -68,8 +68,8 @@ def panel_rows(x: Any, y: Any, who: str) -> Panel:
     wrong = np.flatnonzero(found != lengths)
     if len(wrong):
         raise DataError(
-            f"{who} expects one row of y for each row of x, but sample {wrong[0]} has {lengths[wrong[0]]} rows of x "
-            f"and {found[wrong[0]]} of y"
+            f"{who} expects one row of y for each row of x, but sample {wrong[0]} has "
+            f"{counted(lengths[wrong[0]], 'row')} of x and {found[wrong[0]]} of y"
         )
     return Panel(rows, targets, segments, False)
 

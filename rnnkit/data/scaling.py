@@ -213,8 +213,7 @@ class Moments:
         mean = np.ldexp(self.origin + self.mean, self.power)
         if self.whole is not None:
             mean = np.array([float(whole + each) for whole, each in zip(self.whole, mean, strict=True)])
-        std = np.maximum(self._std(), SMALLEST)
-        return mean, np.where((self._std() == 0) | self._rounded(), 1.0, std)
+        return mean, np.where((self.squares == 0) | self._rounded(), 1.0, self._std())
 
     def tell_rounded(self, who: str) -> None:
         """Warn of columns that are constant but for rounding."""
@@ -226,7 +225,8 @@ class Moments:
             )
 
     def _std(self) -> np.ndarray:
-        return np.ldexp(np.sqrt(self.squares / self.count), self.power)
+        std = np.ldexp(np.sqrt(self.squares / self.count), self.power)
+        return np.where(self.squares == 0, 0.0, np.maximum(std, SMALLEST))
 
     def _rounded(self) -> np.ndarray:
         """Which columns vary, but by no more than a few roundings of their size."""

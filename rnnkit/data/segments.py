@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnkit.data.source import SLICE, Source, check_values
-from rnnkit.errors import DataError
+from rnnkit.errors import DataError, counted
 
 Gap = float | str | datetime.timedelta | np.timedelta64
 """A step in time: a number (of seconds, where time is given as dates), `"30min"`, a timedelta."""
@@ -176,7 +176,7 @@ def keep_targeted(runs: np.ndarray, horizon: int, short: str, source: Source, ba
 
 
 def _rows(number: int) -> str:
-    return "1 row" if number == 1 else f"{number} rows"
+    return counted(number, "row")
 
 
 def _as_step(gap: Gap, dtype: np.dtype, who: str) -> Any:

@@ -25,7 +25,7 @@ from rnnkit.data.series import BySeries
 from rnnkit.data.source import SeriesRows, Source
 from rnnkit.data.textfile import text_stem
 from rnnkit.data.textoptions import Lines, Markers, TextOptions
-from rnnkit.errors import DataError
+from rnnkit.errors import DataError, counted
 
 PIECE = 8192
 """Rows that `take` gathers, scales and converts at a time: temporaries this small are reused."""
@@ -521,8 +521,9 @@ class Sequence:
             got = len(scaler.x_mean), len(scaler.y_mean)
             if got not in ((self.features, self.outputs), (self.features, 0)):
                 raise DataError(
-                    f"sequence {self.name!r} expects a scaler for {self.features} features and {self.outputs} "
-                    f"targets, got one for {got[0]} and {got[1]}; fit it on this sequence's training part"
+                    f"sequence {self.name!r} expects a scaler for {counted(self.features, 'feature')} and "
+                    f"{counted(self.outputs, 'target')}, got one for {got[0]} and {got[1]}; fit it on this sequence's "
+                    f"training part"
                 )
         return self._with(scaler=scaler)
 

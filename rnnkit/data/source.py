@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from rnnkit.data.mapped import Mapping, mapping, packed, unpacked
-from rnnkit.errors import DataError
+from rnnkit.errors import DataError, counted
 
 SLICE = 65_536
 """The most rows that are read in one slice."""
@@ -140,7 +140,7 @@ class SlicedRows:
         block = np.asarray(self.source[start:stop])
         if block.shape[0] != stop - start or block.size != (stop - start) * self.shape[1]:
             raise DataError(
-                f"{self.who} expects a source of shape {self.shape} to give {stop - start} rows for "
+                f"{self.who} expects a source of shape {self.shape} to give {counted(stop - start, 'row')} for "
                 f"[{start}:{stop}], got an array of shape {block.shape}; make shape and slices agree"
             )
         return block.reshape(stop - start, self.shape[1])
@@ -375,7 +375,7 @@ def array_source(x: Any, y: Any, target: int | list[int] | tuple[int, ...] | Non
     y_rows = as_rows(y, who, "y")
     if y_rows.shape[0] != x_rows.shape[0]:
         raise DataError(
-            f"{who} expects one row of y for each row of x, got {x_rows.shape[0]} rows of x and "
+            f"{who} expects one row of y for each row of x, got {counted(x_rows.shape[0], 'row')} of x and "
             f"{y_rows.shape[0]} of y; cut both to the same rows"
         )
     targets = tuple(f"column {column} of y" for column in range(y_rows.shape[1]))
@@ -450,7 +450,7 @@ def _missing(source: Source, runs: np.ndarray) -> str:
         )
     if cells == 1:
         return "the value is missing; fill it in, or end the segment there with missing='cut'"
-    where = f"in {rows:,} rows" if rows > 1 else "in this row"
+    where = f"in {counted(rows, 'row')}" if rows > 1 else "in this row"
     return f"the value is missing, one of {cells:,} {where}; fill them in, or end the segments there with missing='cut'"
 
 

@@ -13,7 +13,7 @@ from rnnkit.data.dialect import Dialect, cells_of, is_value
 from rnnkit.data.textfile import LONGEST, Bytes, lines_at
 from rnnkit.data.textoptions import TextOptions
 from rnnkit.data.texttable import Reject
-from rnnkit.errors import DataError
+from rnnkit.errors import DataError, counted
 
 FOOTER = 20
 """Lines that a footer has at most."""
@@ -104,8 +104,8 @@ def place_rows(
     if len(blank) and not timed and not spaced:
         names = len(dialect.header)
         raise DataError(
-            f"{who}, line {blank[0]} has 0 cells, but the header names {names} columns; correct the line, or say "
-            f"skip=[{blank[0]}] if no row is missing there"
+            f"{who}, line {blank[0]} has 0 cells, but the header names {counted(names, 'column')}; correct the line, "
+            f"or say skip=[{blank[0]}] if no row is missing there"
         )
     return PlacedRows(lines[:count], tuple(footer))
 
@@ -123,8 +123,8 @@ def _cells_message(who: str, line: int, reject: Reject, dialect: Dialect) -> str
     cells = len(cells_of(reject.text.rstrip("\r\n"), dialect.separator))
     names = len(dialect.header)
     return (
-        f"{who}, line {line} has {cells} cell{'' if cells == 1 else 's'}, but the header names "
-        f"{names} column{'' if names == 1 else 's'}; correct the line, or leave it out: skip=[{line}]"
+        f"{who}, line {line} has {counted(cells, 'cell')}, but the header names "
+        f"{counted(names, 'column')}; correct the line, or leave it out: skip=[{line}]"
     )
 
 

@@ -13,7 +13,7 @@ from rnnkit.data.missing import NO_TIME
 from rnnkit.data.timecolumns import COUNTED, DATES, NUMBER, NumberTimes, Place, TextTimes, TimeColumn, is_number
 from rnnkit.data.timetext import PATTERNS, as_text, read_times
 from rnnkit.data.zones import offset_name, offset_text, zone_named
-from rnnkit.errors import DataError, warn
+from rnnkit.errors import DataError, counted, warn
 
 CHUNK = 16_384
 """Cells that are read at a time: temporaries this small stay in the processor's cache."""
@@ -228,7 +228,7 @@ def given_times(
     """
     times = np.asarray(time)
     if times.shape != (rows,):
-        raise DataError(f"{who} expects one time for each of {rows} rows, got shape {times.shape}")
+        raise DataError(f"{who} expects one time for each of {counted(rows, 'row')}, got shape {times.shape}")
     kind = times.dtype.kind
     if kind in "iuf" and time_format is None:
         if zone is not None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnkit.errors import ModelError, did_you_mean
+from rnnkit.errors import ModelError, counted, did_you_mean
 from rnnkit.model.rules import RuleState
 
 
@@ -61,7 +61,8 @@ def lag_of(rule_state: RuleState, keys: Collection[str]) -> dict[str, int]:
             )
         if not isinstance(missed, int | np.integer) or not 0 <= missed <= rule_state.step:
             raise ModelError(
-                f"a rule state expects the lag of {key!r} between 0 and its {rule_state.step} steps, got {missed!r}"
+                f"a rule state expects the lag of {key!r} between 0 and its {counted(rule_state.step, 'step')}, got "
+                f"{missed!r}"
             )
     return {key: int(rule_state.lag.get(key, 0)) for key in keys}
 

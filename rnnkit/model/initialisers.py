@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rnnkit.checks import COUNTED, is_whole
-from rnnkit.errors import ModelError
+from rnnkit.errors import ModelError, counted
 from rnnkit.memory import as_bytes, whole_memory
 from rnnkit.model.layers import (
     Chain,
@@ -140,6 +140,6 @@ def check_memory(model: Chain, dtype: Any, copies: int = 1) -> None:
     if needed > whole_memory():
         times = f" {copies} times over (gradient and optimizer)" if copies > 1 else ""
         raise ModelError(
-            f"{model!r} has {count:,} parameters, {as_bytes(needed)} as {np.dtype(dtype)}{times}, and this machine has "
-            f"{as_bytes(whole_memory())} of memory; take fewer hidden units"
+            f"{model!r} has {counted(count, 'parameter')}, {as_bytes(needed)} as {np.dtype(dtype)}{times}, and this "
+            f"machine has {as_bytes(whole_memory())} of memory; take fewer hidden units"
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnkit.errors import ModelError
+from rnnkit.errors import ModelError, counted
 from rnnkit.model.initialisers import DTYPES
 from rnnkit.model.layers import Chain, Heads, Layer, parameter_shapes, zero_state
 
@@ -34,7 +34,7 @@ class Summary:
         table = [("layer", "parameters (shapes)", "count", "state a lane")]
         for index, (layer, shapes, count, state) in enumerate(self.rows):
             heads = layer.heads if isinstance(layer, Heads) else ()
-            label, shown = (f"{len(heads)} heads", "") if heads else (repr(layer), _shown(shapes))
+            label, shown = (counted(len(heads), "head"), "") if heads else (repr(layer), _shown(shapes))
             table.append((f"{index}  {label}", shown, f"{count:,}", f"{state:,}"))
             for name, head in heads:
                 own = parameter_shapes(head)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnkit.errors import ScheduleError
+from rnnkit.errors import ScheduleError, counted
 from rnnkit.memory import as_bytes, whole_memory
 
 MOST = 10**15
@@ -46,8 +46,8 @@ def check_window(rows: int, lanes: int, columns: int, who: str) -> None:
     needed = rows * lanes * (columns + 2) * 8  # a weight and the number of the row stand beside them
     if needed > whole_memory():
         raise ScheduleError(
-            f"{who}: one step has {rows:,} rows in {lanes:,} lanes, {as_bytes(needed)}, and this machine has "
-            f"{as_bytes(whole_memory())}; make length, lookback or burn-in shorter, or take fewer lanes"
+            f"{who}: one step has {counted(rows, 'row')} in {counted(lanes, 'lane')}, {as_bytes(needed)}, and this "
+            f"machine has {as_bytes(whole_memory())}; make length, lookback or burn-in shorter, or take fewer lanes"
         )
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnkit.data import Sequence
+from rnnkit.errors import counted
 from rnnkit.schedule.grid import Grid, Pieces, joined, seen_before, windows_of
 from rnnkit.schedule.policies import StatePolicy, slots_of
 from rnnkit.schedule.slots import SlotTable
@@ -21,7 +22,7 @@ class Reach(NamedTuple):
     maximum: int
 
     def __str__(self) -> str:
-        return f"{self.minimum:,} ... {self.median:,.6g} ... {self.maximum:,} rows"
+        return f"{self.minimum:,} ... {self.median:,.6g} ... {counted(self.maximum, 'row')}"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Coverage:
 
     def __str__(self) -> str:
         lines = [
-            ("steps", f"{self.steps:,} of {self.lanes:,} x {self.length:,} cells (lanes x rows)"),
+            ("steps", f"{self.steps:,} of {self.lanes:,} x {counted(self.length, 'cell')} (lanes x rows)"),
             (
                 "rows scored",
                 f"once {self.scored_once:,}, more than once {self.scored_more:,}, never {self.scored_never:,}",
@@ -70,7 +71,7 @@ class Coverage:
         ]
         if self.age is not None:
             ages = str(self.age).replace(" rows", " steps")
-            lines.append(("recorded states", f"{self.recorded:,} windows start from one, {ages} old"))
+            lines.append(("recorded states", f"{counted(self.recorded, 'window')} start from one, {ages} old"))
         return "\n".join(f"  {label:<22}{text}" for label, text in lines)
 
 

@@ -18,7 +18,7 @@ from rnnkit.data.dataset import DataSet, Opened, data_sets
 from rnnkit.data.joined import Joined
 from rnnkit.data.parts import By
 from rnnkit.data.survey import Facts, OnError, Opening, Part, Survey, survey
-from rnnkit.errors import RnnkitError, ScheduleError, SourceError, did_you_mean
+from rnnkit.errors import RnnkitError, ScheduleError, SourceError, counted, did_you_mean
 from rnnkit.schedule.batch import Batch
 from rnnkit.schedule.coherence import check_settings
 from rnnkit.schedule.cut import CutSamples
@@ -223,8 +223,8 @@ class Curriculum:
         opened = dataset.open(facts.scaler)
         if dataset.fingerprint(opened.series) != facts.fingerprint:
             raise SourceError(
-                f"data set {name!r} has changed since it was measured: it has {len(opened.training):,} rows to train "
-                f"on, and had {facts.rows:,}; make the curriculum anew, which measures it again"
+                f"data set {name!r} has changed since it was measured: it has {counted(len(opened.training), 'row')} "
+                f"to train on, and had {facts.rows:,}; make the curriculum anew, which measures it again"
             )
         return opened
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnkit.errors import warn
+from rnnkit.errors import counted, warn
 from rnnkit.schedule.coverage import history
 from rnnkit.schedule.grid import Grid, joined, windows_of
 from rnnkit.schedule.policies import StatePolicy, slots_of
@@ -88,7 +88,7 @@ def warn_of_lost(panels: Iterable[CutSamples]) -> None:
             warn(
                 f"{how} cuts {cut:,} of {samples:,} samples of {names}, which are scored at their "
                 f"last row: {unseen / rows:.1%} of all rows never reach the loss; use Chunked(length='segment') for "
-                f"windows of whole samples, here up to {longest:,} rows{carrying}"
+                f"windows of whole samples, here up to {counted(longest, 'row')}{carrying}"
             )
         if unscored:
             warn(

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rnnkit.errors import ScheduleError
+from rnnkit.errors import ScheduleError, counted
 from rnnkit.schedule.brief import brief
 from rnnkit.schedule.checks import check_whole, check_window
 from rnnkit.schedule.grid import Grid, Pieces, Windows, windows_of
@@ -184,7 +184,7 @@ class Stored:
 
 def _earlier(grid: Grid, rows: int, in_gradient: bool) -> Grid:
     """Windows that begin so many rows earlier, where their segment has them."""
-    check_window(grid.length + rows, grid.lanes, 1, f"a burn-in of {rows:,} rows")
+    check_window(grid.length + rows, grid.lanes, 1, f"a burn-in of {counted(rows, 'row')}")
 
     def pieces(first: int, stop: int) -> Pieces:
         found = grid.pieces(first, stop)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rnnkit.errors import ContinuityError, ScheduleError
+from rnnkit.errors import ContinuityError, ScheduleError, counted
 from rnnkit.schedule.grid import Grid, Pieces, Windows, joined, seen_before, windows_of
 from rnnkit.schedule.policies import slots_of
 from rnnkit.schedule.slots import SlotTable
@@ -143,9 +143,10 @@ def _check_pieces(schedule: Schedule, grid: Grid, pieces: Pieces, first: int, st
     if len(wrong):
         k = wrong[0]
         raise ScheduleError(
-            f"{schedule.splitter!r} expects pieces inside their segment ({len(lengths)} segments) and inside a window "
-            f"of {grid.length} rows, sorted by step, lane and place; got rows {offset[k]} to {offset[k] + rows[k] - 1} "
-            f"of segment {segment[k]} at place {at[k]} of step {step[k]}, lane {lane[k]}"
+            f"{schedule.splitter!r} expects pieces inside their segment ({counted(len(lengths), 'segment')}) and "
+            "inside a window "
+            f"of {counted(grid.length, 'row')}, sorted by step, lane and place; got rows {offset[k]} to "
+            f"{offset[k] + rows[k] - 1} of segment {segment[k]} at place {at[k]} of step {step[k]}, lane {lane[k]}"
         )
 
 

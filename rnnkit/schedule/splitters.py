@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from rnnkit.checks import check_kinds
-from rnnkit.errors import ScheduleError
+from rnnkit.errors import ScheduleError, counted
 from rnnkit.schedule.brief import brief
 from rnnkit.schedule.checks import check_whole
 from rnnkit.schedule.grid import Grid, Pieces, spread
@@ -170,7 +170,7 @@ class Continuation:
             steps = int(np.searchsorted(cuts, strips.min(), side="right")) - 1
             if steps == 0:
                 raise ScheduleError(
-                    f"{self}: a strip of {name!r} has {strips.min()} rows, fewer than one window; "
+                    f"{self}: a strip of {name!r} has {counted(strips.min(), 'row')}, fewer than one window; "
                     f"use length <= {strips.min()}, fewer lanes, or tail='keep'"
                 )
 
@@ -220,8 +220,9 @@ def _windows(
             shortest = int(lengths.argmin())
             others = f", and is the shortest of {len(short)} such" if len(short) > 1 else ""
             raise ScheduleError(
-                f"{type(splitter).__name__}(length={length}): segment {shortest} of {name!r} has {lengths[shortest]} "
-                f"rows, fewer than one window{others}; use length <= {lengths[shortest]} or tail='keep'"
+                f"{type(splitter).__name__}(length={length}): segment {shortest} of {name!r} has "
+                f"{counted(lengths[shortest], 'row')}, fewer than one window{others}; use length <= "
+                f"{lengths[shortest]} or tail='keep'"
             )
         windows = (lengths - length) // stride + 1
     else:
@@ -232,7 +233,7 @@ def _windows(
     steps = total // lanes if splitter.tail == "drop" else -(-total // lanes)
     if steps == 0:
         raise ScheduleError(
-            f"{type(splitter).__name__}(lanes={lanes}): {name!r} has {total} windows, fewer than lanes; "
+            f"{type(splitter).__name__}(lanes={lanes}): {name!r} has {counted(total, 'window')}, fewer than lanes; "
             f"use lanes <= {total} or tail='keep'"
         )
     order = rng.permutation(total) if splitter.shuffle else None
@@ -266,5 +267,6 @@ def _check(splitter: Sliding | Chunked | Continuation, **sizes: int) -> None:
 def _check_lanes(splitter: Sliding | Chunked | Continuation, lanes: int, rows: int, name: str) -> None:
     if lanes > rows:
         raise ScheduleError(
-            f"{type(splitter).__name__}(lanes={lanes}): {name!r} has {rows} rows, fewer than lanes; use lanes <= {rows}"
+            f"{type(splitter).__name__}(lanes={lanes}): {name!r} has {counted(rows, 'row')}, fewer than lanes; use "
+            f"lanes <= {rows}"
         )

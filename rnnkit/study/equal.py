@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from rnnkit.errors import ConfigError
+from rnnkit.errors import ConfigError, counted
 from rnnkit.train.learning_rates import Constant, Cosine, LearningRate, OneCycle
 
 STAIRS = 200
@@ -60,7 +60,7 @@ class Equal:
 
     def __str__(self) -> str:
         ((name, value),) = self.given.items()
-        return f"{value:,} scored rows" if name == "rows" else f"{value:,g} {name}"
+        return counted(int(value), "scored row") if name == "rows" else f"{value:,g} {name}"
 
     def check_rate(self, rate: LearningRate) -> None:
         """Check that a learning rate can move over a cell alike in all cells.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rnnkit.checks import check_listed
-from rnnkit.errors import ScheduleError
+from rnnkit.errors import ScheduleError, counted
 from rnnkit.schedule import Geometric, Schedule, Splitter, Uniform
 from rnnkit.schedule.splitters import SEGMENT
 
@@ -56,8 +56,8 @@ def chosen_lengths(schedule: Schedule, own: int, lengths: Iterable[int] | None) 
             raise ScheduleError(f"gradient_bias expects lengths to be whole numbers >= 1, got {n!r}")
         if n > longest:
             raise ScheduleError(
-                f"gradient_bias: the longest segment of {schedule.series.name!r} has {longest} rows with a target, "
-                f"fewer than a window of {n}; use lengths <= {longest}"
+                f"gradient_bias: the longest segment of {schedule.series.name!r} has {counted(longest, 'row')} with "
+                f"a target, fewer than a window of {n}; use lengths <= {longest}"
             )
     if not chosen:
         raise ScheduleError("gradient_bias expects at least one length, got none; write lengths=(8, 32, 128)")

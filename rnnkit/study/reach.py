@@ -10,7 +10,7 @@ import numpy as np
 from rnnkit.backend import Backend, check_parameters
 from rnnkit.backend import backend as find_backend
 from rnnkit.data import Sequence
-from rnnkit.errors import DataError
+from rnnkit.errors import DataError, counted
 from rnnkit.model.initialisers import initial_state
 from rnnkit.model.layers import Chain
 from rnnkit.model.losses import Loss, as_loss, row_gradient
@@ -111,8 +111,8 @@ def _sample(series: Sequence, lags: int, sample: int, seed: int) -> np.ndarray:
     if not total:
         longest = int(series.lengths.max())
         raise DataError(
-            f"gradient_reach(lags={lags}): the longest segment of {series.name!r} has {longest} rows with a target; "
-            f"use lags <= {longest - 1}"
+            f"gradient_reach(lags={lags}): the longest segment of {series.name!r} has {counted(longest, 'row')} with "
+            f"a target; use lags <= {longest - 1}"
         )
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     nth = np.sort(rng.choice(total, min(sample, total), replace=False))

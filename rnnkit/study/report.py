@@ -7,6 +7,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rnnkit.errors import counted
 from rnnkit.files import write_whole
 from rnnkit.schedule.brief import brief
 from rnnkit.study.results import CSV, FINISHED, PARQUET, ranked, writing
@@ -112,7 +113,7 @@ def as_text(comparison: Comparison) -> str:
     """A comparison as it is printed."""
     counts = ", ".join(f"{count} {status}" for status, count in statuses(comparison.rows).items())
     where = f"; in {str(comparison.folder)!r}" if comparison.folder else ""
-    lines = [f"Comparison of {len(comparison.rows)} cells, {comparison.study.equal} each: {counts}{where}"]
+    lines = [f"Comparison of {counted(len(comparison.rows), 'cell')}, {comparison.study.equal} each: {counts}{where}"]
     lines += aligned(table(comparison))
     lines += [f"  {sentence}" for sentence in (choice(comparison), *_judging(comparison)) if sentence]
     lines += [f"  {pair}: {message}" for pair, message in told(comparison.rows).items()]
@@ -180,7 +181,7 @@ def _markdown(comparison: Comparison, parquet: bool, folder: Path, drawn: dict[s
         if given is not None
     ]
     counts = ", ".join(f"{count} {status}" for status, count in statuses(rows).items())
-    lines += ["", "## What was found", "", f"{len(rows)} cells: {counts}.", ""]
+    lines += ["", "## What was found", "", f"{counted(len(rows), 'cell')}: {counts}.", ""]
     if best := choice(comparison):
         lines += [markdown(best), ""]
     lines += _markdown_table(table(comparison))

@@ -10,7 +10,7 @@ import numpy as np
 
 from rnnkit.backend import Backend, map_arrays
 from rnnkit.backend import backend as find_backend
-from rnnkit.errors import ModelError, RnnkitError
+from rnnkit.errors import ModelError, RnnkitError, counted
 from rnnkit.model import (
     INITIAL,
     LOSSES,
@@ -53,7 +53,9 @@ class Conformance:
 
     def __str__(self) -> str:
         lines = [f"{name:<44}{difference:>12.1e}" for name, difference in self.differences.items()]
-        return "\n".join([f"backend {self.backend!r} keeps the protocol ({self.cases} random windows)", *lines])
+        return "\n".join(
+            [f"backend {self.backend!r} keeps the protocol ({counted(self.cases, 'random window')})", *lines]
+        )
 
 
 def check_backend(backend: str | Backend, cases: int = 24, seed: int = 0) -> Conformance:

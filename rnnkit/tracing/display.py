@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from rnnkit.errors import DataError
+from rnnkit.errors import DataError, counted
 from rnnkit.tracing.layers import Arrays, DenseTrace, LayerTrace
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def write_csv(path: Path, columns: Arrays) -> Path:
 
 def html_summary(trace: Trace) -> str:
     """A trace as a small HTML table."""
-    before = f"warmed over {trace.warmed:,} rows" if trace.warmed else "the initial state"
+    before = f"warmed over {counted(trace.warmed, 'row')}" if trace.warmed else "the initial state"
     lines = {
         "series": trace.name,
         "rows": f"{trace.rows[0]} to {trace.rows[-1]} ({len(trace):,})",
@@ -126,7 +126,7 @@ def html_summary(trace: Trace) -> str:
         "resets": f"{int(trace.reset.sum()):,}",
         "model": repr(trace.model),
         "mean loss": f"{trace.mean_loss:.6g}",
-        "gradient": "uncut" if trace.truncate is None else f"cut every {trace.truncate:,} rows",
+        "gradient": "uncut" if trace.truncate is None else f"cut every {counted(trace.truncate, 'row')}",
     }
     for key, d in trace.gradient.items():
         lines[f"‖gradient‖ of {key}"] = f"{np.linalg.norm(d):.6g}"

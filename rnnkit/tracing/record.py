@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from rnnkit.data import Standard
-from rnnkit.errors import ModelError, did_you_mean
+from rnnkit.errors import ModelError, counted, did_you_mean
 from rnnkit.model import LSTM, Chain, Loss, LSTMState, State
 from rnnkit.tracing.display import ROWS, UNITS, Thinned, arrays_of, html_summary, table_of, thin, write_csv
 from rnnkit.tracing.layers import Arrays, LayerTrace, factors
@@ -75,9 +75,9 @@ class Trace:
         return len(self.rows)
 
     def __repr__(self) -> str:
-        cut = "uncut" if self.truncate is None else f"cut every {self.truncate:,} rows"
-        before = f"warmed over {self.warmed:,} rows" if self.warmed else "from the initial state"
-        count = "1 row" if len(self) == 1 else f"{len(self):,} rows"
+        cut = "uncut" if self.truncate is None else f"cut every {counted(self.truncate, 'row')}"
+        before = f"warmed over {counted(self.warmed, 'row')}" if self.warmed else "from the initial state"
+        count = counted(len(self), "row")
         return (
             f"Trace({self.name!r}, rows {self.rows[0]} to {self.rows[-1]}: {count}, {before}, {self.model!r}, "
             f"mean loss {self.mean_loss:.6g}, gradient {cut})"

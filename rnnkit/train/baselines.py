@@ -90,7 +90,7 @@ def chosen_columns(series: Sequence | Facts, baseline: Baseline) -> tuple[int, .
     given = list(baseline) if isinstance(baseline, list | tuple) else [baseline] * series.outputs
     if len(given) != series.outputs:
         raise DataError(
-            f"evaluate expects baseline to be a column, or one for each of {series.outputs} targets, got "
+            f"evaluate expects baseline to be a column, or one for each target, {series.outputs} in all, got "
             f"{len(given)}; name as many, or one for all"
         )
     return tuple(_column(series, column) for column in given)

@@ -10,7 +10,7 @@ from typing import Any
 
 from rnnkit.data import Sequence
 from rnnkit.data.survey import Facts, Part
-from rnnkit.errors import ModelError, did_you_mean
+from rnnkit.errors import ModelError, counted, did_you_mean
 from rnnkit.model.layers import Chain, parameter_shapes
 from rnnkit.model.losses import CrossEntropy, Loss
 from rnnkit.model.patterns import match_parameters
@@ -194,6 +194,6 @@ def _check_labels(facts: Facts, head: str | None, classes: int, loss: Loss) -> N
     if label >= classes:
         who = "the model" if head is None else f"head {head!r}"
         raise ModelError(
-            f"data set {facts.name!r} has the label {label} in sample {segment} (row {row:,}), but {who} has {classes} "
-            f"outputs, for labels 0 to {classes - 1}; give it an output for each class"
+            f"data set {facts.name!r} has the label {label} in sample {segment} (row {row:,}), but {who} has "
+            f"{counted(classes, 'output')}, for labels 0 to {classes - 1}; give it an output for each class"
         )

@@ -10,6 +10,8 @@ from typing import overload
 import numpy as np
 from numpy.typing import DTypeLike
 
+from rnnkit.errors import counted
+
 
 class Numbers(Sequence[float]):
     """A list of float64 numbers that takes eight bytes for each: a long run has millions of steps."""
@@ -81,4 +83,4 @@ class History:
         return self.epochs.get("validation_loss", self.epochs["loss"])
 
     def __repr__(self) -> str:
-        return f"History({len(self.steps['loss']):,} steps, {len(self.epochs['loss'])} epochs)"
+        return f"History({counted(len(self.steps['loss']), 'step')}, {counted(len(self.epochs['loss']), 'epoch')})"

@@ -10,7 +10,7 @@ from rnnkit.data import Sequence
 from rnnkit.data.later import later_times, missing_time
 from rnnkit.data.source import SLICE
 from rnnkit.data.times import write_times
-from rnnkit.errors import DataError, did_you_mean, listed, warn
+from rnnkit.errors import DataError, counted, did_you_mean, listed, warn
 
 
 def labels_after(series: Sequence) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def last_segment(who: str, series: Sequence, only: str | int | None) -> int:
     row, end = int(series.runs[segment, 2]), series_end(series, segment)
     if row < end and unknown_after(series)[segment]:
         time = "" if series.times is None else f" ({write_times(series.times[row - 1 : row], series.zone)[0]})"
-        follow = "row after it has" if end - row == 1 else f"{end - row:,} rows after it have"
+        follow = "row after it has" if end - row == 1 else f"{counted(end - row, 'row')} after it have"
         warn(
             f"{who} goes on after row {row - 1:,}{time} of {series.name!r}, the last one without a missing value, as "
             f"the {follow} some; fill them in to go on later, or leave these rows out"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rnnkit.checks import is_whole
-from rnnkit.errors import ContinuityError, ModelError, ScheduleError
+from rnnkit.errors import ContinuityError, ModelError, ScheduleError, counted
 from rnnkit.schedule.batch import Batch
 from rnnkit.train.arrays import check_alike, copied, leaves, select, take, value, write, zeros
 
@@ -170,8 +170,8 @@ class LaneState:
     def _check(self, batch: Batch) -> None:
         if batch.x.shape[1] != self._lanes:
             raise ScheduleError(
-                f"LaneState(axis={self._axis}) of {self._lanes} lanes expects batches of as many, got one of "
-                f"{batch.x.shape[1]}; make `initial` for schedule.lanes lanes, and say which axis theirs is"
+                f"LaneState(axis={self._axis}) of {counted(self._lanes, 'lane')} expects batches of as many, got one "
+                f"of {batch.x.shape[1]}; make `initial` for schedule.lanes lanes, and say which axis theirs is"
             )
         if batch.reweight is not None:
             raise ScheduleError(

@@ -17,7 +17,7 @@ from rnnkit.backend import Backend, check_parameters
 from rnnkit.backend import backend as find_backend
 from rnnkit.data import Standard
 from rnnkit.data.typical import Typical
-from rnnkit.errors import ModelError, RnnkitError, SourceError, warn
+from rnnkit.errors import ModelError, RnnkitError, SourceError, counted, warn
 from rnnkit.model.initialisers import DTYPES
 from rnnkit.model.layers import Chain, parameter_shapes, zero_state
 from rnnkit.model.losses import LOSSES, CrossEntropy, Loss
@@ -253,7 +253,10 @@ def _scaler(model: Chain, loss: Loss, head: str | None, value: Any) -> Standard 
     scaler, targets = Standard.from_dict(value), _targets_of(model, loss, head)
     got = len(scaler.x_mean), len(scaler.y_mean)
     if got[0] != model.inputs or (targets is not None and got[1] not in (0, targets)):
-        raise ValueError(f"expects the scaler to have {model.inputs} features and {targets} targets, got {got}")
+        raise ValueError(
+            f"expects the scaler to have {counted(model.inputs, 'feature')} and {counted(targets or 0, 'target')}, "
+            f"got {got}"
+        )
     return scaler
 
 
@@ -276,7 +279,7 @@ def _typical(model: Chain, loss: Loss, head: str | None, value: Any) -> Typical 
     rows, mean, label, often = _list(value)
     numbers, targets = _numbers(mean), _targets_of(model, loss, head)
     if targets is not None and len(numbers) != targets:
-        raise ValueError(f"expects the mean of {targets} targets, got {len(numbers)}")
+        raise ValueError(f"expects the mean of {counted(targets, 'target')}, got {len(numbers)}")
     if not np.isfinite(numbers).all():
         raise ValueError(f"expects finite means, got {_shown(numbers)}")
     rows = _whole(rows, MOST)
@@ -345,7 +348,7 @@ def _named(value: Any, count: int | None) -> tuple[str, ...] | None:
         return None
     names = tuple(_text(name) for name in _list(value))
     if count is not None and len(names) != count:
-        raise ValueError(f"expects {count} names, got {_shown(names)}")
+        raise ValueError(f"expects {counted(count, 'name')}, got {_shown(names)}")
     return names
 
 

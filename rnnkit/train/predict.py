@@ -6,7 +6,7 @@ import numpy as np
 
 from rnnkit.checks import check_count
 from rnnkit.data import Sequence, Standard
-from rnnkit.errors import DataError, ModelError, listed
+from rnnkit.errors import DataError, ModelError, counted, listed
 from rnnkit.model.losses import CrossEntropy
 from rnnkit.train.labels import labels_after, labels_ahead, last_segment
 from rnnkit.train.passes import WARM_ROWS, outputs, read_through
@@ -69,7 +69,8 @@ def forecast(
     check_count("forecast", "warm", warm, 0, DataError)
     if not _predicts_inputs(run, series) or series.horizon < 1:
         raise ModelError(
-            f"forecast expects a model that predicts all {series.features} input columns at least one row ahead, "
+            f"forecast expects a model that predicts all {counted(series.features, 'input column')} at least one row "
+            "ahead, "
             f"but the targets of {series.name!r} are {_targets_named(series)}; train with every feature as target"
         )
     segment = last_segment("forecast", series, only)
@@ -110,12 +111,12 @@ def seen_by(who: str, run: Run, series: Sequence, ahead: bool = False) -> Sequen
             raise ModelError(f"{who}: {columns_differ(what, trained, given, series.name)}")
     if ahead and series.horizon != run.horizon:
         raise ModelError(
-            f"the run was trained to predict {run.horizon} rows ahead, but {series.name!r} has "
+            f"the run was trained to predict {counted(run.horizon, 'row')} ahead, but {series.name!r} has "
             f"horizon={series.horizon}; open it with horizon={run.horizon}"
         )
     if run.model.inputs != series.features:
         raise ModelError(
-            f"the model expects {run.model.inputs} features, but {series.name!r} has {series.features}; "
+            f"the model expects {counted(run.model.inputs, 'feature')}, but {series.name!r} has {series.features}; "
             f"open it with the columns that the run was trained on"
         )
     return series.with_scaler(None if run.scaler is None else run.scaler if ahead else run.scaler.of_inputs())
@@ -148,7 +149,8 @@ def _targets_named(series: Sequence) -> str:
         return "others in its training"
     if series.target_columns is None:
         return "given apart from its inputs"
-    return f"its columns {series.target_columns}, {series.horizon} rows ahead"
+    chosen = series.target_names or tuple(map(str, series.target_columns))
+    return f"its columns {listed(chosen, 12, 'targets')}, {counted(series.horizon, 'row')} ahead"
 
 
 def _axes(run: Run) -> tuple[str, ...]:

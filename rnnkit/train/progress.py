@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rnnkit.errors import counted
 from rnnkit.schedule import Block
 
 
@@ -50,7 +51,7 @@ class TurnEnd(NamedTuple):
     def __str__(self) -> str:
         place = f"epoch {self.epoch + 1}/{self.epochs}, turn {self.turn + 1}/{self.turns}"
         losses = ", ".join(f"{name} {loss:.6g}" for name, loss in self.losses.items())
-        return f"{place}: loss {losses} ({self.rows:,} rows, {self.seconds:.2f} s)"
+        return f"{place}: loss {losses} ({counted(self.rows, 'row')}, {self.seconds:.2f} s)"
 
 
 @dataclass

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnkit.errors import ScheduleError
+from rnnkit.errors import ScheduleError, counted
 from rnnkit.model.initialisers import initial_state
 from rnnkit.model.state import State
 from rnnkit.schedule import Schedule
@@ -32,8 +32,8 @@ class RecordedDistance:
         low, middle, high = np.quantile(self.distance, [0, 0.5, 1])
         return (
             f"{len(self.rows):,} recorded states, {int(self.age.min()):,} ... {np.median(self.age):,.6g} ... "
-            f"{int(self.age.max()):,} steps old, are {low:.2g} ... {middle:.2g} ... {high:.2g} of their norm away from "
-            f"those of the final parameters (minimum, median, maximum)"
+            f"{counted(int(self.age.max()), 'step')} old, are {low:.2g} ... {middle:.2g} ... {high:.2g} of their "
+            "norm away from those of the final parameters (minimum, median, maximum)"
         )
 
 
@@ -68,7 +68,7 @@ def recorded_distance(run: Run, schedule: Schedule) -> RecordedDistance:
         raise ScheduleError(f"recorded_distance expects a schedule that records states, got {schedule!r}; use Stored()")
     if run.store is None or len(_vectors(run.store)) != len(table):
         raise ScheduleError(
-            f"recorded_distance expects the run of a schedule with {len(table)} recorded rows, got one with "
+            f"recorded_distance expects the run of a schedule with {counted(len(table), 'recorded row')}, got one with "
             f"{0 if run.store is None else len(_vectors(run.store))}; give the schedule that the run was trained on"
         )
     engine, series = run.backend, schedule.series

@@ -11,7 +11,7 @@ import numpy as np
 
 from rnnkit.backend import Backend, map_arrays, shapes_in, state_shapes
 from rnnkit.checks import COUNTED, as_numbers, is_whole
-from rnnkit.errors import DataError, ModelError
+from rnnkit.errors import DataError, ModelError, counted
 from rnnkit.model.initialisers import DTYPES, initial_state
 from rnnkit.model.layers import Chain
 from rnnkit.model.state import State
@@ -73,8 +73,8 @@ class Stream:
         found = shapes_in(state)
         if found != expected:
             raise ModelError(
-                f"Stream.state expects a state of {self.lanes} lanes, arrays of the shapes {expected}, got {found}; "
-                f"take one of this model and as many lanes, such as rk.state_after(run, series) for one"
+                f"Stream.state expects a state of {counted(self.lanes, 'lane')}, arrays of the shapes {expected}, "
+                f"got {found}; take one of this model and as many lanes, such as rk.state_after(run, series) for one"
             )
         if all(isinstance(array, np.ndarray) for entry in state for array in entry):
             state = self.run.backend.from_numpy(map_arrays(lambda array: array.astype(self.run.dtype), state))

@@ -9,7 +9,7 @@ import numpy as np
 from rnnkit.data import Sequence
 from rnnkit.data.source import SLICE
 from rnnkit.data.survey import Facts
-from rnnkit.errors import ModelError, listed, warn
+from rnnkit.errors import ModelError, counted, listed, warn
 from rnnkit.model.layers import Chain
 from rnnkit.model.losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Loss
 from rnnkit.model.ranges import Range, linear_end, named_last, output_range
@@ -52,18 +52,18 @@ def check_fit(model: Chain, series: Sequence | Facts, loss: Loss) -> None:
         columns = series.feature_names
         found = f"{series.features} ({listed(columns, 12, 'in all')})" if columns else f"{series.features}"
         raise ModelError(
-            f"the model expects {model.inputs} features, but {series.name!r} has {found}; "
+            f"the model expects {counted(model.inputs, 'feature')}, but {series.name!r} has {found}; "
             f"let its first layer have inputs={series.features}{', or choose other columns' if columns else ''}"
         )
     if isinstance(loss, CrossEntropy) and not series.labels:
         raise ModelError(
             f"the loss cross_entropy expects whole-number labels, one a row, but the targets of {series.name!r} "
-            f"are {series.outputs} real numbers a row; give y as a 1-D integer array, or use another loss"
+            f"are {counted(series.outputs, 'real number')} a row; give y as a 1-D integer array, or use another loss"
         )
     if not isinstance(loss, CrossEntropy) and model.outputs != series.outputs:
         raise ModelError(
-            f"the model gives {model.outputs} outputs, but {series.name!r} has {series.outputs} targets a row; "
-            f"let its last layer have outputs={series.outputs}"
+            f"the model gives {counted(model.outputs, 'output')}, but {series.name!r} has "
+            f"{counted(series.outputs, 'target')} a row; let its last layer have outputs={series.outputs}"
             f"{', or say loss=' + repr('cross_entropy') + ' for these labels' if series.labels else ''}"
         )
 
@@ -84,7 +84,7 @@ def check_targets(loss: Loss, y: np.ndarray, classes: int) -> np.ndarray:
     low, high = y.min(), y.max()
     if isinstance(loss, CrossEntropy) and not 0 <= low <= high < classes:
         raise ModelError(
-            f"the loss cross_entropy expects labels 0 to {classes - 1} for a model with {classes} outputs, "
+            f"the loss cross_entropy expects labels 0 to {classes - 1} for a model with {counted(classes, 'output')}, "
             f"got {high if high >= classes else low}; number the classes from 0, or give the last layer an output for "
             f"each class"
         )

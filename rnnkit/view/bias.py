@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rnnkit.errors import counted
 from rnnkit.schedule.brief import brief
 from rnnkit.view.plots import INITIAL, MODEL, NAIVE, TRUTH, legend, new_figure, tidy
 
@@ -41,18 +42,19 @@ def as_text(bias: GradientBias) -> str:
     width = 22 if drawn else 12
     lines = [
         f"{brief(schedule.splitter)} with {brief(schedule.policy)} over {schedule.series!r}",
-        f"its gradient beside the whole one, over {len(schedule.series):,} rows with nothing cut; all parameters",
+        f"its gradient beside the whole one, over {counted(len(schedule.series), 'row')} with nothing cut; all "
+        "parameters",
         "",
         f"{'window':>10}{'cosine':>{width}}{'norm ratio':>{width}}{'mean loss':>12}",
     ]
     for row in rows:
         cosine, ratio = (_with_error(row, name) for name in ("cosine", "norm_ratio"))
         own = "   this schedule" if row["length"] == bias.own else ""
-        lines.append(f"{row['length']:>5,} rows{cosine:>{width}}{ratio:>{width}}{row['loss']:>12.5g}{own}")
+        lines.append(f"{counted(row['length'], 'row'):>10}{cosine:>{width}}{ratio:>{width}}{row['loss']:>12.5g}{own}")
     lines.append(f"{'uncut':>10}{'1':>{width}}{'1':>{width}}{bias.loss:>12.5g}")
     if drawn:
         most = max(row["epochs"] for row in rows)
-        lines.append(f"of the mean over {most} epochs' draws, ± one standard error")
+        lines.append(f"of the mean over the draws of {counted(most, 'epoch')}, ± one standard error")
     return "\n".join([*lines, "", *_sentences(bias)])
 
 
@@ -166,7 +168,7 @@ def _direction(bias: GradientBias) -> str:
         best = max(rows, key=lambda row: -2 if np.isnan(row["cosine"]) else row["cosine"])
         return (
             f"None of these lengths gives {_percent(GOOD)} of the gradient's direction and stays there: the best has "
-            f"{best['length']:,} rows and a cosine of {best['cosine']:.3g}."
+            f"{counted(best['length'], 'row')} and a cosine of {best['cosine']:.3g}."
         )
     first = len(good) - int(np.argmin(good[::-1])) if not good.all() else 0
     row = rows[first]
@@ -178,7 +180,8 @@ def _direction(bias: GradientBias) -> str:
     if first:
         before = rows[first - 1]
         text += (
-            f"; those of {before['length']:,} rows {_percent(before['cosine'])} and {_percent(before['norm_ratio'])}"
+            f"; those of {counted(before['length'], 'row')} {_percent(before['cosine'])} and "
+            f"{_percent(before['norm_ratio'])}"
         )
     return text + "."
 
@@ -191,7 +194,8 @@ def _state(bias: GradientBias) -> str:
         return "Their loss is that of the uncut pass: the states are the same, and the gradient alone is cut."
     row = next((row for row in other if row["length"] == bias.own), other[-1])
     return (
-        f"The mean loss of windows of {row['length']:,} rows is {row['loss']:.4g}, uncut it is {bias.loss:.4g}: they "
+        f"The mean loss of windows of {counted(row['length'], 'row')} is {row['loss']:.4g}, uncut it is "
+        f"{bias.loss:.4g}: they "
         f"start from other states or score other rows, so not all of the difference is the cut of the gradient."
     )
 
@@ -199,7 +203,7 @@ def _state(bias: GradientBias) -> str:
 def _died_away(reach: GradientReach, own: int) -> str:
     """How far the gradient reaches, and what is left of it where this schedule's windows end."""
     norms, last = reach.norms["all"], int(reach.lags[-1])
-    over = f"in the mean over {len(reach.rows):,} rows"
+    over = f"in the mean over {counted(len(reach.rows), 'row')}"
     if not norms[0] or not np.isfinite(norms).all():
         return f"The losses of single rows do not reach the state before them, or not as finite numbers, {over}."
     share = norms / norms[0]
@@ -207,8 +211,8 @@ def _died_away(reach: GradientReach, own: int) -> str:
     lasting = np.flatnonzero(share >= LITTLE)[-1]
     if lasting == last - 1:
         return (
-            f"The gradient of a row's loss with respect to the state reaches beyond the {last:,} rows looked at: "
-            f"there it is {_percent(share[-1])} of that at lag 1, {over}{here}."
+            f"The gradient of a row's loss with respect to the state reaches beyond the {counted(last, 'row')} "
+            f"looked at: there it is {_percent(share[-1])} of that at lag 1, {over}{here}."
         )
     return (
         f"The gradient of a row's loss with respect to the state stays below {_percent(LITTLE)} of that at lag 1 from "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
+from rnnkit.errors import counted
 from rnnkit.schedule.brief import brief
 from rnnkit.schedule.interleave import Interleaved
 from rnnkit.view.plots import LANES, PADDING, new_figure
@@ -63,10 +64,10 @@ def describe(curriculum: Curriculum, epoch: int = 0, steps: int = 6, turns: int 
     plan = curriculum.turns(epoch)
     told = f", phase {phase.name or place + 1}" if curriculum.phases else ""
     total = sum(turn.steps for turn in plan)
-    turned = "1 turn" if len(plan) == 1 else f"{len(plan)} turns"
-    lines = [f"epoch {epoch + 1}{told}: {turned}, {total:,} steps, {brief(curriculum.interleave)}"]
+    turned = counted(len(plan), "turn")
+    lines = [f"epoch {epoch + 1}{told}: {turned}, {counted(total, 'step')}, {brief(curriculum.interleave)}"]
     for number, turn in enumerate(plan):
-        lines.append(f"{number + 1:>3}. {' + '.join(turn.names)}: {turn.steps:,} steps")
+        lines.append(f"{number + 1:>3}. {' + '.join(turn.names)}: {counted(turn.steps, 'step')}")
         if number < turns:
             lines += ["", *_timeline(turn, steps), ""]
     return "\n".join([*lines, *([MARKS] if turns > 0 else [])])
@@ -82,7 +83,7 @@ def _timeline(turn: Turn, steps: int) -> list[str]:
         heads = [f"step {k}" if shared else f"step {k} {feed.names[step.member]}" for k, step in enumerate(first)]
         where = [partial(_where, feed, step.member) for step in first]
         lines = grid_of([step.batch for step in first], heads, where)
-    more = [f"... and {turn.steps - len(first):,} more steps"] if turn.steps > len(first) else []
+    more = [f"... and {counted(turn.steps - len(first), 'more step')}"] if turn.steps > len(first) else []
     return [f"     {line}" for line in (*lines, *more)]
 
 
@@ -187,7 +188,7 @@ def plot_curriculum(curriculum: Curriculum, epoch: int = 0, steps: int | None = 
     axes.set_xlim(-0.1, left)
     axes.set_xticks([])
     more = len(turns) - len(plan)
-    rest = f"; {more} more turns" if more else ""
+    rest = f"; {counted(more, 'more turn')}" if more else ""
     axes.set_xlabel(f"steps of epoch {epoch + 1}, from left to right: turn by turn, the first of each{rest}")
     title = f"{curriculum.splitter!r} with {curriculum.policy!r}, {brief(curriculum.interleave)}"
     figure.suptitle(drawn(title), x=0.01, ha="left", fontsize=10)
@@ -205,9 +206,9 @@ def plot_curriculum(curriculum: Curriculum, epoch: int = 0, steps: int | None = 
 
 def _label(turn: Turn, shown: int, room: int) -> str:
     """What stands above a turn, of a name that is too long its end."""
-    name = turn.names[0] if len(turn.names) == 1 else f"{len(turn.names)} data sets"
+    name = turn.names[0] if len(turn.names) == 1 else counted(len(turn.names), "data set")
     name = name if len(name) <= room else f"…{name[-max(room - 1, 1) :]}"
-    return f"{name}\n+ {turn.steps - shown:,} steps" if turn.steps > shown else f"{name}\n"
+    return f"{name}\n+ {counted(turn.steps - shown, 'step')}" if turn.steps > shown else f"{name}\n"
 
 
 def _stretches(values: np.ndarray) -> Iterator[tuple[int, int]]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from rnnkit.errors import counted
 from rnnkit.view.text import drawn
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def plot_schedule(schedule: Schedule, steps: int = 12) -> Figure:
     axes.set_xticks(
         [(step + 0.5) * length * 1.06 for step in range(len(batches))], [str(s) for s in range(len(batches))]
     )
-    axes.set_xlabel(f"step (windows of {length} rows; {len(schedule):,} steps in all)")
+    axes.set_xlabel(f"step (windows of {counted(length, 'row')}; {counted(len(schedule), 'step')} in all)")
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.tick_params(length=0)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rnnkit.errors import counted
+
 if TYPE_CHECKING:
     from rnnkit.schedule import Batch
     from rnnkit.schedule.schedule import Schedule
@@ -31,7 +33,7 @@ def timeline(schedule: Schedule, steps: int = 6) -> str:
     heads = [f"step {k}" for k in range(len(batches))]
     lines = grid_of(batches, heads, [first_and_last] * len(batches))
     if len(schedule) > len(batches):
-        lines.append(f"... and {len(schedule) - len(batches):,} more steps")
+        lines.append(f"... and {counted(len(schedule) - len(batches), 'more step')}")
     return "\n".join([*lines, MARKS])
 
 
@@ -51,7 +53,7 @@ def grid_of(batches: Sequence[Batch], heads: Sequence[str], where: Sequence[Wher
     width = max(len(cell) for column in cells[1:] for cell in column) + 2
     lines = [f"{first:<9}" + "".join(f"{cell:<{width}}" for cell in rest) for first, *rest in zip(*cells, strict=True)]
     if most > lanes:
-        lines.append(f"... and {most - lanes} more lanes")
+        lines.append(f"... and {counted(most - lanes, 'more lane')}")
     return [line.rstrip() for line in lines]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rnnkit.errors import counted
 from rnnkit.model import BinaryCrossEntropy, CrossEntropy, parameter_shapes
 from rnnkit.tracing.display import ROWS, Order, Thinned, unit_order
 from rnnkit.tracing.reach import check_recurrent
@@ -106,7 +107,7 @@ def plot_gates(trace: Trace, layer: int | None = None, order: Order = "similar")
         _mark(axes, trace, named=False)
     by = {"similar": "alike ones together", "peak": "by the row of their peak", "index": "by number"}[order]
     width = parameter_shapes(trace.model)[f"{index}.weight_hh"][1]
-    _finish(panels, trace, shown, f"{trace.name}, layer {index}: {width} units, {by}")
+    _finish(panels, trace, shown, f"{trace.name}, layer {index}: {counted(width, 'unit')}, {by}")
     return figure
 
 
@@ -332,4 +333,4 @@ def _logarithmic(axes: Axes) -> None:
 
 
 def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
+    return counted(count, "row")

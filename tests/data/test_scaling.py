@@ -106,9 +106,9 @@ def test_numbers_that_do_not_fit_are_refused():
 
 def test_a_scaler_for_other_columns_is_refused():
     scaler = Standard((0.0,), (1.0,), (0.0,), (1.0,))
-    with pytest.raises(DataError, match="'a' expects a scaler for 2 features and 1 targets, got one for 1 and 1"):
+    with pytest.raises(DataError, match="'a' expects a scaler for 2 features and 1 target, got one for 1 and 1"):
         Sequence(np.zeros((5, 2)), target=0, name="a").with_scaler(scaler)
-    with pytest.raises(DataError, match="for 1 features and 1 targets, got one for 1 and 2"):
+    with pytest.raises(DataError, match="for 1 feature and 1 target, got one for 1 and 2"):
         Sequence(np.zeros(5), np.arange(5)).with_scaler(Standard((0.0,), (1.0,), (0.0, 0.0), (1.0, 1.0)))
 
 
@@ -264,3 +264,11 @@ def test_whole_numbers_as_far_apart_as_can_be_do_not_wrap():
     x = np.array([2**64 - 1, 0] * 40, np.uint64)
     scaler = Standard.fit(Sequence(x, horizon=2))
     np.testing.assert_allclose([*scaler.x_mean, *scaler.x_std], [2.0**63, 2.0**63], rtol=1e-12)
+
+
+@pytest.mark.parametrize("every", [2, 5, 50])
+def test_a_column_of_the_smallest_numbers_varies_too(every):
+    values = np.where(np.arange(100) % every == 0, 5e-324, 0.0)
+    scaler = Standard.fit(rk.Sequence(values))
+    assert scaler.x_std == (5e-324,)
+    assert np.ptp(scaler.scale_x(values[:, None])) == 1

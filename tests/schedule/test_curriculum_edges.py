@@ -212,7 +212,7 @@ def test_an_opener_that_fails_is_named_and_can_be_skipped():
 def test_what_does_not_fit_the_model_is_said_before_any_training_and_never_skipped():
     sets = {"a": rk.Sequence(wave(40)), "b": rk.Sequence(wave(40), np.ones((40, 2)))}
     started = []
-    with pytest.raises(rk.ModelError, match=r"gives 1 outputs, but 'b' has 2 targets a row"):
+    with pytest.raises(rk.ModelError, match=r"gives 1 output, but 'b' has 2 targets a row"):
         fit(course(sets, on_error="skip"), on_block=started.append)
     assert not started
     with pytest.raises(rk.ModelError, match=r"expects whole-number labels, one a row, but the targets of 'a'"):
@@ -320,7 +320,7 @@ def test_steps_of_a_picture_stand_in_their_epochs():
 
 def test_labels_without_their_loss_are_told_which():
     with pytest.raises(
-        rk.ModelError, match=r"gives 2 outputs, but 'a' has 1 targets a row; .*or say loss='cross_entropy'"
+        rk.ModelError, match=r"gives 2 outputs, but 'a' has 1 target a row; .*or say loss='cross_entropy'"
     ):
         fit(course({"a": panel(2)}), model=rk.Chain(rk.LSTM(1, 5), rk.Dense(5, 2)))
 

@@ -161,7 +161,7 @@ def test_a_run_keeps_what_its_targets_were_like(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
-        ([119, [5.0, 5.0], None, 0], "expects the mean of 1 targets, got 2"),
+        ([119, [5.0, 5.0], None, 0], "expects the mean of 1 target, got 2"),
         ([119, [float("nan")], None, 0], "expects finite means"),
         ([-1, [5.0], None, 0], "expects a whole number from 0"),
         ([119, [5.0], None, 120], "expects a whole number from 0 to 119, got 120"),
@@ -208,7 +208,7 @@ def test_a_baseline_that_is_no_column_is_refused():
     with pytest.raises(rk.DataError, match=r"baseline to be a column of x, or its number from 0 to 0, got 'valeu'"):
         rk.evaluate(run, series, baseline="valeu")
     with pytest.raises(
-        rk.DataError, match="baseline to be a column, or one for each of 1 targets, got 2; name as many"
+        rk.DataError, match="baseline to be a column, or one for each target, 1 in all, got 2; name as many"
     ):
         rk.evaluate(run, series, baseline=[0, 0])
     for wrong in (1, -1, True, 0.5):

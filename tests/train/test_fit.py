@@ -350,7 +350,7 @@ LABELLED = rk.Sequence(np.zeros(20), np.arange(20) % 4)
         ),
         (
             {"model": rk.Chain(rk.LSTM(1, 3))},
-            "gives 3 outputs, but 'series' has 1 targets a row; let its last layer have outputs=1",
+            "gives 3 outputs, but 'series' has 1 target a row; let its last layer have outputs=1",
         ),
         ({"loss": "cross_entropy"}, "cross_entropy expects whole-number labels"),
         ({"loss": "mean"}, "expected a loss among"),
@@ -379,7 +379,7 @@ LABELLED = rk.Sequence(np.zeros(20), np.arange(20) % 4)
         ({"warm": -1}, r"warm to be a number of rows >= 0, got -1"),
         (
             {"validation": rk.Sequence(np.zeros((9, 2)), np.zeros(9))},
-            "expects 1 features, but 'series' has 2",
+            "expects 1 feature, but 'series' has 2",
         ),
         (
             {"validation": rk.Sequence(wave(9)).with_scaler(rk.Standard((0,), (2,), (0,), (2,)))},

@@ -383,7 +383,7 @@ def test_an_initial_state_that_cannot_be_used_is_refused(initial: Any, axis: int
 
 def test_another_number_of_lanes_is_an_error_that_speaks_of_the_axis() -> None:
     lanes, batches = counted(np.zeros((1, 2, 3)))
-    with pytest.raises(rk.ScheduleError, match=r"LaneState\(axis=0\) of 1 lanes .* of 2; .* which axis theirs is"):
+    with pytest.raises(rk.ScheduleError, match=r"LaneState\(axis=0\) of 1 lane .* of 2; .* which axis theirs is"):
         next(lanes.walk(batches[0]))
 
 

@@ -8,6 +8,7 @@ import tracemalloc
 from itertools import pairwise
 
 import numpy as np
+import polars as pl
 import pytest
 
 import rnnkit as rk
@@ -362,7 +363,7 @@ def test_predict_wants_a_run_and_a_sequence(trained):
 
 def test_predict_refuses_a_series_that_does_not_fit(trained):
     run, _, _ = trained
-    with pytest.raises(rk.ModelError, match="expects 1 features, but 'pair' has 2; open it with the columns"):
+    with pytest.raises(rk.ModelError, match="expects 1 feature, but 'pair' has 2; open it with the columns"):
         rk.predict(run, rk.Sequence(np.zeros((9, 2)), np.zeros(9), name="pair"))
     with pytest.raises(rk.DataError, match="period to be a whole number >= 1, got 0; write period=1"):
         rk.evaluate(run, rk.Sequence(season(50)), period=0)
@@ -370,11 +371,9 @@ def test_predict_refuses_a_series_that_does_not_fit(trained):
 
 def test_a_run_knows_its_horizon_and_columns(trained, tmp_path):
     run, _, _ = trained
-    with pytest.raises(
-        rk.ModelError, match=r"predict 1 rows ahead, but 'series' has horizon=3; open it with horizon=1"
-    ):
+    with pytest.raises(rk.ModelError, match=r"predict 1 row ahead, but 'series' has horizon=3; open it with horizon=1"):
         rk.evaluate(run, rk.Sequence(season(50), horizon=3))
-    with pytest.raises(rk.ModelError, match="trained to predict 1 rows ahead"):
+    with pytest.raises(rk.ModelError, match="trained to predict 1 row ahead"):
         rk.forecast(run, rk.Sequence(season(50), horizon=3), 2)
     rows = "\n".join(f"{a},{b}" for a, b in zip(season(60), season(60, 1), strict=True))
     (tmp_path / "pair.csv").write_text(f"heat,wind\n{rows}\n")
@@ -457,3 +456,15 @@ def test_a_folder_that_is_no_run(trained, tmp_path):
         (tmp_path / "run.json").write_text(text)
         with pytest.raises(rk.SourceError, match="cannot read the run"):
             rk.load(tmp_path)
+
+
+def test_a_forecast_of_some_columns_names_them():
+    frame = pl.DataFrame({name: np.sin(np.arange(60) / n) for n, name in enumerate(("load", "wind", "sun"), 2)})
+    for series, told in (
+        (rk.Sequence(frame, target=["sun", "load"], horizon=2), "its columns sun, load, 2 rows ahead"),
+        (rk.Sequence(frame.to_numpy(), target=1, horizon=1), "its columns 1, 1 row ahead"),
+    ):
+        model = rk.Chain(rk.LSTM(3, 2), rk.Dense(2, series.outputs))
+        run = rk.fit(model, rk.Schedule(series, rk.Continuation(length=16), rk.Carry()), backend="numpy", epochs=1)
+        with pytest.raises(rk.ModelError, match=f"the targets of 'series' are {told}; train with every feature as"):
+            rk.forecast(run, series, 3)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnkit.errors import ModelError, did_you_mean
+from rnnkit.errors import ModelError, counted, did_you_mean
 from rnnkit.model.layers.heads import Heads
 from rnnkit.model.layers.initial import Given, Initial, Learned, Zeros
 from rnnkit.model.layers.kinds import LAYERS
@@ -52,7 +52,7 @@ class Chain:
                 raise ModelError(f"Chain expects Heads as its last entry, got it at position {index} of {len(layers)}")
             if before.outputs != after.inputs:
                 raise ModelError(
-                    f"Chain: layer {index} gives {before.outputs} features, but layer {index + 1} "
+                    f"Chain: layer {index} gives {counted(before.outputs, 'feature')}, but layer {index + 1} "
                     f"({after}) expects {after.inputs}; make the two equal"
                 )
         if not isinstance(initial, Initial):
