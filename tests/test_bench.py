@@ -29,13 +29,7 @@ def bench() -> Iterator[Any]:
         yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Arrays this small leave threads nothing to do but wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 import rnnkit as rk
+from builders.files import write_csv
+from builders.series import wave
 from rnnkit.cli.commands import main
 from rnnkit.cli.report import Output
 from rnnkit.view.text import drawn, markdown, markdown_code, visible
@@ -66,8 +68,7 @@ def test_control_characters_are_shown(text, shown):
 
 def test_no_name_commands_the_terminal(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    rows = "\n".join(f"{np.sin(n / 5):.4f}" for n in range(60))
-    Path("a.csv").write_text(f"v\n{rows}\n")
+    write_csv("a.csv", v=wave())
     Path("a.toml").write_text(
         'name = "\\u001b]0;owned\\u0007\\u001b[31m[red]$x$"\nout = "out"\nbackend = "numpy"\n[[data]]\npath = "a.csv"\n'
         'name = "\\u001b]0;owned\\u0007\\u001b[31m[red]$x$"\n[model]\nlayers = [{type = "LSTM", hidden = 2}, '

@@ -19,6 +19,11 @@ from rich.console import Console
 
 import rnnkit as rk
 import rnnkit.cli.check as check_module
+from builders.commands import refused
+from builders.configs import config
+from builders.files import write_csv
+from builders.runs import same_parameters
+from builders.series import wave
 from rnnkit.cli.build import build
 from rnnkit.cli.commands import main
 from rnnkit.cli.files import check_new
@@ -29,31 +34,17 @@ from rnnkit.errors import SourceError
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
-CONFIG = """\
-backend = "numpy"
-[data]
-path = "wave.csv"
-time = "time"
-target = "value"
-period = 31
-warm = 2
-[[model.layers]]
-type = "LSTM"
-hidden = 3
-[[model.layers]]
-type = "Dense"
-[splitter]
-type = "Continuation"
-length = 8
-lanes = 2
-[policy]
-type = "Carry"
-[train]
+CONFIG = config(
+    'path = "wave.csv"\ntime = "time"\ntarget = "value"\nperiod = 31\nwarm = 2',
+    lanes=2,
+    policy="Carry",
+    train="""
 epochs = 2
 rule = {type = "Adam", learning_rate = 0.02}
 clip = {type = "ClipNorm", maximum = 0.05}
 learning_rate = {type = "Cosine", floor = 0.1}
-"""
+""",
+)
 
 RUN_FILES = {"config.toml", "metrics.jsonl", "run.json", "params.safetensors", "state.safetensors"}
 
@@ -61,10 +52,7 @@ RUN_FILES = {"config.toml", "metrics.jsonl", "run.json", "params.safetensors", "
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a config and its data."""
-    rng = np.random.default_rng(0)
-    wave = 100 + 10 * np.sin(np.arange(300) / 5) + rng.standard_normal(300)
-    rows = [f"{t},{value:.6f}" for t, value in enumerate(wave)]
-    (tmp_path / "wave.csv").write_text("time,value\n" + "\n".join(rows) + "\n")
+    write_csv(tmp_path / "wave.csv", time=range(300), value=wave(300, level=10, scale=10))
     (tmp_path / "a.toml").write_text(CONFIG)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -100,26 +88,13 @@ def by_hand(home: Path, epochs: int = 2, seed: int = 0) -> tuple[rk.Run, rk.Sequ
     return run, training, validation, test
 
 
-def same(a: rk.Run, b: rk.Run) -> bool:
-    return all(np.array_equal(a.params[key], value) for key, value in b.params.items())
-
-
-def refused(capsys: pytest.CaptureFixture[str], *tokens: str) -> str:
-    """What a command says on standard error when it refuses, always with status 2 and never with a traceback."""
-    assert main(tokens) == 2
-    said = capsys.readouterr()
-    assert said.err.startswith("rnnkit: ")
-    assert "Traceback" not in said.err
-    return said.err
-
-
 def test_train_does_what_fit_does_and_keeps_everything_in_the_run_folder(home, capsys):
     assert main(["train", "a.toml"]) == 0
     said = capsys.readouterr().out
     folder = home / "runs" / "a"
     assert {file.name for file in folder.iterdir()} == RUN_FILES | {"loss.png", "forecast.png", "evaluation.json"}
     run, _, validation, test = by_hand(home)
-    assert same(rk.load(folder), run)
+    assert same_parameters(rk.load(folder), run)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
     assert [line["loss"] for line in lines] == run.history.epochs["loss"]
@@ -156,8 +131,8 @@ def test_the_config_of_a_run_has_the_overrides_and_trains_the_same_again(home, m
     monkeypatch.chdir(home / "elsewhere")
     assert main(["train", "../deep/er/config.toml", "--out", "again"]) == 0
     first, second = rk.load(home / "deep" / "er"), rk.load("again")
-    assert same(first, second)
-    assert same(first, by_hand(home, epochs=3, seed=4)[0])
+    assert same_parameters(first, second)
+    assert same_parameters(first, by_hand(home, epochs=3, seed=4)[0])
     assert len(second.history.epochs["loss"]) == 3
 
 
@@ -320,7 +295,7 @@ def test_a_run_is_kept_where_nobody_reads_its_lines_to_the_end(home):
         process.stdout.close()  # as `| head -1` does
         assert process.stderr.read() == ""
     assert process.returncode == 0
-    assert same(rk.load(home / "runs" / "a"), by_hand(home)[0])
+    assert same_parameters(rk.load(home / "runs" / "a"), by_hand(home)[0])
 
 
 def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch, error: type[BaseException] = KeyboardInterrupt) -> None:

@@ -11,46 +11,29 @@ from importlib import import_module
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import rnnkit as rk
+from builders.commands import leave_pictures_out, refused
+from builders.configs import config
+from builders.files import write_csv
+from builders.series import wave
 from rnnkit.cli.commands import main
 from rnnkit.cli.output import Unbroken
 from rnnkit.cli.read import read
 from rnnkit.train.exchange import FINISHED, UNFINISHED
 
-CONFIG = """\
-backend = "numpy"
-[data]
-path = "wave.csv"
-[[model.layers]]
-type = "LSTM"
-hidden = 2
-[[model.layers]]
-type = "Dense"
-[splitter]
-type = "Continuation"
-length = 8
-[train]
-epochs = 1
-"""
+CONFIG = config(hidden=2)
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a config and its data."""
-    (tmp_path / "wave.csv").write_text("value\n" + "\n".join(f"{np.sin(t / 5):.6f}" for t in range(90)) + "\n")
+    write_csv(tmp_path / "wave.csv", value=wave(90))
     (tmp_path / "a.toml").write_text(CONFIG)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(import_module("rnnkit.cli.train"), "save_picture", lambda figure, file: None)  # a while each
+    leave_pictures_out(monkeypatch)
     return tmp_path
-
-
-def refused(capsys: pytest.CaptureFixture[str], *tokens: str) -> str:
-    capsys.readouterr()
-    assert main(tokens) == 2
-    return capsys.readouterr().err
 
 
 def epochs(folder: str | Path) -> int:

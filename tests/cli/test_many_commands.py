@@ -17,13 +17,17 @@ import pytest
 from matplotlib.colors import to_hex
 
 import rnnkit as rk
+from builders.commands import refused
+from builders.configs import config
+from builders.files import write_csv
+from builders.runs import same_parameters
+from builders.series import wave
 from rnnkit.cli.build_many import ManyExperiment, build_any
 from rnnkit.cli.commands import main
 from rnnkit.cli.read import read
 from rnnkit.view.curriculum import COLOURS, describe, members_of, plot_curriculum, steps_of
 
-CONFIG = """\
-backend = "numpy"
+SETS = """
 [common]
 time = "time"
 target = "value"
@@ -37,27 +41,14 @@ path = "large.csv"
 [curriculum]
 order = ["large", "small"]
 transfer = "epoch"
-[[model.layers]]
-type = "LSTM"
-hidden = 3
-[[model.layers]]
-type = "Dense"
-[splitter]
-type = "Continuation"
-length = 8
-lanes = 2
-[train]
-epochs = 2
-rule = {type = "Adam", learning_rate = 0.02}
 """
+CONFIG = config(SETS.lstrip(), lanes=2, train='epochs = 2\nrule = {type = "Adam", learning_rate = 0.02}')
 
 WAYS = {"o": rk.OneByOne(), "r": rk.RoundRobin(), "s": rk.SideBySide()}
 
 
 def write(file: Path, rows: int, scale: float) -> None:
-    rng = np.random.default_rng(rows)
-    wave = scale * (10 + np.sin(np.arange(rows) / 5) + 0.1 * rng.standard_normal(rows))
-    file.write_text("time,value\n" + "".join(f"{t},{value:.6f}\n" for t, value in enumerate(wave)))
+    write_csv(file, time=range(rows), value=wave(rows, rows, level=10, scale=scale))
 
 
 @pytest.fixture
@@ -92,26 +83,13 @@ def by_hand(home: Path, **settings) -> tuple[rk.Run, rk.Curriculum]:
     return run, curriculum
 
 
-def same(a: rk.Run, b: rk.Run) -> bool:
-    return all(np.array_equal(a.params[key], value) for key, value in b.params.items())
-
-
-def refused(capsys: pytest.CaptureFixture[str], *tokens: str) -> str:
-    """What a command says on standard error when it refuses, always with status 2 and never with a traceback."""
-    assert main(tokens) == 2
-    said = capsys.readouterr()
-    assert said.err.startswith("rnnkit: ")
-    assert "Traceback" not in said.err
-    return said.err
-
-
 def test_train_does_what_fit_does_and_keeps_everything_in_the_run_folder(home, capsys):
     assert main(["train", "m.toml"]) == 0
     said = capsys.readouterr().out
     folder = home / "runs" / "m"
     run, curriculum = by_hand(home)
     kept = rk.load(folder)
-    assert same(kept, run)
+    assert same_parameters(kept, run)
     assert kept.sets == run.sets
     names = {"config.toml", "metrics.jsonl", "run.json", "params.safetensors", "state.safetensors", "evaluation.json"}
     pictures = {"loss.png", "forecast.png", "transfer.png"}
@@ -149,7 +127,7 @@ def test_the_config_of_a_run_trains_the_same_again_from_elsewhere(home, monkeypa
     (home / "elsewhere").mkdir()
     monkeypatch.chdir(home / "elsewhere")
     assert main(["train", "../deep/er/config.toml", "--out", "again"]) == 0
-    assert same(rk.load(home / "deep" / "er"), rk.load("again"))
+    assert same_parameters(rk.load(home / "deep" / "er"), rk.load("again"))
 
 
 def test_overwrite_takes_the_transfer_of_the_old_run_away(home, trained, capsys):

@@ -1,6 +1,5 @@
 """Times as other people write them: read by their one reading, in their zone, and written out again."""
 
-import csv
 import warnings
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,32 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rnnkit as rk
+from builders.configs import config
+from builders.files import read_csv, write_csv
 from rnnkit.cli import commands
 from rnnkit.data.times import TimeReader, write_times
 from rnnkit.data.zones import to_utc, zone_named
 from rnnkit.errors import DataError, RnnkitWarning
 
 CASES = Path(__file__).parents[1] / "cases" / "times"
-
-CONFIG = """
-out = "{out}"
-backend = "numpy"
-[data]
-path = '{path}'
-time = "time"
-target = "v"
-{data}
-[[model.layers]]
-type = "LSTM"
-hidden = 2
-[[model.layers]]
-type = "Dense"
-[splitter]
-type = "Continuation"
-length = 8
-[train]
-epochs = 1
-"""
 
 
 def read(cells, *, blocks=1, **options):
@@ -55,9 +36,8 @@ def hours(first, count):
     return np.datetime64(first, "us") + np.arange(count).astype("timedelta64[h]")
 
 
-def table(path, times, values=None):
-    path.write_text("time,v\n" + "".join(f"{time},{row}\n" for row, time in enumerate(times)))
-    return path
+def table(path, times):
+    return write_csv(path, time=times, v=range(len(times)))
 
 
 # the cases, from Python and from the command line
@@ -88,22 +68,25 @@ def test_every_way_of_writing_times_is_read_and_said(name):
     assert series.zone == ("UTC" if name in ("epoch_ms.csv", "zone_UTC.csv") else None)
 
 
+def config_of(out, path, data):
+    return config(f'path = \'{path}\'\ntime = "time"\ntarget = "v"\n{data}', top=f'out = "{out}"', hidden=2)
+
+
 def run(tmp_path, path, data=""):
     """Train and predict on the command line: the exit status, and the columns of the predictions."""
     config, out = tmp_path / "a.toml", tmp_path / f"run{len(list(tmp_path.glob('run*')))}"
-    config.write_text(CONFIG.format(out=out, path=path, data=data))
+    config.write_text(config_of(out, path, data))
     status = commands.main(["train", str(config)])
     if status:
         return status, None
     (tmp_path / "p.csv").unlink(missing_ok=True)
     assert commands.main(["predict", str(out), "--part", "all", "--out", str(tmp_path / "p.csv")]) == 0
-    with (tmp_path / "p.csv").open(newline="") as file:
-        return 0, list(csv.DictReader(file))
+    return 0, read_csv(tmp_path / "p.csv")
 
 
 def plan(tmp_path, path, data=""):
     """The exit status of a plan."""
-    (tmp_path / "a.toml").write_text(CONFIG.format(out=tmp_path / "run", path=path, data=data))
+    (tmp_path / "a.toml").write_text(config_of(tmp_path / "run", path, data))
     return commands.main(["plan", str(tmp_path / "a.toml")])
 
 
@@ -113,8 +96,7 @@ def predicted(tmp_path, path, data=""):
     assert commands.main(["train", str(tmp_path / "a.toml")]) == 0
     out = tmp_path / "p.csv"
     assert commands.main(["predict", str(tmp_path / "run"), "--part", "all", "--out", str(out)]) == 0
-    with out.open(newline="") as file:
-        return [row["time"] for row in csv.DictReader(file)]
+    return [row["time"] for row in read_csv(out)]
 
 
 @pytest.mark.parametrize("name", READ)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import rnnkit as rk
+from builders.files import write_csv
 from rnnkit.cli.commands import main
 
 LAST = rk.LSTM(1, 3)
@@ -190,8 +191,7 @@ epochs = 1
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("a", "b"):
-        rows = "".join(f"{5 + value}\n" for value in WAVE)
-        (tmp_path / f"{name}.csv").write_text(f"value\n{rows}")
+        write_csv(tmp_path / f"{name}.csv", value=5 + WAVE)
     return tmp_path
 
 

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 import rnnkit as rk
+from builders import series as small
+from builders.files import write_csv
 from rnnkit.data.joined import Joined
 
 MODEL = rk.Chain(rk.LSTM(1, 6), rk.Dense(6, 1))
@@ -19,8 +21,7 @@ STILL = rk.SGD(1e-300)
 
 
 def wave(rows, seed, scale=1.0):
-    rng = np.random.default_rng(seed)
-    return scale * (np.sin(np.arange(rows) / (5 + seed)) + 0.2 * rng.standard_normal(rows)) + 3 * scale
+    return small.wave(rows, seed, period=5 + seed, noise=0.2, level=3, scale=scale)
 
 
 SERIES = {"a": wave(150, 0), "b": wave(90, 1, 30.0), "c": wave(61, 2, 0.1)}
@@ -644,9 +645,7 @@ def test_heads_share_the_layers_before_them(way, backend, tmp_path):
 
 
 def csv(tmp_path, name, values):
-    file = tmp_path / f"{name}.csv"
-    file.write_text("value\n" + "\n".join(map(str, values)) + "\n")
-    return file
+    return write_csv(tmp_path / f"{name}.csv", value=values)
 
 
 def test_a_data_set_that_cannot_be_opened_stops_or_is_skipped_by_choice(tmp_path):

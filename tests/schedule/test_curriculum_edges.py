@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 import rnnkit as rk
+from builders import series as small
+from builders.files import write_csv
 from rnnkit.schedule.interleave import Member, Span, interleaved
 
 MODEL = rk.Chain(rk.LSTM(1, 5), rk.Dense(5, 1))
 
 
 def wave(rows, seed=0, scale=1.0):
-    rng = np.random.default_rng(seed)
-    return scale * (np.sin(np.arange(rows) / (4 + seed)) + 0.2 * rng.standard_normal(rows) + 3)
+    return small.wave(rows, seed, period=4 + seed, noise=0.2, level=3, scale=scale)
 
 
 def course(datasets, **settings):
@@ -24,8 +25,7 @@ def fit(schedule, model=MODEL, **settings):
 
 
 def csv(folder, name, values):
-    (folder / f"{name}.csv").write_text("value\n" + "\n".join(map(repr, np.asarray(values).tolist())) + "\n")
-    return folder / f"{name}.csv"
+    return write_csv(folder / f"{name}.csv", value=values)
 
 
 def test_streams_and_units_ask_which_data_set_too():

@@ -6,7 +6,6 @@ keeps states in dicts, by lane or by row, and walks back through time row by row
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from types import SimpleNamespace
@@ -29,15 +28,7 @@ X, Y = (np.random.default_rng(seed).normal(size=(32, size)) for seed, size in ((
 SERIES = rk.Sequence(X, Y, segments=list(SEGMENTS), name="made")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Arrays this small leave threads nothing to do but wait for each other."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def drawn_parameters(model: rk.Chain = MODEL) -> dict[str, np.ndarray]:

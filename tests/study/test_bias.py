@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,9 @@ import pytest
 from matplotlib.figure import Figure
 
 import rnnkit as rk
+from builders.configs import config
+from builders.files import read_csv, write_csv
+from builders.series import walk, wave
 from rnnkit.cli.commands import main
 from rnnkit.model import MSE, initial_state, row_loss
 from rnnkit.study.agreement import agreement, with_error
@@ -28,10 +30,7 @@ NUMPY = rk.backend("numpy")
 
 
 def series(*segments: tuple[int, int], rows: int = 40) -> rk.Sequence:
-    """Random inputs, and targets that remember."""
-    rng = np.random.default_rng(3)
-    x = rng.standard_normal(rows)
-    return rk.Sequence(x, np.cumsum(x)[:, None] / 3, segments=list(segments) or None, name="walk")
+    return walk(rows, 1, 3, segments=list(segments) or None)
 
 
 def parameters(model: rk.Chain = MODEL) -> dict[str, np.ndarray]:
@@ -480,32 +479,19 @@ def test_the_default_backend_measures_the_same() -> None:
         np.testing.assert_allclose(fast.reach.norms[name], norms, rtol=1e-9)
 
 
-CONFIG = """\
-backend = "numpy"
-dtype = "float64"
-[data]
-path = "wave.csv"
-target = "value"
-[[model.layers]]
-type = "LSTM"
-hidden = 3
-[[model.layers]]
-type = "Dense"
-[splitter]
-type = "Continuation"
-length = 6
-lanes = 2
-[train]
-epochs = 2
-rule = {type = "Adam", learning_rate = 0.05}
-"""
+CONFIG = config(
+    'path = "wave.csv"\ntarget = "value"',
+    top='dtype = "float64"',
+    length=6,
+    lanes=2,
+    train='epochs = 2\nrule = {type = "Adam", learning_rate = 0.05}',
+)
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a config and its data: 84 rows of it to train on."""
-    wave = np.sin(np.arange(120) / 3) + np.random.default_rng(0).standard_normal(120) / 5
-    (tmp_path / "wave.csv").write_text("value\n" + "\n".join(f"{v:.6f}" for v in wave) + "\n")
+    write_csv(tmp_path / "wave.csv", value=wave(120, period=3, noise=0.2))
     (tmp_path / "a.toml").write_text(CONFIG)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -522,11 +508,6 @@ def by_hand(home: Path, params: dict[str, np.ndarray] | None, lengths: list[int]
     return rk.gradient_bias(model, drawn, schedule, lengths=lengths, backend="numpy")
 
 
-def table_of(file: Path) -> list[dict[str, str]]:
-    with file.open() as lines:
-        return list(csv.DictReader(lines))
-
-
 def test_the_command_prints_the_table_and_writes_it(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bias", "a.toml", "--lengths", "6, 12", "--out", "found/here"]) == 0
     told = capsys.readouterr().out
@@ -535,13 +516,13 @@ def test_the_command_prints_the_table_and_writes_it(home: Path, capsys: pytest.C
     assert str(expected) in told
     folder = home / "found" / "here"
     assert sorted(path.name for path in folder.iterdir()) == ["bias.csv", "bias.png", "reach.csv"]
-    rows = table_of(folder / "bias.csv")
+    rows = read_csv(folder / "bias.csv")
     assert [(row["length"], row["parameter"]) for row in rows] == [
         (str(row["length"]), row["parameter"]) for row in expected.rows
     ]
     for name in ("cosine", "norm_ratio", "loss"):
         assert [float(row[name]) for row in rows] == pytest.approx([row[name] for row in expected.rows], rel=1e-8)
-    reach = table_of(folder / "reach.csv")
+    reach = read_csv(folder / "reach.csv")
     assert [float(row["norm"]) for row in reach] == pytest.approx(
         [row["norm"] for row in expected.reach.table], rel=1e-8
     )

@@ -21,6 +21,8 @@ import rnnkit_numpy
 
 import rnnkit as rk
 import rnnkit.study.measure as measure
+from builders.files import write_csv
+from builders.series import wave
 from rnnkit.cli.commands import main
 from rnnkit.cli.config import POLICIES, SPLITTERS, tables_at
 from rnnkit.cli.study import StudyConfig, build_plan, read_study
@@ -46,8 +48,7 @@ STRIPS, CHUNKS = rk.Continuation(length=10, lanes=2), rk.Chunked(length=10, lane
 
 def parts_of(rows: int = 300) -> tuple[rk.Sequence, rk.Sequence | None, rk.Sequence | None]:
     """A noisy wave far from 0, its training part scaled."""
-    rng = np.random.default_rng(0)
-    series = rk.Sequence(100 + 10 * np.sin(np.arange(rows) / 5) + rng.standard_normal(rows), name="wave")
+    series = rk.Sequence(wave(rows, level=10, scale=10), name="wave")
     training, validation, test = series.split(0.6, 0.2)
     return training.with_scaler(rk.Standard.fit(training)), validation, test
 
@@ -854,10 +855,8 @@ rule = {type = "Adam", learning_rate = 0.02}
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a study and its data."""
     series = parts_of()[0]
-    rows = [
-        f"{t},{value!r}" for t, value in enumerate(series.with_scaler(None).read_x(0, 300, "float64")[:, 0].tolist())
-    ]
-    (tmp_path / "wave.csv").write_text("time,value\n" + "\n".join(rows) + "\n")
+    values = series.with_scaler(None).read_x(0, 300, "float64")[:, 0]
+    write_csv(tmp_path / "wave.csv", time=range(300), value=values)
     (tmp_path / "a.toml").write_text(STUDY)
     monkeypatch.chdir(tmp_path)
     return tmp_path

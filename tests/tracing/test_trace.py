@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import rnnkit as rk
+from builders.series import walk
 from rnnkit.model import Loss, as_loss, initial_state, row_loss, window_loss
 from rnnkit.testing import relative_difference
 from rnnkit.tracing import worked, worked_step
@@ -26,11 +27,8 @@ SINGLE = rk.Chain(rk.LSTM(2, 3), rk.Dense(3, 1))
 
 
 def series(rows: int = 60, **settings: Any) -> rk.Sequence:
-    """Random inputs in three segments, and targets that remember."""
-    rng = np.random.default_rng(3)
-    x = rng.standard_normal((rows, 2))
-    settings = {"segments": [(0, 21), (24, 31), (31, rows)], "name": "walk"} | settings
-    return rk.Sequence(x, np.cumsum(x[:, :1], 0) / 3, **settings)
+    """A walk in three segments."""
+    return walk(rows, seed=3, **{"segments": [(0, 21), (24, 31), (31, rows)]} | settings)
 
 
 def parameters(model: rk.Chain = MODEL, seed: int = 1) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -148,34 +149,13 @@ def save(home: Path, full: bool, old: bool) -> tuple[int, int]:
     return walk(prepare, lambda: second.save(folder, overwrite=True), check, full), came_out
 
 
-CONFIG = """\
-backend = "numpy"
-[data]
-path = "wave.csv"
-[[model.layers]]
-type = "LSTM"
-hidden = 2
-[[model.layers]]
-type = "Dense"
-[splitter]
-type = "Continuation"
-length = 16
-"""
-
-
 def train(home: Path, full: bool) -> tuple[int, int]:
-    """`rnnkit train --overwrite` over an old run; pictures are of one byte."""
-    from matplotlib.figure import Figure
-
+    """`rnnkit train --overwrite` over an old run, by the config `a.toml`; pictures are of one byte."""
+    import rnnkit.cli.train as command
     from rnnkit.cli.commands import main
 
-    def picture(figure: Figure, content: io.BytesIO, format: str) -> None:
-        content.write(b"p")
-
-    Figure.savefig = picture  # pyright: ignore[reportAttributeAccessIssue]
+    command.plot_history = command.plot_forecast = lambda *drawn: SimpleNamespace(savefig=picture)
     os.chdir(home)
-    (home / "wave.csv").write_text("value\n" + "\n".join(str(np.sin(t / 5)) for t in range(60)) + "\n")
-    (home / "a.toml").write_text(CONFIG)
 
     def fit(seed: int) -> None:
         with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
@@ -225,6 +205,10 @@ def train(home: Path, full: bool) -> tuple[int, int]:
         return turn % 5 == 0  # it takes a while
 
     return walk(prepare, lambda: fit(2), check, full), came_out
+
+
+def picture(content: io.BytesIO, format: str) -> None:
+    content.write(b"p")
 
 
 FILES = ("run.json", "params.safetensors", "state.safetensors")

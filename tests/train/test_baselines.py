@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 
 import rnnkit as rk
+from builders import series as small
+from builders.configs import config
+from builders.files import write_csv
 from rnnkit.cli.commands import main
 from rnnkit.data.typical import all_together, typical
 
 MODEL = rk.Chain(rk.LSTM(1, 3), rk.Dense(3, 1))
 
 
-def wave(rows=120, seed=0):
-    rng = np.random.default_rng(seed)
-    return 5 + np.sin(np.arange(rows) / 5) + 0.1 * rng.standard_normal(rows)
+def wave(rows=120):
+    return small.wave(rows, level=5)
 
 
 def ahead_of(values, steps):
@@ -50,8 +52,7 @@ def test_targets_given_apart_have_no_persistence_but_the_mean_of_training():
 def test_targets_given_apart_are_the_future_of_a_column_that_is_named(tmp_path, named):
     values = wave()
     y = ahead_of(values, 4)
-    rows = "\n".join(",".join(map(str, row)) for row in np.column_stack([values[:-4], y]).tolist())
-    (tmp_path / "ahead.csv").write_text(f"value,a,b,c,d\n{rows}\n")
+    write_csv(tmp_path / "ahead.csv", value=values[:-4], **dict(zip("abcd", y.T, strict=True)))
     series = rk.Sequence.open(tmp_path / "ahead.csv", features=["value"], target=["a", "b", "c", "d"], horizon=0)
     report = rk.evaluate(fitted(series, 4), series, period=31, baseline=named)
     assert report.baseline == "persistence"
@@ -223,42 +224,23 @@ def test_a_baseline_may_replace_the_targets_own_column():
     assert report.persistence.mae == pytest.approx(np.abs(x[:-1, 1] - x[1:, 0]).mean())
 
 
-CONFIG = """
-name = "ahead"
-out = "runs/ahead"
-backend = "numpy"
-
-[data]
-path = "ahead.csv"
-features = ["value"]
-target = ["a", "b"]
-horizon = 0
-{more}
-
-[[model.layers]]
-type = "LSTM"
-hidden = 3
-
-[[model.layers]]
-type = "Dense"
-
-[train]
-epochs = 1
-"""
+def config_of(more=""):
+    data = 'path = "ahead.csv"\nfeatures = ["value"]\ntarget = ["a", "b"]\nhorizon = 0'
+    return config(f"{data}\n{more}", top='name = "ahead"\nout = "runs/ahead"', length=64)
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     values = wave()
-    rows = np.column_stack([values[:-2], ahead_of(values, 2)]).tolist()
-    (tmp_path / "ahead.csv").write_text("value,a,b\n" + "\n".join(",".join(map(str, row)) for row in rows) + "\n")
+    a, b = ahead_of(values, 2).T
+    write_csv(tmp_path / "ahead.csv", value=values[:-2], a=a, b=b)
     return tmp_path
 
 
 @pytest.mark.parametrize(("more", "baseline"), [("", "training mean"), ('baseline = "value"', "persistence")])
 def test_the_command_line_says_which_baseline_it_shows(home, capsys, more, baseline):
-    (home / "ahead.toml").write_text(CONFIG.format(more=more))
+    (home / "ahead.toml").write_text(config_of(more))
     assert main(["train", "ahead.toml"]) == 0
     said = capsys.readouterr().out
     assert f"MAE / {baseline}" in said
@@ -272,7 +254,7 @@ def test_the_command_line_says_which_baseline_it_shows(home, capsys, more, basel
 
 
 def test_the_command_line_refuses_a_baseline_before_training(home, capsys):
-    (home / "ahead.toml").write_text(CONFIG.format(more='baseline = "vlaue"'))
+    (home / "ahead.toml").write_text(config_of('baseline = "vlaue"'))
     assert main(["train", "ahead.toml"]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "data.baseline" in said
@@ -282,7 +264,7 @@ def test_the_command_line_refuses_a_baseline_before_training(home, capsys):
 
 
 def test_many_data_sets_have_a_baseline_each(home, capsys):
-    text = CONFIG.format(more="").replace('[data]\npath = "ahead.csv"', "[common]")
+    text = config_of().replace('[data]\npath = "ahead.csv"', "[common]")
     sets = '[[data]]\npath = "ahead.csv"\nbaseline = "value"\n[[data]]\npath = "ahead.csv"\nname = "mean"\n'
     (home / "m.toml").write_text(text.replace("[[model.layers]]", f"{sets}[[model.layers]]", 1))
     assert main(["train", "m.toml"]) == 0

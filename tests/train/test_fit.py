@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import rnnkit as rk
+from builders import series as small
 from rnnkit.testing.conformance import RULES
 
 BACKENDS = ["numpy", "numba", "torch"]
@@ -13,8 +14,7 @@ MODEL = rk.Chain(rk.LSTM(1, 10), rk.Dense(10, 5, "tanh"), rk.Dense(5, 1, "tanh")
 
 
 def wave(rows=400, seed=0):
-    rng = np.random.default_rng(seed)
-    return 0.5 * np.sin(np.arange(rows) / 7) + 0.1 * rng.standard_normal(rows)
+    return small.wave(rows, seed, period=7, noise=0.2, scale=0.5)
 
 
 def hand_written_losses(values, params, length, epochs, rule):

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import rnnkit as rk
+from builders.configs import config
+from builders.files import write_csv
 from rnnkit.cli.commands import main
 
 MODEL = rk.Chain(rk.LSTM(1, 3), rk.Dense(3, 1))
@@ -44,24 +46,10 @@ def test_a_first_sample_that_is_met_by_chance_is_no_measure():
         assert run.history.steps["loss"][0] < 1e-6
 
 
-CONFIG = """\
-name = "wave"
-backend = "numpy"
-out = "run"
-splitter = {type = "Continuation", length = 16}
-[data]
-path = "a.csv"
-[model]
-layers = [{type = "LSTM", hidden = 2}, {type = "Dense"}]
-[train]
-epochs = 1
-"""
-
-
 def test_the_last_lines_of_train_say_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.csv").write_text("value\n" + "".join(f"{value}\n" for value in WAVE))
-    (tmp_path / "a.toml").write_text(CONFIG)
+    write_csv(tmp_path / "wave.csv", value=WAVE)
+    (tmp_path / "a.toml").write_text(config(hidden=2, length=16))
     assert main(["train", "a.toml", "--train.rule.learning_rate", "20.0"]) == 0
     told = capsys.readouterr()
     blown, worse = told.out.strip().splitlines()[-2:]

@@ -9,12 +9,8 @@ import numpy as np
 import pytest
 
 import rnnkit as rk
+from builders.series import wave
 from rnnkit.data.later import later_times
-
-
-def wave(rows=60, seed=0):
-    rng = np.random.default_rng(seed)
-    return np.sin(np.arange(rows) / 5) + 0.1 * rng.standard_normal(rows)
 
 
 def fitted(series, outputs=1, **options):

@@ -20,6 +20,9 @@ import numpy as np
 import pytest
 
 import rnnkit as rk
+from builders.configs import config
+from builders.files import write_csv
+from builders.series import wave
 from rnnkit.files import ABANDONED, Lock, write_whole
 from rnnkit.train.exchange import FINISHED, UNFINISHED
 from rnnkit.train.saving import sealed
@@ -69,6 +72,8 @@ def _plain(value: Any) -> Any:
     ("scenario", "every"), [("save", 1), ("save-first", 1), ("save-full", 1), ("train", 13), ("train-full", 17)]
 )
 def test_a_run_is_whole_wherever_saving_it_ends(tmp_path, scenario, every):
+    write_csv(tmp_path / "wave.csv", value=wave())
+    (tmp_path / "a.toml").write_text(config(hidden=2, length=16))
     command = [sys.executable, WALK, scenario, tmp_path, str(every)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

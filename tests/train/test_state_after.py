@@ -6,16 +6,12 @@ import numpy as np
 import pytest
 
 import rnnkit as rk
+from builders.series import wave
 
 BACKENDS = ("numpy", "numba", "torch")
 
 GIVEN = rk.Given(h=((0.5,) * 4, (0.2,) * 2), c=((1.0,) * 4, (-1.0,) * 2))
 INITIALS = (None, rk.Learned(), rk.Noise(0.3), GIVEN)
-
-
-def wave(rows=90, seed=0):
-    rng = np.random.default_rng(seed)
-    return np.sin(np.arange(rows) / 5) + 0.1 * rng.standard_normal(rows)
 
 
 def fitted(series, lanes=3, initial=None):
@@ -28,7 +24,7 @@ def fitted(series, lanes=3, initial=None):
 
 @pytest.fixture(scope="module")
 def run():
-    return fitted(rk.Sequence(wave()))
+    return fitted(rk.Sequence(wave(90)))
 
 
 def by_hand(run, values):
@@ -52,23 +48,23 @@ def test_it_is_that_of_one_pass(run, backend, row, monkeypatch):
     monkeypatch.setattr("rnnkit.train.passes.PASS_ROWS", 16)
     monkeypatch.setattr("rnnkit.train.passes.BLOCK_ROWS", 32)
     other = dataclasses.replace(run, backend=rk.backend(backend))
-    found = rk.state_after(other, rk.Sequence(wave()), row)
-    alike(found, by_hand(run, wave()[: 90 if row is None else row + 1]), rtol=1e-9)
+    found = rk.state_after(other, rk.Sequence(wave(90)), row)
+    alike(found, by_hand(run, wave(90)[: 90 if row is None else row + 1]), rtol=1e-9)
 
 
 def test_it_is_not_what_lane_0_remembers(run):
-    found = rk.state_after(run, rk.Sequence(wave()))
+    found = rk.state_after(run, rk.Sequence(wave(90)))
     assert run.state[0].h.shape == (3, 4)
     assert not np.allclose(found[0].h, run.state[0].h[:1], atol=1e-3)
 
 
 def test_a_segment_begins_anew_and_a_part_knows_what_stands_before_it(run):
-    series = rk.Sequence(wave(), segments=[(0, 30), (35, 90)])
-    alike(rk.state_after(run, series), by_hand(run, wave()[35:]), rtol=1e-12)
-    alike(rk.state_after(run, series, 29), by_hand(run, wave()[:30]), rtol=1e-12)
-    alike(rk.state_after(run, series, 36), by_hand(run, wave()[35:37]), rtol=1e-12)
-    _, _, test = rk.Sequence(wave()).split(0.5, 0.2)
-    alike(rk.state_after(run, test), by_hand(run, wave()), rtol=1e-12)
+    series = rk.Sequence(wave(90), segments=[(0, 30), (35, 90)])
+    alike(rk.state_after(run, series), by_hand(run, wave(90)[35:]), rtol=1e-12)
+    alike(rk.state_after(run, series, 29), by_hand(run, wave(90)[:30]), rtol=1e-12)
+    alike(rk.state_after(run, series, 36), by_hand(run, wave(90)[35:37]), rtol=1e-12)
+    _, _, test = rk.Sequence(wave(90)).split(0.5, 0.2)
+    alike(rk.state_after(run, test), by_hand(run, wave(90)), rtol=1e-12)
     for row in (30, 34, 90, -1):
         with pytest.raises(rk.DataError, match=rf"in a segment, rows 0 to 29, 35 to 89; got {row}"):
             rk.state_after(run, series, row)
@@ -92,28 +88,30 @@ def test_one_of_several_series(run, tmp_path):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_stream_goes_on_from_it(run, backend):
     other = dataclasses.replace(run, backend=rk.backend(backend))
-    series = rk.Sequence(wave())
+    series = rk.Sequence(wave(90))
     expected = rk.predict(run, series)
     stream = rk.Stream(other)
     stream.state = rk.state_after(other, series, 69)
-    rows = [stream.step([[value]])[0] for value in wave()[70:]]
+    rows = [stream.step([[value]])[0] for value in wave(90)[70:]]
     np.testing.assert_allclose(rows, expected[70:], rtol=1e-9)
     stream.state = rk.state_after(run, series, 69)  # of another backend: NumPy arrays are read by all
-    np.testing.assert_allclose(stream.step([[wave()[70]]])[0], expected[70], rtol=1e-9)
+    np.testing.assert_allclose(stream.step([[wave(90)[70]]])[0], expected[70], rtol=1e-9)
 
 
 def test_training_goes_on_from_it(run):
-    train, _, test = rk.Sequence(wave()).split(0.8, 0.0)
+    train, _, test = rk.Sequence(wave(90)).split(0.8, 0.0)
     given = rk.Given.of(rk.state_after(run, train))
     model = rk.Chain(*run.model.layers, initial=given)
     schedule = rk.Schedule(test.with_scaler(run.scaler), rk.Continuation(9), rk.Carry())
     further = rk.fit(model, schedule, params=run.params, backend="numpy", dtype="float64", rule=rk.SGD(1e-12), epochs=1)
-    alone = rk.Sequence(wave()[72:])
-    np.testing.assert_allclose(rk.predict(further, alone, warm=0), rk.predict(run, rk.Sequence(wave()))[72:], rtol=1e-6)
+    alone = rk.Sequence(wave(90)[72:])
+    np.testing.assert_allclose(
+        rk.predict(further, alone, warm=0), rk.predict(run, rk.Sequence(wave(90)))[72:], rtol=1e-6
+    )
 
 
 def test_a_forecast_is_a_stream_from_there(run):
-    series = rk.Sequence(wave())
+    series = rk.Sequence(wave(90))
     stream, ahead = rk.Stream(run), [rk.predict(run, series)[-1]]
     stream.state = rk.state_after(run, series)
     for _ in range(4):
@@ -122,7 +120,7 @@ def test_a_forecast_is_a_stream_from_there(run):
 
 
 def test_a_forecast_warms_up_in_bounded_pieces(run, monkeypatch):
-    series = rk.Sequence(wave(), horizon=3)
+    series = rk.Sequence(wave(90), horizon=3)
     run = dataclasses.replace(run, horizon=3)
     expected = rk.forecast(run, series, 7, warm=50)
     for rows in (1, 2, 7):
@@ -134,17 +132,17 @@ def test_a_forecast_warms_up_in_bounded_pieces(run, monkeypatch):
 def test_a_stream_says_which_state_it_wants(run):
     stream = rk.Stream(run, lanes=2)
     with pytest.raises(rk.ModelError, match=r"a state of 2 lanes, .* take one of this model and as many lanes"):
-        stream.state = rk.state_after(run, rk.Sequence(wave()))
+        stream.state = rk.state_after(run, rk.Sequence(wave(90)))
     for wrong in (None, 3, (), run.state[:1]):
         with pytest.raises(rk.ModelError, match="expects a state of 2 lanes"):
             stream.state = wrong
-    rk.Stream(run).state = rk.state_after(run, rk.Sequence(wave()))
+    rk.Stream(run).state = rk.state_after(run, rk.Sequence(wave(90)))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("initial", INITIALS)
 def test_a_lane_begins_anew_and_the_others_go_on(backend, initial):
-    run = dataclasses.replace(fitted(rk.Sequence(wave()), initial=initial), backend=rk.backend(backend))
+    run = dataclasses.replace(fitted(rk.Sequence(wave(90)), initial=initial), backend=rk.backend(backend))
     rows = np.random.default_rng(0).normal(size=(8, 3, 1))
     apart = [rk.Stream(run) for _ in range(3)]
     together = rk.Stream(run, lanes=3)

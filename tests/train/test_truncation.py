@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +20,7 @@ BACKENDS = ["numpy", "numba", "torch"]
 MODEL = rk.Chain(rk.LSTM(1, 2), rk.Dense(2, 1))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Arrays this small leave threads nothing to do but wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def parameters(model: rk.Chain, seed: int = 0, remember: float = 0.0) -> dict[str, np.ndarray]:

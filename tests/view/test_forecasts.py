@@ -6,14 +6,10 @@ import numpy as np
 import pytest
 
 import rnnkit as rk
+from builders.series import wave
 from rnnkit.view.forecasts import plot_forecasts
 
 POINTS = 400
-
-
-def wave(rows=60, seed=0):
-    rng = np.random.default_rng(seed)
-    return np.sin(np.arange(rows) / 5) + 0.1 * rng.standard_normal(rows)
 
 
 def pixels(figure):

@@ -15,23 +15,14 @@ import numpy as np
 import pytest
 
 import rnnkit as rk
+from builders.commands import refused
+from builders.configs import config
+from builders.files import write_csv
+from builders.series import wave
+from builders.traces import broken_walk, traced
 from rnnkit.cli.commands import main
 from rnnkit.errors import ModelError, ScheduleError, SourceError
 from rnnkit.view.page import LIMIT, write, write_page
-
-DEEP = rk.Chain(rk.LSTM(2, 5), rk.LSTM(5, 4), rk.Dense(4, 1))
-
-
-def walk(rows: int = 60, **settings: Any) -> rk.Sequence:
-    x = np.random.default_rng(0).standard_normal((rows, 2))
-    settings = {"segments": [(0, 20), (23, rows)], "name": "walk"} | settings
-    return rk.Sequence(x, np.cumsum(x[:, :1], 0) / 3, **settings)
-
-
-def traced(rows: Any = (5, 45), model: rk.Chain = DEEP, data: rk.Sequence | None = None, **settings: Any) -> rk.Trace:
-    params = {key: 2 * p + 0.1 for key, p in rk.setup(model, seed=2, dtype="float64")[0].items()}
-    settings = {"warm": 0} | settings
-    return rk.trace(model, walk() if data is None else data, rows, params=params, **settings)
 
 
 def numbers(text: str) -> dict[str, Any]:
@@ -130,7 +121,7 @@ def test_the_numbers_on_the_page_are_the_trace_s(page: str) -> None:
 
 
 def test_what_truncation_costs_is_that_of_traces_which_truncate() -> None:
-    whole, data = traced(), walk()
+    whole, data = traced(), broken_walk()
     schedule = rk.Schedule(data, rk.Continuation(8), rk.Carry())
     held = numbers(write.page_text(whole, [schedule]))
     assert held["bias"]["lengths"] == [1, 2, 4, 8, 16, 32, 37]
@@ -148,7 +139,7 @@ def test_what_truncation_costs_is_that_of_traces_which_truncate() -> None:
 
 
 def test_the_reach_is_that_of_losses_which_count_alone() -> None:
-    data = walk(segments=[(k, k + 6) for k in range(0, 60, 6)], score="last")
+    data = broken_walk(segments=[(k, k + 6) for k in range(0, 60, 6)], score="last")
     seen = traced((2, 45), data=data)
     scored = np.flatnonzero(seen.weight)
     assert scored.tolist() == [3, 9, 15, 21, 27, 33, 39]
@@ -223,7 +214,7 @@ def test_a_page_keeps_below_its_limit_first_by_precision_then_by_rows_and_units(
 
 def test_names_of_a_series_cannot_break_out_of_the_page() -> None:
     name = "</script><script>alert(1)</script>"
-    text = write.page_text(traced(data=walk(name=name)))
+    text = write.page_text(traced(data=broken_walk(name=name)))
     assert name not in text
     assert numbers(text)["name"] == name
 
@@ -264,7 +255,7 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_notebook_shows_a_small_table_and_needs_no_plotly() -> None:
-    text = traced(data=walk(name="<walk>"), truncate=8)._repr_html_()
+    text = traced(data=broken_walk(name="<walk>"), truncate=8)._repr_html_()
     assert text.startswith("<table>")
     assert "&lt;walk&gt;" in text
     assert "<walk>" not in text
@@ -275,44 +266,18 @@ def test_a_notebook_shows_a_small_table_and_needs_no_plotly() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-CONFIG = """\
-backend = "numpy"
-[data]
-path = "wave.csv"
-[[model.layers]]
-type = "LSTM"
-hidden = 3
-[[model.layers]]
-type = "Dense"
-[splitter]
-type = "Continuation"
-length = 8
-lanes = 2
-[policy]
-type = "Carry"
-[train]
-epochs = 1
-"""
+CONFIG = config(lanes=2, policy="Carry")
 
 
 @pytest.fixture
 def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
     """The folder of a finished run, its data beside it in the working directory."""
-    wave = 100 + 10 * np.sin(np.arange(300) / 5)
-    (tmp_path / "wave.csv").write_text("value\n" + "\n".join(f"{value:.6f}" for value in wave) + "\n")
+    write_csv(tmp_path / "wave.csv", value=wave(300, level=10, scale=10))
     (tmp_path / "a.toml").write_text(CONFIG)
     monkeypatch.chdir(tmp_path)
     assert main(["train", "a.toml"]) == 0
     capsys.readouterr()
     return tmp_path / "runs" / "a"
-
-
-def refused(capsys: pytest.CaptureFixture[str], *tokens: str) -> str:
-    assert main(tokens) == 2
-    said = capsys.readouterr()
-    assert said.err.startswith("rnnkit: ")
-    assert "Traceback" not in said.err
-    return said.err
 
 
 def test_inspect_writes_the_trace_of_a_run(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

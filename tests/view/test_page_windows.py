@@ -8,24 +8,11 @@ import numpy as np
 import pytest
 
 import rnnkit as rk
+from builders.traces import DEEP, broken_walk, traced
 from rnnkit.errors import ScheduleError
 from rnnkit.tracing.windows import first_reached, in_windows
 from rnnkit.view.page import variants_of
 from rnnkit.view.page.lanes import LANES, lanes_of
-
-DEEP = rk.Chain(rk.LSTM(2, 5), rk.LSTM(5, 4), rk.Dense(4, 1))
-
-
-def walk(rows: int = 60, **settings: Any) -> rk.Sequence:
-    x = np.random.default_rng(0).standard_normal((rows, 2))
-    settings = {"segments": [(0, 20), (23, rows)], "name": "walk"} | settings
-    return rk.Sequence(x, np.cumsum(x[:, :1], 0) / 3, **settings)
-
-
-def traced(rows: Any = (5, 45), model: rk.Chain = DEEP, data: rk.Sequence | None = None, **settings: Any) -> rk.Trace:
-    params = {key: 2 * p + 0.1 for key, p in rk.setup(model, seed=2, dtype="float64")[0].items()}
-    settings = {"warm": 0} | settings
-    return rk.trace(model, walk() if data is None else data, rows, params=params, **settings)
 
 
 @pytest.mark.parametrize("length", [1, 8, 50])
@@ -99,7 +86,7 @@ def test_windows_that_cannot_be_are_refused() -> None:
     ids=repr,
 )
 def test_lanes_are_those_of_the_schedule_s_batches(splitter: Any, policy: Any) -> None:
-    schedule = rk.Schedule(walk(), splitter, policy)
+    schedule = rk.Schedule(broken_walk(), splitter, policy)
     held, rows = lanes_of(schedule, np.arange(30, 34)), np.arange(30, 34)
     batches = list(schedule.batches())
     assert (held["all_steps"], held["all_lanes"]) == (len(batches), schedule.lanes)
@@ -122,13 +109,13 @@ def test_lanes_are_those_of_the_schedule_s_batches(splitter: Any, policy: Any) -
 
 
 def test_more_lanes_than_can_be_drawn_are_left_out() -> None:
-    held = lanes_of(rk.Schedule(walk(), rk.Continuation(2, lanes=20), rk.Carry()), np.arange(5))
+    held = lanes_of(rk.Schedule(broken_walk(), rk.Continuation(2, lanes=20), rk.Carry()), np.arange(5))
     assert (held["lanes"], held["all_lanes"]) == (LANES, 20)
     assert max(cell["lane"] for cell in held["cells"]) == LANES - 1
 
 
 def test_the_run_s_own_schedule_is_offered_first_and_others_beside_it() -> None:
-    own = rk.Schedule(walk(), rk.Continuation(8, lanes=2), rk.Carry())
+    own = rk.Schedule(broken_walk(), rk.Continuation(8, lanes=2), rk.Carry())
     assert [variant.label for variant in variants_of(traced(), [own])] == [
         "Continuation(length=8, lanes=2) with Carry()",
         "Continuation(length=4, lanes=2) with Carry()",
@@ -156,6 +143,6 @@ def test_the_run_s_own_schedule_is_offered_first_and_others_beside_it() -> None:
     ],
 )
 def test_what_the_curves_of_a_schedule_leave_out_is_said(splitter: Any, policy: Any, key: Any, note: str) -> None:
-    first = variants_of(traced(), [rk.Schedule(walk(), splitter, policy)])[0]
+    first = variants_of(traced(), [rk.Schedule(broken_walk(), splitter, policy)])[0]
     assert first.key == key
     assert note in first.note

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,13 +23,7 @@ LOSSES = [rk.MSE(), rk.MAE(), rk.Huber(0.3), rk.CrossEntropy(), rk.BinaryCrossEn
 K, T, B = 7, 13, 4
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Arrays this small leave threads nothing to do but wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def arrays(tree: Any) -> list[np.ndarray]:

@@ -1,0 +1,1 @@
+"""What tests of several modules are made of: small series, files, configs, runs, and ways to call commands."""
