@@ -37,7 +37,7 @@ def check_new(file: Path, option: str, overwrite: bool) -> None:
 
 
 def check_picture(file: Path, overwrite: bool) -> None:
-    """The same for a picture, whose ending says its format.
+    """Check that a picture can be written, whose ending says its format.
 
     Raises:
         SourceError: as `check_new`, or an ending that stands for no picture.

@@ -159,7 +159,7 @@ class DataSet:
             for name in names
         ]
 
-    def open(self, scaler: Standard | None = None) -> Opened:
+    def open(self, scaler: Standard | None = None) -> OpenParts:
         """Open it and split it.
 
         Args:
@@ -182,7 +182,7 @@ class DataSet:
         except OSError as error:
             raise SourceError(f"{who} cannot be opened: {error}") from error
         assert training is not None  # `split` gives it rows
-        return Opened(series, training, validation, test)
+        return OpenParts(series, training, validation, test)
 
     def fingerprint(self, series: Sequence) -> tuple[Any, ...]:
         """What tells, when it is opened again, whether it is still the same: size and time of the file, runs, rows."""
@@ -231,7 +231,7 @@ class DataSet:
         return name
 
 
-class Opened(NamedTuple):
+class OpenParts(NamedTuple):
     """An open data set.
 
     Attributes:

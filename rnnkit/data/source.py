@@ -30,7 +30,7 @@ class Rows(Protocol):
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the numbers."""
+        """Dtype of the numbers."""
         ...
 
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -58,7 +58,7 @@ class ArrayRows:
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the array."""
+        """Dtype of the array."""
         return self.array.dtype
 
     @cached_property
@@ -160,7 +160,7 @@ class GatheredRows:
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the other rows."""
+        """Dtype of the rows that these are taken from."""
         return self.rows.dtype
 
     def read(self, start: int, stop: int) -> np.ndarray:

@@ -234,7 +234,7 @@ class _Stream:
         return parts[0] if len(parts) == 1 else _merged(0, [(None, part) for part in parts])
 
     def _through_slots(self, block: Block) -> Block:
-        """The same block with every origin -1 or -2: what a lane hands on, it records, and its next window reads."""
+        """A block in which lanes hand their states on by recording them, for their next window to read."""
         origin, hand_on = block.origin[:-1], block.origin[1:]
         lanes = origin.shape[1]
         own = self.slot + np.broadcast_to(np.arange(lanes), origin.shape)

@@ -60,7 +60,7 @@ class Sliding:
         _check(self, length=self.length, stride=self.stride, lanes=self.lanes)
 
     def grid(self, lengths: np.ndarray, rng: np.random.Generator, name: str = "the series") -> Grid:
-        """See `Splitter.grid`."""
+        """Windows that begin every `stride` rows of segments of these `lengths`, dealt out to the lanes."""
         return _windows(self, lengths, rng, name, self.length, stride=self.stride)
 
 
@@ -93,7 +93,7 @@ class Chunked:
             raise ScheduleError("Chunked(length='segment') expects tail='keep', got 'drop': no segment leaves a tail")
 
     def grid(self, lengths: np.ndarray, rng: np.random.Generator, name: str = "the series") -> Grid:
-        """See `Splitter.grid`."""
+        """Windows end to end in segments of these `lengths`, dealt out to the lanes, shuffled if asked for."""
         length = int(lengths.max()) if isinstance(self.length, str) else self.length
         return _windows(self, lengths, rng, name, length, stride=length)
 
@@ -157,7 +157,7 @@ class Continuation:
         check_whole(self, "lookback", self.lookback, 0)
 
     def grid(self, lengths: np.ndarray, rng: np.random.Generator, name: str = "the series") -> Grid:
-        """See `Splitter.grid`."""
+        """Segments of these `lengths` end to end in one strip a lane, cut into windows that continue each other."""
         ends = np.cumsum(lengths)
         total = int(ends[-1])
         _check_lanes(self, self.lanes, total, name)

@@ -18,7 +18,7 @@ LENGTHS = (8, 16, 32, 64, 128, 256)
 
 
 def with_length(splitter: Splitter, length: int) -> Splitter:
-    """The same splitter with windows of so many rows, in the mean where they are drawn.
+    """Give a splitter windows of so many rows, in the mean where they are drawn.
 
     Raises:
         ScheduleError: a splitter that is no dataclass with a `length`, or a length that it refuses.
