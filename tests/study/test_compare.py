@@ -377,7 +377,11 @@ def test_a_digest_counts_everything_that_determines_a_cell_and_nothing_else():
         replace(trial, policy=rk.Reset()),
         replace(trial, backend="numba"),
     ]
-    trials += [replace(trial, seed=1), replace(trial, splitter=replace(STRIPS, lookback=1))]
+    trials += [
+        replace(trial, backend="numba"),
+        replace(trial, seed=1),
+        replace(trial, splitter=replace(STRIPS, lookback=1)),
+    ]
     assert len({each.digest("study") for each in trials}) == len(trials)
     assert trial.digest("study") != trial.digest("another")
 
