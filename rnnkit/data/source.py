@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from rnnkit.checks import is_masked_array
 from rnnkit.data.mapped import Mapping, mapping, packed, unpacked
 from rnnkit.errors import DataError, counted
 
@@ -332,10 +333,10 @@ def as_rows(values: Any, who: str, what: str) -> Rows:
             raise DataError(f"{who} expects {what} as an array, got rows of different lengths") from error
     if getattr(values, "requires_grad", False):
         raise DataError(f"{who} expects {what} as plain numbers, got a tensor that requires grad; write x.detach()")
-    if isinstance(values, np.ma.MaskedArray):
-        if values.dtype.kind in "biu" and np.ma.is_masked(values):
+    if is_masked_array(values):
+        if values.dtype.kind in "biu" and values.mask.any():
             values = values.astype(float)
-        values = values.filled(np.nan) if np.ma.is_masked(values) else np.asarray(values)
+        values = values.filled(np.nan) if values.mask.any() else np.asarray(values)
     shape = tuple(int(size) for size in values.shape)
     if len(shape) not in (1, 2):
         raise DataError(f"{who} expects {what} of shape (N,) or (N, F), got {shape}; give one row a time step")
@@ -414,7 +415,8 @@ def check_values(source: Source, runs: np.ndarray, missing: str) -> np.ndarray:
                 place, value = source.place(start + int(row), names[column]), float(block[row, column])
                 raise DataError(f"{place}: {_missing(source, runs) if np.isnan(value) else _complaint(value)}")
             found.append(np.flatnonzero(wrong.any(1)) + start)
-    return np.unique(np.concatenate(found))
+    wrong = np.concatenate(found)
+    return np.unique(wrong) if len(wrong) else wrong
 
 
 def _blocks(source: Source, start: int, stop: int) -> Iterator[tuple[np.ndarray, tuple[str, ...], bool]]:

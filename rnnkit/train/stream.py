@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rnnkit.backend import Backend, map_arrays, shapes_in, state_shapes
-from rnnkit.checks import COUNTED, as_numbers, is_whole
+from rnnkit.checks import COUNTED, as_numbers, is_masked_array, is_whole
 from rnnkit.errors import DataError, ModelError, counted
 from rnnkit.model.initialisers import DTYPES, initial_state
 from rnnkit.model.layers import Chain
@@ -156,6 +156,6 @@ class ForwardStepper:
 
 
 def _numbers(x: Any) -> np.ndarray:
-    if np.ma.is_masked(x):
+    if is_masked_array(x) and x.mask.any():
         raise DataError(f"Stream.step expects no masked number, got {x}; fill it in, or reset() the stream after a gap")
     return as_numbers(x, "Stream.step", "a row", np.float64)
