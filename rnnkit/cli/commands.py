@@ -371,11 +371,12 @@ def _refuse(message: str) -> int:
 
 
 def _tell(message: str) -> None:
-    """Print a message on standard error, whatever stands in it."""
+    """Print a message on standard error, whatever stands in it, its options as a config has them."""
+    from rnnkit.cli.spelling import in_config_words
     from rnnkit.cli.values import shortened
     from rnnkit.view.text import visible
 
-    for line in f"rnnkit: {message}".split("\n"):
+    for line in f"rnnkit: {in_config_words(message)}".split("\n"):
         print(shortened(visible(line), LINE), file=sys.stderr)
 
 
