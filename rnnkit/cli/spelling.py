@@ -12,9 +12,9 @@ from dataclasses import fields
 from typing import Any, get_args
 
 from rnnkit.cli.config import CLIPS, INITIALS, LAYERS, POLICIES, RATES, RULES, SPLITTERS, Data, Table, Train
-from rnnkit.cli.folder import inline
 from rnnkit.cli.many import INTERLEAVING, Common, Curricular, Listed, ManyConfig, ManyModel
 from rnnkit.cli.study import StudyConfig
+from rnnkit.cli.toml import inline
 from rnnkit.model.losses import LOSSES
 from rnnkit.schedule import Phase
 from rnnkit.schedule.lengths import Lengths
