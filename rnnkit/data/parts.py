@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
+from rnnkit.checks import is_number
 from rnnkit.data.source import SeriesRows
 from rnnkit.errors import DataError, listed, warn
 
@@ -246,7 +247,7 @@ def part_sizes(rows: int, train: float, validation: float, who: str, noun: str =
     """
     sizes = []
     for name, part in (("train", train), ("validation", validation)):
-        number = not isinstance(part, bool) and isinstance(part, int | float | np.integer)
+        number = is_number(part)
         if not number or not 0 <= part <= (1 if isinstance(part, float) else rows):
             raise DataError(
                 f"split of {who} expects {name} to be a fraction from 0.0 to 1.0 or a number of {noun} "

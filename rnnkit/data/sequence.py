@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike
 
+from rnnkit.checks import is_number
 from rnnkit.data.columns import Column, Columns, Opened, Wanted
 from rnnkit.data.frames import Named, given_source, panel_frames
 from rnnkit.data.mapped import packed, unpacked
@@ -575,7 +576,7 @@ class Sequence:
         Raises:
             DataError: a weight that is not positive and finite.
         """
-        number = isinstance(weight, int | float | np.number) and not isinstance(weight, bool)
+        number = is_number(weight)
         if not number or not 0 < weight < np.inf:
             raise DataError(f"sequence {self.name!r} expects a weight above 0, got {weight!r}")
         if not 1e-30 <= weight <= 1e30:  # as float32 it would be none

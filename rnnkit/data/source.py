@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from rnnkit.checks import is_masked_array
+from rnnkit.checks import is_masked_array, is_whole
 from rnnkit.data.mapped import Mapping, mapping, packed, unpacked
 from rnnkit.errors import DataError, counted
 
@@ -469,7 +469,7 @@ def _target_columns(
     if target is None:
         return (0,) if features == 1 and horizon != 0 else ()
     columns = tuple(target) if isinstance(target, list | tuple) else (target,)
-    whole = all(isinstance(c, int | np.integer) and not isinstance(c, bool) for c in columns)
+    whole = all(is_whole(c) for c in columns)
     if not whole or not all(0 <= c < features for c in columns):
         raise DataError(
             f"{who} expects target to be columns of x, whole numbers from 0 to {features - 1}, got {target!r}"

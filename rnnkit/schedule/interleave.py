@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnnkit.checks import is_number
 from rnnkit.errors import ScheduleError
 from rnnkit.schedule.batch import Block, Slots
 from rnnkit.schedule.brief import brief
@@ -82,7 +83,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         _check_open(self, self.open_at_once)
-        number = isinstance(self.temperature, int | float | np.number) and not isinstance(self.temperature, bool)
+        number = is_number(self.temperature)
         if not number or not self.temperature > 0:
             raise ScheduleError(f"Sampling expects temperature to be a number above 0, got {self.temperature!r}")
 

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from rnnkit.checks import check_kinds
+from rnnkit.checks import check_kinds, is_whole
 from rnnkit.errors import ScheduleError, counted
 from rnnkit.schedule.brief import brief
 from rnnkit.schedule.checks import check_whole
@@ -152,7 +152,7 @@ class Continuation:
                 f"Continuation expects lookback=0 with reweight=True, got {self.lookback}: either the gradient reaches "
                 f"back a fixed number of rows or one that is drawn; leave one of the two out"
             )
-        if isinstance(self.lookback, bool) or not isinstance(self.lookback, int | np.integer) or self.lookback < 0:
+        if not is_whole(self.lookback) or self.lookback < 0:
             raise ScheduleError(f"Continuation expects lookback >= 0, got {self.lookback!r}")
         check_whole(self, "lookback", self.lookback, 0)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rnnkit.checks import is_whole
 from rnnkit.errors import ConfigError, Interrupted, RnnkitError
 from rnnkit.model.layers import Chain
 from rnnkit.model.losses import Loss, as_loss
@@ -144,7 +145,7 @@ def carry_out(plan: StudyPlan, jobs: int | None = -1, on_trial: Callable[[Row], 
         SourceError: a folder that cannot be written.
         Interrupted: Ctrl-C; finished trials are kept.
     """
-    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < -1 or jobs == 0):
+    if jobs is not None and (not is_whole(jobs) or jobs < -1 or jobs == 0):
         raise ConfigError(f"compare expects jobs to be a number of processes, or -1 for one a processor, got {jobs!r}")
     if plan.folder is not None:
         open_folder(plan.folder)

@@ -103,7 +103,7 @@ class Stream:
         """Which lanes `(B,)` bool are meant."""
         given = [lane] if np.ndim(lane) == 0 else list(lane)  # pyright: ignore[reportArgumentType]
         for one in given:
-            if isinstance(one, bool) or not isinstance(one, int | np.integer) or not 0 <= one < self.lanes:
+            if not is_whole(one) or not 0 <= one < self.lanes:
                 raise ModelError(
                     f"Stream.reset expects lanes, whole numbers from 0 to {self.lanes - 1}, got {one!r}; "
                     f"leave it out to reset all"
