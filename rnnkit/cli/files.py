@@ -62,8 +62,12 @@ def writing(file: Path) -> Iterator[None]:
 
 
 def save_picture(figure: Figure, file: Path) -> None:
-    """Write a picture."""
+    """Write a picture; its layout is settled by that."""
     content = io.BytesIO()
+    engine = figure.get_layout_engine()
+    if engine is not None:  # `savefig` would lay out and draw twice
+        engine.execute(figure)
+        figure.set_layout_engine(None)
     figure.savefig(content, format=file.suffix[1:].lower())
     with writing(file):
         write_whole(file, content.getvalue())
