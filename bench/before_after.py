@@ -25,7 +25,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from narrow import AVX2, environment
+from narrow import environment
 
 HERE = Path(__file__).resolve().parent
 
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--times", action="store_true", help="times alone")
     parser.add_argument("--only", default="*", help="names of entries or cases: with * and ?, or a word in them")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="unpack the commit there, or use what is there")
-    parser.add_argument("--narrow", action="store_true", help=f"with the instructions of {AVX2} and no wider ones")
+    parser.add_argument("--narrow", action="store_true", help="with AVX2 and no wider instructions")
     parser.add_argument("--rounds", type=int, default=10, help="turns of each timed case, at least")
     options = parser.parse_args(arguments)
     wanted = {"bits": options.bits, "times": options.times}
@@ -90,12 +90,11 @@ def git(*words: str) -> bytes:
 
 
 def world(tree: Path, narrow: bool = False) -> dict[str, str]:
-    """The environment in which Python imports rnnkit from a tree, with a cache of compiled kernels of its own."""
+    """The environment in which Python imports rnnkit from a tree; compiled kernels are kept beside its source."""
     alone = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     path = os.pathsep.join(str(folder) for folder in (tree, tree / "backends"))
-    cache = str(tree / ".kernels")
-    ours = {"PYTHONPATH": path, "NUMBA_CACHE_DIR": cache, "MPLBACKEND": "agg"}
-    return {**os.environ, **alone, **ours, **(environment() if narrow else {})}
+    inherited = {name: text for name, text in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    return inherited | alone | {"PYTHONPATH": path, "MPLBACKEND": "agg"} | (environment() if narrow else {})
 
 
 def digests_of(worlds: Mapping[str, Mapping[str, str]], only: str) -> dict[str, Digests]:
@@ -118,7 +117,7 @@ def tell_bits(before: Digests, after: Digests) -> bool:
     wrong = [name for name in names if before.get(name) != after.get(name) or "error" in before[name]]
     for name in wrong:
         print("\n".join(difference(name, before.get(name), after.get(name))))
-    print(f"{len(names) - len(wrong)} of {len(names)} equal")
+    print(f"{len(names) - len(wrong)} of {len(names)} equal" if names else "no entry has such a name")
     return bool(names) and not wrong
 
 
@@ -131,8 +130,8 @@ def difference(name: str, before: dict[str, list[str]] | None, after: dict[str, 
     for part in dict.fromkeys([*before, *after]):
         old, new = before.get(part, ["", ""]), after.get(part, ["", ""])
         if part == "error":
-            told = [(new[1] or old[1]).strip().splitlines()[-1], "" if new[1] else "(before the change)"]
-            yield f"    fails: {' '.join(told)}"
+            last = (new[1] or old[1]).strip().splitlines()[-1]
+            yield f"    fails: {last}" + ("" if new[1] else ", before the change")
         elif old != new:
             first, *more = text_difference(old[1], new[1])
             yield f"    {part}: {first[:WIDTH]}"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from measure import SLOWER, Comparison, Work, check_answers, compare, fma_peak
+from measure import SLOWER, Comparison, Work, check_answers, compare, features, fma_peak, instructions, is_narrowed
 
 import rnnkit as rk
 
@@ -25,6 +25,9 @@ ROWS = 47_249
 
 PEERS = {"torch": "peer_torch", "jax": "peer_jax", "onnxruntime": "peer_onnx"}
 """The library that a peer needs, and the module here that speaks to it."""
+
+WIDE = ("onnxruntime",)
+"""Libraries that use the widest instructions that there are, whatever they are told."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +145,11 @@ CASES = {
 
 
 def rivals_of(case: Case, libraries: Iterable[str] = PEERS) -> dict[str, Work]:
-    """The peers' ways to do a case, those whose library is installed."""
+    """The peers' ways to do a case, those whose library is installed, and can do with as few instructions as we do."""
     found: dict[str, Work] = {}
     for library in libraries:
+        if library in WIDE and is_narrowed():
+            continue
         if importlib.util.find_spec(library) is not None:
             found |= importlib.import_module(PEERS[library]).works(case)
     return found
@@ -186,7 +191,7 @@ def main() -> None:
         if importlib.util.find_spec(name) is None:
             print(f"{name} is not installed and left out")
     peak = {threads: fma_peak(threads) for threads in (1, 2)}
-    print(f"measured peak: {peak[1]:.0f} GFLOP/s on one core, {peak[2]:.0f} on two")
+    print(f"{instructions(features())}, measured peak: {peak[1]:.0f} GFLOP/s on one core, {peak[2]:.0f} on two")
     print(
         "Of each case, our fastest setting, and of every other one how many times its time is ours (x): the median of\n"
         f"samples in turns, smallest to largest. Settings {SLOWER:g} times slower than their library's best in a\n"

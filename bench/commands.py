@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from uses import words
 
 CONFIG = """
 backend = "{backend}"
@@ -137,14 +138,15 @@ def said(tree: Path, lines: tuple[str, ...], work: Path) -> dict[str, Any]:
     ours, found = set(work.iterdir()), {}
     with contextlib.chdir(work):
         for line in lines:
-            found[f"rnnkit {line}"] = printed(main, line.split())
+            told = printed(main, line.split())
+            found[f"rnnkit {line}"] = words(told) if line.startswith("compare") else told
     written = [file for file in sorted(work.rglob("*")) if file.is_file() and file not in ours and worth(file)]
     return found | {f"file {file.relative_to(work)}": file for file in written}
 
 
 def worth(file: Path) -> bool:
-    """Whether a file is compared: not what draws times, and not what a study keeps for itself."""
-    return file.suffix in KEPT and "time" not in file.name
+    """Whether a file is compared: of a comparison, only a picture without times."""
+    return file.suffix in KEPT and ("study" not in file.parts or file.name == "error_by_policy.png")
 
 
 def printed(main: Callable[[], int | None], words: list[str]) -> str:

@@ -164,7 +164,7 @@ def leaves(value: Any, place: str = "") -> Iterator[tuple[str, np.ndarray]]:
     Names of classes do not count, nor those of the fields of tuples and dataclasses: only what they hold, in order.
     """
     if isinstance(value, Mapping):
-        inside = [(str(key), value[key]) for key in sorted(value, key=str)]
+        inside = [(repr(key), value[key]) for key in sorted(value, key=str)]
     elif is_dataclass(value) and not isinstance(value, type):
         inside = [(str(n), getattr(value, field.name)) for n, field in enumerate(fields(value))]
     elif isinstance(value, tuple | list):
@@ -172,8 +172,11 @@ def leaves(value: Any, place: str = "") -> Iterator[tuple[str, np.ndarray]]:
     elif isinstance(value, bytes):
         yield place, np.frombuffer(value, np.uint8)
         return
-    elif value is None or isinstance(value, bool | int | float | str | np.ndarray | np.generic):
-        array = np.ascontiguousarray(cleaned(value) if isinstance(value, str) else "None" if value is None else value)
+    elif value is None:
+        yield f"{place} None", np.empty(0)
+        return
+    elif isinstance(value, bool | int | float | str | np.ndarray | np.generic):
+        array = np.ascontiguousarray(cleaned(value) if isinstance(value, str) else value)
         yield f"{place} {array.dtype.str} {np.shape(value)}", array
         return
     else:

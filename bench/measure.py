@@ -148,7 +148,37 @@ def check_answers(works: Mapping[str, Work], tolerance: float = 1e-5) -> None:
 def machine() -> dict[str, Any]:
     """The processor, its measured peak of fused multiply-adds on one core and on two, and the libraries' versions."""
     peak = {str(n): fma_peak(n, trials=60) for n in (1, 2)}  # GFLOP/s, float32
-    return {"processor": processor(), "cores": cores(), "peak_gflops": peak, "versions": versions()}
+    return {
+        "processor": processor(),
+        "instructions": instructions(features()),
+        "cores": cores(),
+        "peak_gflops": peak,
+        "versions": versions(),
+    }
+
+
+def features() -> dict[str, bool]:
+    """What this processor can do, as far as Numba may use it: less under `narrow.py`."""
+    from llvmlite import binding
+    from numba.core import config
+
+    told: str | None = getattr(config, "CPU_FEATURES")  # noqa: B009 - made at run time
+    if told is None:
+        return dict(binding.get_host_cpu_features())
+    return {name[1:]: name.startswith("+") for name in told.split(",") if name}
+
+
+def instructions(found: Mapping[str, bool]) -> str:
+    """The widest vector instructions among some features."""
+    known = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX", "neon": "NEON"}
+    return next((told for name, told in known.items() if found.get(name)), "no vectors wider than SSE")
+
+
+def is_narrowed() -> bool:
+    """Whether Numba may use less than the processor has."""
+    from llvmlite import binding
+
+    return instructions(features()) != instructions(binding.get_host_cpu_features())
 
 
 def versions() -> dict[str, str]:
@@ -165,7 +195,7 @@ def versions() -> dict[str, str]:
 
 
 def processor() -> str:
-    """The processor's name as the system gives it, and its vector instructions."""
+    """The processor's name as the system gives it, and what LLVM calls it."""
     from llvmlite import binding
 
     try:
@@ -198,12 +228,11 @@ def fma_peak(threads: int, trials: int = 20, turns: int = 2_000_000) -> float:
 def _fma_loop() -> tuple[Callable[[int], float], int]:
     """A compiled loop of independent fused multiply-adds held in registers, and its operations a turn."""
     import numba
-    from llvmlite import binding, ir
+    from llvmlite import ir
     from numba.core import cgutils, types
     from numba.extending import intrinsic
 
-    features = binding.get_host_cpu_features()
-    width = 16 if features.get("avx512f") else 8 if features.get("avx") else 4
+    width = {"AVX-512": 16, "AVX2": 8, "AVX": 8}.get(instructions(features()), 4)
     chains = 12  # more than latency times ports, fewer than registers
 
     def multiply_add(typingctx: Any, turns: Any) -> Any:

@@ -1,23 +1,32 @@
-"""Let a machine with AVX-512 do what one with AVX2 would: environment variables, read when libraries are imported."""
+"""Let a machine with wider instructions do what one with AVX2 would: run a command with AVX2 and nothing wider.
+
+python bench/narrow.py pytest bench --benchmark-json=bench/out.json
+python bench/narrow.py python bench/cases.py step-64 --peers torch
+
+By environment variables, which Numba, PyTorch, JAX, NumPy and OpenBLAS read when they are imported. onnxruntime reads
+none, and is left out where it would use wider ones.
+"""
 
 from __future__ import annotations
 
 import os
-
-AVX2 = "AVX2"
+import sys
 
 WIDER = ("avx512", "avx10", "amx", "evex512")
 """How the names of features begin that an AVX2 machine lacks."""
 
 
 def environment() -> dict[str, str]:
-    """Variables for a new process, under which Numba, PyTorch, JAX, NumPy and OpenBLAS use AVX2 at most.
+    """Variables for a new process, under which libraries use AVX2 at most.
 
-    onnxruntime knows no such setting. Without AVX2 at all, a process uses what there is.
+    Raises:
+        SystemExit: this processor has no AVX2.
     """
     from llvmlite import binding
 
     features = binding.get_host_cpu_features()
+    if not features.get("avx2"):
+        sys.exit(f"narrow: {binding.get_host_cpu_name()} has no AVX2; leave it out")
     kept = ",".join(("+" if on and not name.startswith(WIDER) else "-") + name for name, on in features.items())
     return {
         "NUMBA_CPU_NAME": "haswell",
@@ -38,3 +47,9 @@ def disabled() -> str:
 
     wide = [name for name in __cpu_dispatch__ if name.startswith(("AVX512", "X86_V4")) and __cpu_features__.get(name)]
     return " ".join(wide)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    os.execvpe(sys.argv[1], sys.argv[1:], {**os.environ, **environment()})

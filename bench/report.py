@@ -317,8 +317,8 @@ def report(data: dict[str, Any]) -> str:
     lines = [
         "# Results",
         "",
-        f"{machine['processor']}, {machine['cores']} cores. Measured peak of float32 fused multiply-adds: "
-        f"{peak['1']:.0f} GFLOP/s on one core, {peak['2']:.0f} on two at once. {versions}.",
+        f"{machine['processor']}, {machine['instructions']}, {machine['cores']} cores. Measured peak of float32 "
+        f"fused multiply-adds: {peak['1']:.0f} GFLOP/s on one core, {peak['2']:.0f} on two at once. {versions}.",
         "",
         "Everything is float32. Each ratio is the peer's time over ours, the median of samples taken in turns, with "
         "the smallest and largest; each peer with the best of its settings. An empty cell: not installed, or no such "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -149,18 +150,20 @@ def recorded(backend: str) -> Computed:
 
 def bias(backend: str) -> Computed:
     """Gradients of windows beside the whole one."""
-    run, _, schedule = trained(backend)
-    drawn = rk.Schedule(schedule.sequence, rk.Continuation(rk.Geometric(16), lanes=2, reweight=True), rk.Carry())
+    run, series, schedule = trained(backend)
+    drawn = rk.Schedule(
+        series.with_scaler(run.scaler), rk.Continuation(rk.Geometric(16), lanes=2, reweight=True), rk.Carry()
+    )
     found: Computed = {}
     for name, one in (("strips", schedule), ("drawn", drawn)):
-        told = rk.gradient_bias(run.model, run.params, one, lengths=(8, 16), backend=backend, draws=2, sample=50)
+        told = rk.gradient_bias(run.model, run.params, one, lengths=(8,), backend=backend, draws=2, sample=20)
         found |= {name: told.rows, f"{name}, told": str(told), f"{name}, picture": png(told.plot())}
     return found
 
 
 def compared(backend: str, work: Path) -> Computed:
     """A comparison with its report."""
-    series = rk.Sequence(waves(300, 1), name="waves")
+    series = rk.Sequence(waves(150, 1), name="waves")
     told = rk.compare(
         rk.Chain(rk.LSTM(1, 5), rk.Dense(5, 1)),
         series.split(0.7, 0.15),
@@ -173,14 +176,31 @@ def compared(backend: str, work: Path) -> Computed:
         jobs=1,
         out=work / "study",
     )
-    curves = [row.get("curve") for row in told.rows]
-    files = {f"file {f.relative_to(work)}": f for f in sorted((work / "study").rglob("*")) if told_by(f)}
-    return {"told": repr(told), "curves": curves, **files}
+    written = {file.name: file for file in (work / "study").iterdir()}
+    return {
+        "rows": lasting(told.rows),
+        "told": words(repr(told)),
+        "report": words(written["report.md"].read_text()),
+        "columns": written["results.csv"].read_text().splitlines()[0],
+        "picture of errors": written["error_by_policy.png"],
+        "files": sorted(name for name in written if not name.startswith(".")),
+    }
 
 
-def told_by(file: Path) -> bool:
-    """Whether a file of a study is for people: what it keeps for itself is named by digests of its version."""
-    return file.suffix in (".md", ".csv") or (file.suffix == ".png" and "time" not in file.name)
+CHANGING = ("seconds", "per_second", "memory", "digest")
+"""How the names of columns end that are not the same in two comparisons of one tree."""
+
+
+def lasting(value: Any) -> Any:
+    """Rows, and what is in them, without these columns."""
+    if isinstance(value, dict):
+        return {key: lasting(inside) for key, inside in value.items() if not key.endswith(CHANGING)}
+    return [lasting(inside) for inside in value] if isinstance(value, list) else value
+
+
+def words(text: str) -> str:
+    """A text without its numbers, some of which are times, and without how wide its columns are."""
+    return re.sub(r"[\s\d.,:±#-]+", " ", text)
 
 
 def traced(work: Path) -> Computed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +46,8 @@ def entry(**info: Any) -> dict[str, Any]:
 
 def tables(report: ModuleType, section: str, *entries: dict[str, Any]) -> dict[str, list[str]]:
     """A section of the report of some benchmarks: the cells of each row by the row's first cell."""
-    machine = {"processor": "p", "cores": 2, "peak_gflops": {"1": 100.0, "2": 150.0}, "versions": {"numpy": "2"}}
+    machine = {"processor": "p", "instructions": "AVX2", "cores": 2, "versions": {"numpy": "2"}}
+    machine |= {"peak_gflops": {"1": 100.0, "2": 150.0}}
     text = report.report({"machine_info": {"rnnkit": machine}, "benchmarks": list(entries)})
     (chosen,) = (part for part in text.split("\n## ") if part.startswith(section))
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in chosen.splitlines() if line[:1] == "|"]
@@ -287,6 +289,30 @@ def test_cases_and_peers_that_are_not_there_are_refused(
 def test_a_setting_that_is_far_from_its_librarys_fastest_is_dropped(bench: Any) -> None:
     trial = {"rnnkit": 1.0, "torch, 1 thread": 2.0, "torch, 2 threads": 9.0, "jax, jitted": 9.0}
     assert [label for label in trial if not bench.measure.contends(label, trial)] == ["torch, 2 threads"]
+
+
+def test_a_report_says_with_which_instructions(report: ModuleType, bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = bench.measure
+    assert measure.instructions({"avx": True, "avx2": True, "avx512f": True}) == "AVX-512"
+    monkeypatch.setattr("numba.core.config.CPU_FEATURES", "+avx,+avx2,-avx512f")
+    assert measure.instructions(measure.features()) == "AVX2"
+    machine = {"processor": "p", "instructions": measure.instructions(measure.features()), "cores": 2}
+    machine |= {"peak_gflops": {"1": 100.0, "2": 150.0}, "versions": {}}
+    assert "p, AVX2, 2 cores" in report.report({"machine_info": {"rnnkit": machine}, "benchmarks": []})
+
+
+def test_a_peer_that_cannot_be_narrowed_is_left_out(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = bench.cases.CASES["pass-10"]
+    monkeypatch.setattr(bench.cases, "PEERS", dict.fromkeys(("numpy", "onnxruntime"), "a_peer"))
+    peer = ModuleType("a_peer")
+    peer.works = lambda case: {"a peer": case}  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "a_peer", peer)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(bench.cases, "is_narrowed", lambda: False)
+    assert bench.cases.rivals_of(case, ["onnxruntime"])
+    monkeypatch.setattr(bench.cases, "is_narrowed", lambda: True)
+    assert not bench.cases.rivals_of(case, ["onnxruntime"])
+    assert bench.cases.rivals_of(case, ["numpy"])
 
 
 def test_runs_are_merged_with_the_best_peak_seen(report: ModuleType) -> None:

@@ -244,7 +244,7 @@ def _build_model(builder: Builder, series: Sequence, loss: Loss) -> Chain | None
             with builder.blaming(*end):
                 check_logits(model, loss)
                 if builder.config.train.check_range:
-                    check_range(model, seen, loss, "scale=False")
+                    check_range(model, seen, loss)
     return model
 
 

@@ -37,7 +37,7 @@ class ParquetTable:
         return type(self), (self._path,)
 
     def kind(self, column: str) -> tuple[str, str]:
-        """Kind of a column, in numpy's letters, and its type's name."""
+        """Of a column of the schema."""
         return _kind(self._file.schema_arrow.field(column).type)
 
     def numbers(self, columns: list[str]) -> Rows:
@@ -88,7 +88,7 @@ class ArrowTable:
         return type(self), (self._path,)
 
     def kind(self, column: str) -> tuple[str, str]:
-        """Kind of a column, in numpy's letters, and its type's name."""
+        """Of a column of the schema."""
         return _kind(self._schema.field(column).type)
 
     def numbers(self, columns: list[str]) -> Rows:

@@ -57,7 +57,7 @@ class Joined:
 
     @property
     def score(self) -> Score:
-        """Which rows count: that of every member."""
+        """As the members have it."""
         return self.members[0].score
 
     @cached_property

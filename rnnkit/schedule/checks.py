@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rnnkit.checks import is_whole
+import numpy as np
+
 from rnnkit.errors import ScheduleError, counted
 from rnnkit.memory import as_bytes, whole_memory
 
@@ -24,7 +25,7 @@ def check_whole(
         least, most: its bounds; None for no upper one.
         also: what else it may be, in words.
     """
-    if not is_whole(value) or value < least:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ScheduleError(
             f"{type(description).__name__} expects {name} to be a whole number >= {least}{also}, got {value!r}"
         )

@@ -141,9 +141,8 @@ def fit(
     fold = Fold(engine, model, rule, loss, clip, remat, dtype)
     skipped = dict(schedule.skipped)
     if check_range:
-        scaling = "DataSet(..., scaler={})" if isinstance(schedule, Curriculum) else "with_scaler({})"
         for _, chain, part in what.bounded(skipped):
-            check_reach(chain, part, loss, scaling)
+            check_reach(chain, part, loss)
     training = Training(
         course=what,
         fold=fold,
