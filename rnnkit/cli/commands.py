@@ -15,7 +15,7 @@ from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
 
 from rnnkit.cli.output import unbroken
 from rnnkit.cli.signals import hearing
-from rnnkit.cli.status import INTERRUPTED, REFUSED
+from rnnkit.cli.status import FAILED, INTERRUPTED, REFUSED
 from rnnkit.errors import ConfigError, RnnkitError, RnnkitWarning
 
 Overrides = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
@@ -321,11 +321,12 @@ def main(tokens: Sequence[str] | None = None) -> int:
         tokens: the command line without the program's name; left out, that of this process.
 
     Returns:
-        The exit status: 0; 1 where `check` finds a difference; 2 after an error; 130 after Ctrl-C, 143 after
-        SIGTERM, 129 after SIGHUP.
+        The exit status: 0; 1 where `check` finds a difference or standard output cannot be written; 2 after an error;
+        130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
-    with unbroken(), hearing() as heard:
-        return heard.status(_run(tokens))
+    with unbroken() as output, hearing() as heard:
+        status = heard.status(_run(tokens))
+        return FAILED if not status and output is not None and output.is_lost() else status
 
 
 def _run(tokens: Sequence[str] | None) -> int:

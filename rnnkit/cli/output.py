@@ -25,6 +25,7 @@ class Unbroken:
 
     def __init__(self, stream: Any, name: str, other: Unbroken | None = None) -> None:
         self._stream, self._name, self.other, self._silent = stream, name, other, False
+        self._lost = False
 
     def write(self, text: str) -> int:
         """Write, if it can be; characters that the stream's encoding lacks become question marks."""
@@ -45,6 +46,11 @@ class Unbroken:
             except OSError as error:
                 self._fall_silent(error)
 
+    def is_lost(self) -> bool:
+        """Whether something could not be written that somebody may be waiting for."""
+        self.flush()
+        return self._lost
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
@@ -52,7 +58,8 @@ class Unbroken:
         self._silent = True
         with suppress(OSError, ValueError, AttributeError), open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), self._stream.fileno())  # or Python would complain at its end
-        if self.other is not None and error.errno not in QUIET:
+        self._lost = error.errno not in QUIET
+        if self.other is not None and self._lost:
             self.other.write(
                 f"rnnkit: {self._name} cannot be written ({error.strerror or error}); going on in silence\n"
             )
@@ -60,8 +67,8 @@ class Unbroken:
 
 
 @contextmanager
-def unbroken() -> Iterator[None]:
-    """Let nothing that is printed end the work, and a fault in compiled code say where it was.
+def unbroken() -> Iterator[Unbroken | None]:
+    """Let nothing that is printed end the work, and a fault in compiled code say where it was; yields standard output.
 
     Such a fault is a memory map whose file another process cuts short between the check of its size and its reading:
     the signal ends this process, and Python's own handler writes the lines that were being carried out.
@@ -78,7 +85,7 @@ def unbroken() -> Iterator[None]:
             faulthandler.enable(streams[1])
             watching = True
     try:
-        yield
+        yield output
     finally:
         for stream in (output, errors):
             if stream is not None:

@@ -10,6 +10,7 @@ from rnnkit.data.columns import Opened
 from rnnkit.data.series import Others, moved
 from rnnkit.data.source import Source
 from rnnkit.data.times import TimeReader, write_times
+from rnnkit.data.told import warn_once
 from rnnkit.data.zones import to_utc, zone_named
 from rnnkit.errors import DataError, counted, warn
 
@@ -48,7 +49,7 @@ class Timed(NamedTuple):
     zone: str | None
 
 
-def in_order(opened: Opened, sort: bool | None, missing: str, cut: bool = False) -> Timed:
+def in_order(opened: Opened, sort: bool | None, missing: str, cut: bool = False, origin: Any = None) -> Timed:
     """Make local times UTC, look at their order, and sort the rows of each series where that is asked for.
 
     Args:
@@ -56,7 +57,8 @@ def in_order(opened: Opened, sort: bool | None, missing: str, cut: bool = False)
         sort: True sorts the rows of each series by time; None refuses rows that are in no order and tells steps back
             and equal times; False says nothing.
         missing: `"refuse"` rows without a time, or `"cut"`.
-        cut: whether the user has said where segments end; else holes in what is regular are told.
+        cut: whether the user has said where segments end; else holes in what is regular are told, once.
+        origin: the file, or the object, that the rows are from.
 
     Raises:
         DataError: a row without a time, one that clocks skipped, rows in no order of time, or several series.
@@ -111,7 +113,7 @@ def in_order(opened: Opened, sort: bool | None, missing: str, cut: bool = False)
             f"out{several}; sort=False uses them as they stand without this line"
         )
     if not cut:
-        _tell_holes(source, times, clock.zone, step)
+        _tell_holes(source, times, clock.zone, step, origin)
     return Timed(source, times, clock.zone)
 
 
@@ -221,7 +223,7 @@ def tell_falling(who: str, column: Any, cells: Any) -> None:
         )
 
 
-def _tell_holes(source: Source, times: np.ndarray, zone: str | None, step: Steps) -> None:
+def _tell_holes(source: Source, times: np.ndarray, zone: str | None, step: Steps, origin: Any) -> None:
     """Tell that times which go on in equal steps do not everywhere, where no `gap` says what that means."""
     if times.dtype.kind != "M" or step.count < ENOUGH:
         return
@@ -237,10 +239,11 @@ def _tell_holes(source: Source, times: np.ndarray, zone: str | None, step: Steps
     time = write_times(times[row : row + 1], zone)[0]
     many = f"{counted(len(holes), 'step')} {'is' if len(holes) == 1 else 'are'}"
     length = f"{usual.astype('timedelta64[us]').astype(np.int64) / 1e6:g}"
-    warn(
+    warn_once(
+        origin,
         f"{source.who}: time goes on in steps of {_told(usual)}, but {many} longer, the first one of "
         f"{_told(sizes[holes[0]])} to {source.rows_named(row)} ({time}): state flows across; gap={length} (seconds) "
-        f"ends segments there, a larger gap says that it may"
+        f"ends segments there, a larger gap says that it may",
     )
 
 

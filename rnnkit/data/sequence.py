@@ -132,7 +132,7 @@ class Sequence:
         if opened.ids is not None:
             gathered = BySeries(opened.source, opened.times, opened.ids, opened.clock).of()
             opened = Opened(gathered.source, gathered.times, clock=gathered.clock)
-        timed = in_order(opened, sort, missing, cut=gap is not None or segments is not None)
+        timed = in_order(opened, sort, missing, cut=gap is not None or segments is not None, origin=x)
         cut_by = None if time is None and segments is not None else timed.times  # pandas' index stands aside
         runs = _frozen(find_runs(timed.source, horizon, segments, cut_by, gap, missing, short))
         self._set(name, horizon, runs, timed, score)
@@ -272,7 +272,7 @@ class Sequence:
         text = TextOptions.checked(repr(str(file)), written)
         wanted = Wanted(time, features, target, horizon, series_id, time_format, zone, text, sort)
         opened = open_source(file, wanted, array, only, memmap)
-        timed = in_order(opened, sort, missing, cut=gap is not None or segments is not None)
+        timed = in_order(opened, sort, missing, cut=gap is not None or segments is not None, origin=file)
         runs = _frozen(find_runs(timed.source, horizon, segments, timed.times, gap, missing, short))
         series = object.__new__(cls)
         series._set(text_stem(file) if name is None else name, horizon, runs, timed, score)

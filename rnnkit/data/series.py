@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -162,7 +162,8 @@ class BySeries:
     def _kept(self, only: Any) -> list[int]:
         """The places of the series to keep, ascending."""
         given = only.tolist() if isinstance(only, np.ndarray | np.generic) else only
-        asked = [_id(name) for name in (given if isinstance(given, list | tuple | range) else [given])]
+        wanted = given if isinstance(given, list | tuple | range) else [given]
+        asked = [series_named(name, self._places) or _id(name) for name in wanted]
         who, names = self._source.who, self._names
         if not asked:
             raise DataError(f"{who} expects only= to name at least one series, got none; leave it out to keep all")
@@ -174,6 +175,17 @@ class BySeries:
                     f"{did_you_mean(name, names)}"
                 )
         return sorted({self._places[name] for name in asked})
+
+
+def series_named(asked: Any, names: Collection[str]) -> str | None:
+    """The one of some series that an id means: by its text, a number also the series whose id is that number."""
+    text = _id(asked)
+    if text in names:
+        return text
+    if isinstance(asked, bool) or not isinstance(asked, int | float | np.number):
+        return None
+    same = [name for name in names if _number(name) == asked]
+    return same[0] if len(same) == 1 else None
 
 
 def moved(source: Source, index: np.ndarray) -> Source:
@@ -205,6 +217,13 @@ def _gathered(rows: Rows, index: np.ndarray) -> Rows:
         if not is_mapped(rows.array):
             return ArrayRows(rows.array[index])
     return GatheredRows(rows, index)
+
+
+def _number(name: str) -> float | None:
+    try:
+        return float(name)
+    except ValueError:
+        return None
 
 
 def _id(name: Any) -> str:

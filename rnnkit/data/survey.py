@@ -11,7 +11,7 @@ from rnnkit.data.dataset import DataSet, Opened
 from rnnkit.data.scaling import Moments, Standard
 from rnnkit.data.sequence import Score, Sequence
 from rnnkit.data.source import SLICE
-from rnnkit.data.typical import Typical, typical
+from rnnkit.data.typical import Typical, look_at_targets
 from rnnkit.errors import DataError, RnnkitError, listed
 
 OnError = Literal["stop", "skip"]
@@ -35,6 +35,7 @@ class Facts(NamedTuple):
         part_series: how many series have rows in each of these, None without `series_id`.
         fingerprint: what tells whether it has changed.
         typical: what the targets of its training part are like.
+        constant: of each target, whether it is the same in every row of that part.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Facts(NamedTuple):
     part_series: tuple[int | None, ...]
     fingerprint: tuple[Any, ...]
     typical: Typical
+    constant: tuple[bool, ...] = ()
 
 
 class Opening(NamedTuple):
@@ -128,6 +130,7 @@ def survey(
 
 def facts_of(series: Sequence) -> Facts:
     """What is known of a series that is trained on as it stands, without other parts; its targets are read once."""
+    targets = look_at_targets(series)
     return Facts(
         name=series.name,
         lengths=series.lengths,
@@ -146,7 +149,8 @@ def facts_of(series: Sequence) -> Facts:
         part_rows=(len(series),),
         part_series=(series.series_count,),
         fingerprint=(),
-        typical=typical(series),
+        typical=targets.typical,
+        constant=targets.constant,
     )
 
 

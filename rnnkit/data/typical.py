@@ -28,23 +28,45 @@ class Typical(NamedTuple):
     often: int
 
 
+class Targets(NamedTuple):
+    """What a look at the targets of a training part tells.
+
+    Attributes:
+        typical: what they are like.
+        constant: of each target, whether it is the same in every row.
+    """
+
+    typical: Typical
+    constant: tuple[bool, ...]
+
+
 def typical(series: Sequence) -> Typical:
-    """Look at every target of a sequence that counts, once, slice by slice.
+    """What the targets of a sequence are like.
 
     Example:
         >>> import numpy as np, rnnkit as rk
         >>> typical(rk.Sequence(np.zeros(4), [1, 0, 2, 2]))
         Typical(rows=4, mean=(1.25,), label=2, often=2)
     """
+    return look_at_targets(series).typical
+
+
+def look_at_targets(series: Sequence) -> Targets:
+    """Look at every target of a sequence that counts, once, slice by slice."""
     raw, rows, total = series.with_scaler(None), 0, np.zeros(series.outputs)
+    low, high = np.full(series.outputs, np.inf), np.full(series.outputs, -np.inf)
     labels: Counter[int] = Counter()
     for block in series.row_slices(SLICE):
         y = raw.take(block[series.scored(block)], np.float64)[1]
-        rows, total = rows + len(y), total + y.reshape(len(y), -1).sum(0, dtype=np.float64)
+        flat = y.reshape(len(y), -1)
+        rows, total = rows + len(y), total + flat.sum(0, dtype=np.float64)
+        low, high = np.minimum(low, flat.min(0, initial=np.inf)), np.maximum(high, flat.max(0, initial=-np.inf))
         if series.labels:
             labels.update(dict(zip(*(found.tolist() for found in np.unique(y, return_counts=True)), strict=True)))
     label = min(labels, key=lambda one: (-labels[one], one)) if labels else None
-    return Typical(rows, tuple((total / max(rows, 1)).tolist()), label, 0 if label is None else labels[label])
+    often = 0 if label is None else labels[label]
+    found = Typical(rows, tuple((total / max(rows, 1)).tolist()), label, often)
+    return Targets(found, tuple((low == high).tolist()) if rows > 1 else (False,) * series.outputs)
 
 
 def all_together(parts: Iterable[Typical]) -> Typical | None:

@@ -46,6 +46,7 @@ def block_trainer(backend: Backend) -> Callable[..., BlockResult]:
     return partial(train_block, backend) if own is None else own
 
 
+@np.errstate(all="ignore")  # what is not finite is found below, and is no news before
 def train_block(
     backend: Backend,
     model: Chain,
@@ -95,11 +96,10 @@ def train_block(
         drawn = None if noise is None else map_arrays(lambda a, k=k: a[k], noise)
         cold = initial_state(model, backend.to_numpy(params), lanes, drawn)
         started = start_of(batch, cold, carried, recorded)
-        with np.errstate(all="ignore"):  # what is not finite is found below, and is no news before
-            window = run_window(backend, model, params, batch, block.origin[k + 1], started, drawn, loss, remat)
-            losses[k] = window.loss
-            grads = {key: g for key, g in window.grads.items() if key not in frozen}
-            norms[k] = np.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in grads.values()))
+        window = run_window(backend, model, params, batch, block.origin[k + 1], started, drawn, loss, remat)
+        losses[k] = window.loss
+        grads = {key: g for key, g in window.grads.items() if key not in frozen}
+        norms[k] = np.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in grads.values()))
         if window.grads:
             if not np.isfinite(losses[k]) or not np.isfinite(norms[k]):
                 done, store = k, None if recorded is None else backend.from_numpy(recorded)

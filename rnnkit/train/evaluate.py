@@ -96,6 +96,7 @@ class Evaluation:
         return "\n".join(lines)
 
 
+@np.errstate(all="ignore")  # what is not finite shows in the errors
 def evaluate(
     run: Run,
     series: Sequence,

@@ -27,6 +27,7 @@ from rnnkit.train.settings import check_schedule, check_settings
 from rnnkit.train.stages import Every, Stages
 from rnnkit.train.stopping import EarlyStopping
 from rnnkit.train.targets import check_range as check_reach
+from rnnkit.train.targets import tell_constant
 from rnnkit.train.training import Told, Training
 
 EPOCHS = 10
@@ -140,6 +141,8 @@ def fit(
     _check_phases(what, early_stopping, learning_rate)
     fold = Fold(engine, model, rule, loss, clip, remat, dtype)
     skipped = dict(schedule.skipped)
+    for facts in what.schedule.facts.values():
+        tell_constant(facts)
     if check_range:
         for _, chain, part in what.bounded(skipped):
             check_reach(chain, part, loss)

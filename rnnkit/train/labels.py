@@ -8,6 +8,7 @@ import numpy as np
 
 from rnnkit.data import Sequence
 from rnnkit.data.later import later_times, missing_time
+from rnnkit.data.series import series_named
 from rnnkit.data.source import SLICE
 from rnnkit.data.times import write_times
 from rnnkit.errors import DataError, counted, did_you_mean, listed, warn
@@ -78,12 +79,12 @@ def last_segment(who: str, series: Sequence, only: str | int | None) -> int:
                 f"{who} goes on from {ids[-1]!r}, the last of the {len(names)} series in {series.name!r}; "
                 f"choose one with only={names[0]!r}"
             )
-        elif only is not None and str(only) not in names:
+        chosen = ids[-1] if only is None else series_named(only, names)
+        if chosen is None:
             raise DataError(
                 f"{who} expects one of the series of {series.name!r}, {listed(names, 12, 'in all')}; got "
                 f"only={only!r}{did_you_mean(str(only), names)}"
             )
-        chosen = ids[-1] if only is None else str(only)
         segment -= ids[::-1].index(chosen)
     row, end = int(series.runs[segment, 2]), series_end(series, segment)
     if row < end and unknown_after(series)[segment]:

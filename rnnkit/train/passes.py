@@ -68,6 +68,7 @@ def scored_outputs(
             yield rows[here], y[here], series.take(rows[here], y.dtype)[1]
 
 
+@np.errstate(all="ignore")  # what is not finite shows in the loss
 def mean_loss(
     engine: Backend,
     model: Chain,
@@ -85,6 +86,7 @@ def mean_loss(
     return total / count
 
 
+@np.errstate(all="ignore")
 def read_through(
     backend: Backend,
     model: Chain,

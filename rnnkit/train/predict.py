@@ -14,6 +14,7 @@ from rnnkit.train.prediction import Forecast, Prediction
 from rnnkit.train.run import Run
 
 
+@np.errstate(all="ignore")  # what is not finite shows in the values
 def predict(run: Run, series: Sequence, *, warm: int = WARM_ROWS) -> Prediction:
     """Predict the target of every row, state carried within each run of rows.
 
@@ -40,6 +41,7 @@ def predict(run: Run, series: Sequence, *, warm: int = WARM_ROWS) -> Prediction:
     return Prediction(predicted, _axes(run), **labels_after(series))
 
 
+@np.errstate(all="ignore")
 def forecast(
     run: Run, series: Sequence, steps: int, *, only: str | int | None = None, warm: int = WARM_ROWS
 ) -> Forecast:

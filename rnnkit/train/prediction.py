@@ -21,8 +21,8 @@ class Prediction(NDArrayOperatorsMixin):
     """What `predict` returns: a prediction made after each row of the source, and what it is a prediction of.
 
     It goes where an array goes: `np.asarray`, indexing, iteration, arithmetic, comparisons, NumPy's functions and the
-    methods of an array are those of `values`, and give plain arrays. It cannot be assigned to; change a copy:
-    `predicted.copy()`. Place t of the axis `"rows"` holds what was predicted after row t was read.
+    methods of an array are those of `values`, and give plain arrays. Neither it nor its arrays can be assigned to;
+    change a copy: `predicted.copy()`. Place t of the axis `"rows"` holds what was predicted after row t was read.
 
     Attributes:
         values: in the data's own units, float64; logits for the cross-entropies. NaN where nothing was predicted.
@@ -61,6 +61,17 @@ class Prediction(NDArrayOperatorsMixin):
     series: np.ndarray | None = None
     ends: np.ndarray | None = None
     ids: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            array = getattr(self, name)
+            if isinstance(array, np.ndarray):
+                array = array.view()
+                array.flags.writeable = False  # whichever way it is come by: what is frozen is not written into
+                object.__setattr__(self, name, array)
+
+    def __reduce__(self) -> Any:  # arrays that are sent or copied can be written into again
+        return type(self), tuple(getattr(self, name) for name in self.__dataclass_fields__)
 
     def by_sample(self) -> Prediction:
         """The prediction for each sample of a sequence with `score="last"`, made after the row of it that counts.

@@ -147,6 +147,21 @@ def check_range(model: Chain, series: Sequence, loss: Loss) -> None:
     )
 
 
+def tell_constant(facts: Facts) -> None:
+    """Warn of targets that are the same in every row that is trained on: there is nothing to learn."""
+    names = facts.target_names or tuple(map(str, range(facts.outputs)))
+    still = [name for name, constant in zip(names, facts.constant, strict=False) if constant]
+    if still:
+        which = "its target" if facts.outputs == 1 else f"its targets {listed(still, 12, 'in all')}"
+        verb = "is" if len(still) == 1 else "are"
+        if facts.outputs > 1 and len(still) == 1:
+            which = f"its target {still[0]!r}"
+        warn(
+            f"fit: {facts.name!r} has nothing to learn: {which} {verb} the same in all "
+            f"{counted(facts.typical.rows, 'row')} that are trained on; choose another target, or other rows"
+        )
+
+
 def scored_targets(series: Sequence) -> Iterator[np.ndarray]:
     """The targets of the rows that count, in float64, slice by slice: `(n, O)`, or labels `(n,)`."""
     for rows in series.row_slices(SLICE):

@@ -32,10 +32,12 @@ class Shown(NamedTuple):
     """What a picture shows of a series.
 
     Attributes:
-        place: where each row stands, `(n,)`: the row that is predicted, or the number of the sample.
+        place: where each row stands, `(n,)`: the time that is predicted, else the row, or the number of
+            the sample.
         target, predicted: `(n, O)`.
         segment: `(n,)`, the segment of each row: no line is drawn from one to the next.
         unit: `"row"` or `"sample"`.
+        axis: what the places are called.
         classes: whether they are numbers of classes, which have nothing between them.
     """
 
@@ -44,6 +46,7 @@ class Shown(NamedTuple):
     predicted: np.ndarray
     segment: np.ndarray
     unit: str
+    axis: str
     classes: bool
 
 
@@ -66,7 +69,7 @@ def plot_forecast(series: Sequence, predicted: np.ndarray | Prediction, rows: in
         _name(axes, series.target_names, column, series.outputs)
     rows_or_samples = f"{len(shown.place)} {shown.unit}s{' with a target' if shown.unit == 'row' else ''}"
     panels[0].set_title(f"{drawn(series.name)}: the last {rows_or_samples}{_some(columns, series.outputs)}", loc="left")
-    panels[-1].set_xlabel(shown.unit)
+    panels[-1].set_xlabel(shown.axis)
     return figure
 
 
@@ -108,15 +111,18 @@ def plot_continuation(series: Sequence, ahead: np.ndarray | Forecast, rows: int 
     segment = int(np.searchsorted(series.starts, stop - 1, side="right")) - 1
     start = max(int(series.runs[segment, 0]), stop - rows)
     known = series.with_scaler(None).read_x(start, stop, np.dtype("float64"))
+    before, after, axis = np.arange(start, stop), np.arange(stop - 1, stop + len(ahead)), "row"
+    later = getattr(ahead, "times", None)
+    if series.times is not None and later is not None:
+        before, axis = series.times[start:stop], _time_axis(series.zone)
+        after = np.concatenate([before[-1:], later])
     columns = _columns(known.shape[1])
     figure, panels = _panels(len(columns))
     for column, axes in zip(columns, panels, strict=True):
-        axes.plot(np.arange(start, stop), known[:, column], color=TRUTH, linewidth=1.1, label="observed")
+        axes.plot(before, known[:, column], color=TRUTH, linewidth=1.1, label="observed")
         joint = np.concatenate([known[-1:, column], ahead[:, column]])
         marker = "." if len(ahead) < 3 else None  # a line of a step or two is hardly seen
-        axes.plot(
-            np.arange(stop - 1, stop + len(ahead)), joint, color=MODEL, linewidth=1.3, marker=marker, label="forecast"
-        )
+        axes.plot(after, joint, color=MODEL, linewidth=1.3, marker=marker, label="forecast")
         _name(axes, series.feature_names, column, known.shape[1])
         tidy(axes)
         legend(axes)
@@ -124,7 +130,7 @@ def plot_continuation(series: Sequence, ahead: np.ndarray | Forecast, rows: int 
     of = drawn(series.name) if ids is None or len(set(ids)) < 2 else f"{drawn(series.name)}, {drawn(ids[segment])}"
     title = f"{of}: {len(ahead)} {'row' if len(ahead) == 1 else 'rows'} ahead, predictions fed back in"
     panels[0].set_title(title + _some(columns, known.shape[1]), loc="left")
-    panels[-1].set_xlabel("row")
+    panels[-1].set_xlabel(axis)
     return figure
 
 
@@ -138,13 +144,19 @@ def _shown(series: Sequence, predicted: np.ndarray | Prediction, rows: int) -> S
         last = (series.starts + series.lengths - 1)[-rows:]
     else:
         last = np.concatenate([np.arange(s.start, s.stop) for s in series.segments[-rows:]])[-rows:]
-    count = len(series.runs)
+    count, times = len(series.runs), getattr(predicted, "times", None)
+    place, axis = last + series.horizon, "row"
+    if samples:
+        place, axis = np.arange(count - len(last), count), "sample"
+    elif times is not None and times.ndim == 1:
+        place, axis = times[last], _time_axis(series.zone)
     return Shown(
-        place=np.arange(count - len(last), count) if samples else last + series.horizon,
+        place=place,
         target=series.with_scaler(None).take(last, np.float64)[1].reshape(len(last), -1).astype(float),
         predicted=values[last],
         segment=np.searchsorted(series.starts, last, side="right") - 1,
         unit="sample" if samples else "row",
+        axis=axis,
         classes=series.labels,
     )
 
@@ -154,7 +166,10 @@ def _compare(axes: Axes, shown: Shown, column: int, horizon: int) -> None:
     ahead = f" {horizon} {'row' if horizon == 1 else 'rows'} ahead" if horizon else ""
     truth, model = shown.target[:, column], shown.predicted[:, column]
     broken = np.flatnonzero(np.diff(shown.segment)) + 1
-    place, truth, model = (np.insert(each.astype(float), broken, np.nan) for each in (shown.place, truth, model))
+    truth, model = (np.insert(each.astype(float), broken, np.nan) for each in (truth, model))
+    dated = shown.place.dtype.kind == "M"
+    place = shown.place if dated else shown.place.astype(float)
+    place = np.insert(place, broken, np.datetime64("NaT") if dated else np.nan)
     alone = np.diff(np.concatenate(([0], broken, [len(shown.place)]))).min() == 1  # a line of one row is not seen
     if shown.unit == "sample":
         axes.plot(place, truth, "o", color=TRUTH, markersize=5, fillstyle="none", label="observed")
@@ -172,6 +187,11 @@ def _compare(axes: Axes, shown: Shown, column: int, horizon: int) -> None:
         axes.margins(y=0.15)
     tidy(axes)
     legend(axes)
+
+
+def _time_axis(zone: str | None) -> str:
+    """What an axis of times is called."""
+    return "time" if zone is None else "time (UTC)"
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from importlib import import_module
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -230,7 +232,7 @@ def test_output_that_cannot_be_written_does_not_end_training(home):
     command = [sys.executable, "-W", "error", "-m", "rnnkit.cli.commands", "train", "a.toml"]
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert done.returncode == 0
+    assert done.returncode == 1
     assert done.stderr == "rnnkit: standard output cannot be written (No space left on device); going on in silence\n"
     assert epochs("runs/a") == 1
 
@@ -242,10 +244,31 @@ def test_output_and_errors_that_cannot_be_written_do_not_end_training(home, monk
             monkeypatch.setattr(sys, "stdout", out)
             monkeypatch.setattr(sys, "stderr", errors)
             monkeypatch.setenv("FORCE_COLOR" if terminal else "NO_COLOR", "1")
-            assert main(["train", "a.toml", "--overwrite", "--train.epochs", "3"]) == 0
+            assert main(["train", "a.toml", "--overwrite", "--train.epochs", "3"]) == 1
             monkeypatch.undo()
         assert epochs(home / "runs" / "a") == 3
         monkeypatch.chdir(home)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="writes to /dev/full")
+@pytest.mark.parametrize("command", ["evaluate runs/a", "plan a.toml", "predict runs/a", "--help", "check a.toml"])
+def test_a_command_whose_output_is_lost_fails(home, monkeypatch, capsys, command):
+    assert main(["train", "a.toml"]) == 0
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(command.split()) == 1
+        monkeypatch.undo()
+    assert "standard output cannot be written (No space left on device)" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(home, monkeypatch):
+    monkeypatch.chdir(home)
+    read, write = os.pipe()
+    os.close(read)
+    with suppress(BrokenPipeError), open(write, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        assert main(["plan", "a.toml"]) == 0
+        monkeypatch.undo()
 
 
 def test_streams_that_fail_fall_silent_once(capsys):

@@ -6,6 +6,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -584,3 +585,23 @@ def test_two_columns_of_a_table_are_one_time(tmp_path):
     series = rk.Sequence.open(tmp_path / "a.parquet", time=["day", "hour"], time_format="%d/%m/%Y %H:%M")
     assert series.feature_names == ("v",)
     assert series.times.tolist() == [datetime(2006, 12, 16, 17, minute) for minute in range(3)]
+
+
+def test_holes_are_told_once_of_a_file_or_frame(tmp_path):
+    hours = np.datetime64("2024-01-01", "us") + np.delete(np.arange(60), [30, 31]) * np.timedelta64(1, "h")
+    frame = pl.DataFrame({"t": hours, "a": np.sin(np.arange(58.0))})
+    path = tmp_path / "a.csv"
+    frame.write_csv(path, datetime_format="%Y-%m-%d %H:%M")
+    makers = {
+        "file": lambda horizon: rk.Sequence.open(path, time="t", target="a", horizon=horizon),
+        "frame": lambda horizon: rk.Sequence(frame, time="t", target="a", horizon=horizon),
+    }
+    for make in makers.values():
+        with pytest.warns(rk.RnnkitWarning, match="steps of 1 h, but 1 step is longer"):
+            make(1)
+        assert make(2).horizon == 2  # a warning would be an error
+    with pytest.warns(rk.RnnkitWarning, match="but 1 step is longer"):
+        rk.Sequence(frame.clone(), time="t", target="a")  # another one
+    path.write_text(path.read_text() + "2024-01-03 20:00,1.0\n")
+    with pytest.warns(rk.RnnkitWarning, match="but 2 steps are longer"):
+        makers["file"](1)

@@ -1,5 +1,8 @@
 """Runs that came to nothing say so."""
 
+import warnings
+from contextlib import suppress
+
 import numpy as np
 import pytest
 
@@ -57,3 +60,45 @@ def test_the_last_lines_of_train_say_it(tmp_path, monkeypatch, capsys):
     assert worse.startswith("test error: ")
     assert "worse than repeating the last value: " in worse
     assert "rnnkit: warning: fit: the loss has blown up" in told.err
+
+
+@pytest.mark.parametrize(
+    ("values", "target", "told"),
+    [
+        (np.full((60, 1), 3.5), None, "'series' has nothing to learn: its target is the same in all 59 rows"),
+        (np.stack([np.full(60, 2.0), np.sin(np.arange(60))], 1), [0, 1], "its target '0' is the same in all 59 rows"),
+        (np.stack([np.full(60, 2.0), np.sin(np.arange(60)), np.ones(60)], 1), [0, 1, 2], "targets 0, 2 are the same"),
+    ],
+)
+def test_targets_that_never_change_are_told(values, target, told):
+    def fit(series):
+        model = rk.Chain(rk.LSTM(series.features, 2), rk.Dense(2, series.outputs))
+        return rk.fit(model, rk.Schedule(series, rk.Continuation(16), rk.Carry()), backend="numpy", epochs=1)
+
+    with pytest.warns(rk.RnnkitWarning, match=told):
+        fit(rk.Sequence(values, target=target))
+    assert fit(rk.Sequence(np.sin(np.arange(60))))  # a warning would be an error
+
+
+def test_a_data_set_that_never_changes_is_named():
+    sets = [rk.DataSet(rk.Sequence(np.sin(np.arange(60))), "a"), rk.DataSet(rk.Sequence(np.ones(60)), "b")]
+    curriculum = rk.Curriculum(sets, rk.Continuation(16), rk.Carry())
+    with pytest.warns(rk.RnnkitWarning, match="'b' has nothing to learn"):
+        rk.fit(rk.Chain(rk.LSTM(1, 2), rk.Dense(2, 1)), curriculum, backend="numpy", epochs=1)
+
+
+@pytest.mark.parametrize("rate", [10.0, 1e19, 1e160])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_loss_beyond_all_numbers_is_told_by_rnnkit_alone(rate, dtype):
+    """No warning of NumPy's comes before what is said of it, wherever the numbers leave their range."""
+    training, held_out, _ = rk.Sequence(np.random.default_rng(0).normal(size=120)).split()
+    model, schedule = rk.Chain(rk.LSTM(1, 2), rk.Dense(2, 1)), rk.Schedule(training, rk.Continuation(16), rk.Carry())
+    for given in ({}, {"validation": held_out}, {"clip": rk.ClipNorm(1)}):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warnings.simplefilter("ignore", rk.RnnkitWarning)
+            with suppress(rk.errors.NonFiniteError, rk.ModelError):
+                run = rk.fit(model, schedule, backend="numpy", rule=rk.SGD(rate), epochs=2, dtype=dtype, **given)
+                rk.evaluate(run, held_out)
+                rk.predict(run, held_out)
+                rk.forecast(run, held_out, 3)

@@ -318,3 +318,50 @@ def test_predictions_without_a_warning(run):
         warnings.simplefilter("error")
         rk.forecast(run, rk.Sequence(wave()), 2)
         rk.predict(run, rk.Sequence(wave()))
+
+
+def test_no_way_in_writes_into_a_prediction(predicted):
+    before = predicted.values.copy()
+    copies = pickle.loads(pickle.dumps(predicted)), copy.deepcopy(predicted), predicted.at(np.arange(3))
+    for again in (predicted, *copies):
+        ways = {
+            "nan_to_num": lambda p: np.nan_to_num(p, copy=False),
+            "asarray": lambda p: np.asarray(p).fill(0),
+            "array": lambda p: np.array(p, copy=False).fill(0),
+            "values": lambda p: p.values.fill(0),
+            "slice": lambda p: p[1:].fill(0),
+            "row": lambda p: next(iter(p)).fill(0),
+            "reshaped": lambda p: p.reshape(-1).fill(0),
+            "method": lambda p: p.fill(0),
+            "place": lambda p: np.put(p.values, 0, 1.0),
+            "rows": lambda p: p.rows.fill(0),
+            "future": lambda p: p.is_future.fill(True),
+        }
+        for way in ways.values():
+            with pytest.raises(ValueError, match="read-only"):
+                way(again)
+    np.testing.assert_array_equal(predicted.values, before)
+    free = predicted.copy()
+    free[0] = 7
+    assert np.array(predicted).flags.writeable
+    assert predicted.values[0] != 7
+
+
+@pytest.mark.parametrize(("ids", "only"), [((0.0, 1.0), 0), ((0, 1), 0.0), (("0.0", "1.0"), 0), (("00", "01"), 0.0)])
+def test_a_number_names_the_series_whose_id_is_that_number(tmp_path, ids, only):
+    path = tmp_path / "a.csv"
+    path.write_text("id,a\n" + "".join(f"{ids[row // 30]},{np.sin(row)}\n" for row in range(60)))
+    series = rk.Sequence.open(path, series_id="id", target="a")
+    chosen = rk.Sequence.open(path, series_id="id", target="a", only=only)
+    assert chosen.series_ids == (str(ids[0]),)
+    run = rk.fit(
+        rk.Chain(rk.LSTM(1, 2), rk.Dense(2, 1)),
+        rk.Schedule(series, rk.Continuation(16), rk.Carry()),
+        backend="numpy",
+        epochs=1,
+    )
+    assert rk.forecast(run, series, 2, only=only).rows[0] == 30
+    with pytest.raises(rk.DataError, match="only=7"):
+        rk.forecast(run, series, 2, only=7)
+    with pytest.raises(rk.DataError, match="no series 'True'"):
+        rk.Sequence.open(path, series_id="id", target="a", only=True)

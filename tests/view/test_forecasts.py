@@ -167,3 +167,23 @@ def test_a_table_of_many_data_sets_is_no_wider_than_a_terminal():
             assert f"{error:.4g}" in text
     small = str(dataclasses.replace(matrix(3, 3), names=("a", "b", "c"), stages=("start", "a", "b"))).splitlines()
     assert sum(line.startswith("trained up to") for line in small) == 1
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_a_picture_of_rows_with_times_shows_the_times(zone):
+    times = np.datetime64("2024-10-26T00", "us") + np.arange(90) * np.timedelta64(1, "h")
+    series = rk.Sequence(wave(80), time=np.delete(times, range(40, 50)), zone=zone, gap="1h")
+    model = rk.Chain(rk.LSTM(1, 2), rk.Dense(2, 1))
+    run = rk.fit(model, rk.Schedule(series, rk.Continuation(16), rk.Carry()), backend="numpy", epochs=1)
+    predicted, ahead = rk.predict(run, series), rk.forecast(run, series, 5)
+    name = "time" if zone is None else "time (UTC)"
+    (axes,) = rk.plots.plot_forecast(series, predicted, rows=60).axes
+    drawn = axes.lines[0].get_xdata()
+    known = drawn[~np.isnat(drawn)]
+    assert axes.get_xlabel() == name
+    assert (known[-1], len(drawn) - len(known)) == (series.times[79], 1)  # a line ends with its segment
+    (axes,) = rk.plots.plot_continuation(series, ahead).axes
+    assert axes.get_xlabel() == name
+    assert axes.lines[0].get_xdata()[-1] == series.times[79]
+    assert axes.lines[1].get_xdata().tolist()[1:] == ahead.times.tolist()
+    assert rk.plots.plot_forecast(series, np.asarray(predicted)).axes[0].get_xlabel() == "row"
