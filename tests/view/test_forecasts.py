@@ -171,7 +171,7 @@ def test_a_table_of_many_data_sets_is_no_wider_than_a_terminal():
 
 @pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
 def test_a_picture_of_rows_with_times_shows_the_times(zone):
-    times = np.datetime64("2024-10-26T00", "us") + np.arange(90) * np.timedelta64(1, "h")
+    times = np.datetime64("2024-07-01T00", "us") + np.arange(90) * np.timedelta64(1, "h")
     series = rk.Sequence(wave(80), time=np.delete(times, range(40, 50)), zone=zone, gap="1h")
     model = rk.Chain(rk.LSTM(1, 2), rk.Dense(2, 1))
     run = rk.fit(model, rk.Schedule(series, rk.Continuation(16), rk.Carry()), backend="numpy", epochs=1)
