@@ -8,9 +8,9 @@ import numpy as np
 from cases import Case
 from measure import Work
 from pairs import MODEL, Pair
+from rnnkit.train.block import block_trainer
 
 import rnnkit as rk
-from rnnkit.train.block import block_trainer
 
 RULE = rk.Adam(1e-3)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rnnkit.backend import BlockResult
+from rnnkit.backend import Block, Carried, Draws, Report, Update
 from rnnkit.errors import BackendError
+from rnnkit.model import Chain
 from rnnkit_numba import arrays, protocol, train
 from rnnkit_numba.stepper import Stepper
+from rnnkit_numba.warm import cache_folder, warmup
 
 
 def configure(*, threads: int = 0, **unknown: Any) -> WithThreads:
@@ -51,7 +53,11 @@ class WithThreads:
     to_numpy = staticmethod(arrays.to_numpy)
     configure = staticmethod(configure)
     stepper = staticmethod(Stepper)
+    warmup = staticmethod(warmup)
+    cache_folder = staticmethod(cache_folder)
 
-    def train_block(self, *arguments: Any, **settings: Any) -> BlockResult:
-        """See `rnnkit.train.block.train_block`."""
-        return train.train_on(self.threads, *arguments, **settings)
+    def train_block(
+        self, model: Chain, carried: Carried, block: Block, update: Update, draws: Draws
+    ) -> tuple[Carried, Report]:
+        """Train on so many threads: see `rnnkit.backend.protocol.WithTraining`."""
+        return train.train_on(self.threads, model, carried, block, update, draws)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from rnnkit.backend import BlockResult, check_arguments
+from rnnkit.backend import Block, Carried, Draws, Report, Slots, Update, check_arguments
 from rnnkit.errors import ModelError
 from rnnkit.model import (
     Chain,
-    Clip,
     CrossEntropy,
     Learned,
     Loss,
     LSTMState,
-    Rule,
     RuleState,
     State,
     initial_state,
@@ -23,7 +21,6 @@ from rnnkit.model import (
     slot_names,
 )
 from rnnkit.model.frozen import lag_after
-from rnnkit.schedule.batch import Slots
 from rnnkit_numba.arrays import aligned, common_dtype, plain
 from rnnkit_numba.layout import (
     BLOCK_LANES,
@@ -42,86 +39,41 @@ from rnnkit_numba.places import new_places
 from rnnkit_numba.rules import NORM_NUMBERS, clip_code, rule_code, stretch_table
 from rnnkit_numba.threads import SMALL_FLOPS, new_barrier, processors, run_threads
 
-if TYPE_CHECKING:
-    from rnnkit.schedule.batch import Block
 
-
-def train_block(
-    model: Chain,
-    params: dict[str, Any],
-    state: State,
-    rule_state: RuleState,
-    block: Block,
-    *,
-    rule: Rule,
-    loss: Loss,
-    clip: Clip | None,
-    learning_rates: np.ndarray,
-    noise: State | None = None,
-    store: State | None = None,
-    remat: int = 0,
-    frozen: frozenset[str] = frozenset(),
-) -> BlockResult:
-    """Train through K batches without returning to Python: see `rnnkit.train.block.train_block`.
+def train_block(model: Chain, carried: Carried, block: Block, update: Update, draws: Draws) -> tuple[Carried, Report]:
+    """Train through K batches without returning to Python: see `rnnkit.backend.protocol.WithTraining`.
 
     Raises:
         ModelError: arrays or keys that do not fit each other or the model, or labels that are no class.
     """
-    return train_on(
-        0,
-        model,
-        params,
-        state,
-        rule_state,
-        block,
-        rule=rule,
-        loss=loss,
-        clip=clip,
-        learning_rates=learning_rates,
-        noise=noise,
-        store=store,
-        remat=remat,
-        frozen=frozen,
-    )
+    return train_on(0, model, carried, block, update, draws)
 
 
 def train_on(
-    threads: int,
-    model: Chain,
-    params: dict[str, Any],
-    state: State,
-    rule_state: RuleState,
-    block: Block,
-    *,
-    rule: Rule,
-    loss: Loss,
-    clip: Clip | None,
-    learning_rates: np.ndarray,
-    noise: State | None = None,
-    store: State | None = None,
-    remat: int = 0,
-    frozen: frozenset[str] = frozenset(),
-) -> BlockResult:
+    threads: int, model: Chain, carried: Carried, block: Block, update: Update, draws: Draws
+) -> tuple[Carried, Report]:
     """`train_block` on at most so many threads; 0: one for each processor.
 
     Raises:
         ModelError: arrays or keys that do not fit each other or the model, or labels that are no class.
     """
+    params, rule_state, state, store = carried
+    rule, loss, frozen, remat = update.rule, update.loss, update.frozen, update.remat
     (rule_number, settings), (loss_number, setting), (clip_number, limit) = (
         rule_code(rule),
         loss_code(loss),
-        clip_code(clip),
+        clip_code(update.clip),
     )
     dtype = common_dtype(params)
-    check_block(model, params, state, block, loss, learning_rates)
+    check_block(model, params, state, block, loss, update.learning_rates)
     windows, steps, lanes, _ = block.x.shape
     piece_rows = min(remat or steps, max(steps - block.detached, 1))
     plan, shapes = layout(model, max(piece_rows, block.detached), dtype), parameter_shapes(model)
     flat = flatten(shapes, params, dtype)
     slots = flatten_slots(shapes, rule, rule_state, dtype)
-    carried = flatten_state(model, state, lanes, dtype)
+    flat_state = flatten_state(model, state, lanes, dtype)
     recorded, recordings = check_store(model, block, store, dtype)
-    kind, states, draws = initial_states(model, flat, plan, block, noise, dtype)
+    kind, states, drawn = initial_states(model, flat, plan, block, draws.initial, dtype)
     losses, norms = np.zeros(windows), np.zeros(windows)
     targets = block.y[..., None] if isinstance(loss, CrossEntropy) else block.y
     blocks = -(-lanes // BLOCK_LANES)
@@ -143,7 +95,7 @@ def train_on(
         states,
         np.empty((lanes, recordings.at.shape[2], plan.state), dtype),
         np.empty((team, -(-steps // piece_rows), min(lanes, BLOCK_LANES), plan.state), dtype),
-        carried,
+        flat_state,
         recorded,
         model.outputs,
         plain(block.x, dtype),
@@ -153,7 +105,7 @@ def train_on(
         plain(block.weight, np.float64),
         plain(block.origin, np.int64),
         *(plain(field, np.int64) for field in recordings),
-        draws,
+        drawn,
         reweighted(block, dtype),
         plain(np.ones(windows) if block.scale is None else block.scale, np.float64),
         block.detached,
@@ -161,7 +113,7 @@ def train_on(
         kind,
         rule_number,
         settings,
-        plain(learning_rates, np.float64),
+        plain(update.learning_rates, np.float64),
         rule_state.step,
         stretch_table({key: (size,) for key, size in plan.panels.items()}, rule_state, frozen),
         loss_number,
@@ -174,15 +126,13 @@ def train_on(
     )
     done, count = run_threads(team, barrier, lambda thread: run_block(thread, team, barrier, places, *arguments))
     slot_trees = {name: unflatten(shapes, row, params) for name, row in zip(slot_names(rule), slots, strict=True)}
-    return BlockResult(
+    after = Carried(
         unflatten(shapes, flat, params),
         RuleState(count, slot_trees, lag_after(rule_state, frozen, count - rule_state.step)),
-        unflatten_state(model, carried),
-        losses,
-        norms,
-        done,
+        unflatten_state(model, flat_state),
         None if store is None else state_views(model, recorded),
     )
+    return after, Report(losses, norms, done)
 
 
 def check_block(

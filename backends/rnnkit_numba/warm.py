@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnkit.backend import Block, Carried, Draws, Update
 from rnnkit.model import DTYPES, LSTM, MSE, Adam, Chain, Dense, initial_rule_state, setup
-from rnnkit.schedule.batch import Block
 from rnnkit_numba.loop import run_block
 from rnnkit_numba.protocol import backward, forward, outputs, update
 from rnnkit_numba.stepper import Stepper
@@ -32,7 +32,7 @@ def warmup(dtypes: tuple[str, ...] = DTYPES) -> None:
         nowhere, weight = np.zeros((1, 1), int), np.ones((1, 1, 1), dtype)
         block = Block(x[None], x[None], false, ~false, weight, np.zeros((2, 1), int), false * 0, nowhere, nowhere)
         moments, rates = initial_rule_state(rule, params), np.ones(1)
-        train_block(model, params, state, moments, block, rule=rule, loss=MSE(), clip=None, learning_rates=rates)
+        train_block(model, Carried(params, moments, state), block, Update(rule, MSE(), None, rates), Draws())
         _, _, tape = forward(model, params, x, state)
         update(rule, params, backward(model, params, tape, x).params, moments)
         outputs(model, params, x, state)

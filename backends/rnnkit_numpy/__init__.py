@@ -4,10 +4,18 @@ It is written to be read and to hold the fast backends to account, not to be fas
 parameters have; complex128 runs through it, so that its gradients can be checked against the complex step.
 """
 
+from typing import TYPE_CHECKING
+
 from rnnkit_numpy.chain import backward, forward
 from rnnkit_numpy.rules import update
 from rnnkit_numpy.trees import from_numpy, to_numpy
 
 name = "numpy"
+
+if TYPE_CHECKING:  # the type checker compares the module with the protocol
+    import rnnkit_numpy
+    from rnnkit.backend import Backend
+
+    textbook: Backend = rnnkit_numpy
 
 __all__ = ["backward", "forward", "from_numpy", "name", "to_numpy", "update"]

@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnkit.backend import BlockResult, check_arguments, map_arrays
+from rnnkit.backend import Carried, Draws, Report, Update, check_arguments, map_arrays
 from rnnkit.model.frozen import lag_after, stretches
 from rnnkit.model.layers import Chain
-from rnnkit.model.losses import Loss
-from rnnkit.model.rules import CLIP_EPSILON, Clip, ClipNorm, Rule, RuleState
+from rnnkit.model.rules import CLIP_EPSILON, Clip, ClipNorm, RuleState
 from rnnkit.model.state import State
 from rnnkit_torch.chain import arrays, check_tensors, layer_weights, leaves, own_initial, run
 from rnnkit_torch.losses import targets, window_loss
@@ -26,7 +25,7 @@ from rnnkit_torch.trees import from_numpy
 from rnnkit_torch.window import plan, train_window, where_lanes
 
 if TYPE_CHECKING:
-    from rnnkit.schedule.batch import Block, Slots
+    from rnnkit.backend import Block, Slots
 
 
 class Part(NamedTuple):
@@ -65,27 +64,14 @@ class Course(NamedTuple):
 
 @torch.inference_mode(False)
 @torch.enable_grad()
-def train_block(
-    model: Chain,
-    params: dict[str, Tensor],
-    state: State,
-    rule_state: RuleState,
-    block: Block,
-    *,
-    rule: Rule,
-    loss: Loss,
-    clip: Clip | None,
-    learning_rates: np.ndarray,
-    noise: State | None = None,
-    store: State | None = None,
-    remat: int = 0,
-    frozen: frozenset[str] = frozenset(),
-) -> BlockResult:
-    """Train through K batches without leaving PyTorch; see `rnnkit.train.block.train_block`.
+def train_block(model: Chain, carried: Carried, block: Block, update: Update, draws: Draws) -> tuple[Carried, Report]:
+    """Train through K batches without leaving PyTorch: see `rnnkit.backend.protocol.WithTraining`.
 
     The block goes to the device at once. Each trained window waits for the device once, to see whether its
-    loss and its gradient are finite. States are recorded in `store` in place.
+    loss and its gradient are finite. States are recorded in the store in place.
     """
+    params, rule_state, state, store = carried
+    rule, frozen = update.rule, update.frozen
     steps, window = block.valid.shape[:2]
     like = next(iter(params.values()))
     x = from_numpy(block.x, like.device)
@@ -111,14 +97,14 @@ def train_block(
         for s, piece in zip(moving, g.split([s.last - s.first for s in moving]), strict=True)
     ]
     own = own_initial(model, trained)
-    drawn = None if noise is None else from_numpy(noise, like.device)
-    carried, count = map_arrays(lambda a: a.detach().clone(), state), rule_state.step
+    drawn = None if draws.initial is None else from_numpy(draws.initial, like.device)
+    lanes, count = map_arrays(lambda a: a.detach().clone(), state), rule_state.step
     losses, norms = np.zeros(steps), np.zeros(steps)
     done, course = steps, _course(block)
-    plans = cache(lambda read: plan(window, read, block.detached, block.reweight, remat))
+    plans = cache(lambda read: plan(window, read, block.detached, block.reweight, update.remat))
     for k in range(steps):
         initial = own if drawn is None else map_arrays(lambda a, k=k: a[k], drawn)
-        started = carried if course.warm[k] else _start(block, k, initial, carried, store)
+        started = lanes if course.warm[k] else _start(block, k, initial, lanes, store)
         scored = bool(wanted.some[k]) and block.detached < window
         g.zero_()
         result = train_window(
@@ -126,7 +112,7 @@ def train_block(
             plans(() if course.straight[k] else _read(block, k)),
             started,
             course.begins[k],
-            lambda y, k=k: window_loss(loss, y, wanted, k),
+            lambda y, k=k: window_loss(update.loss, y, wanted, k),
             scale=1.0 if block.scale is None else float(block.scale[k]),
             trained=scored and bool(parts),
         )
@@ -138,9 +124,9 @@ def train_block(
                 done = k
                 break
             count += 1
-            if rule.learning_rate != learning_rates[k]:
-                rule = replace(rule, learning_rate=float(learning_rates[k]))
-            _clip(clip, g, norms[k])
+            if rule.learning_rate != update.learning_rates[k]:
+                rule = replace(rule, learning_rate=float(update.learning_rates[k]))
+            _clip(update.clip, g, norms[k])
             with torch.no_grad():
                 for part in parts:
                     step(rule, part.p, part.g, part.slots, count - part.lag)
@@ -148,12 +134,12 @@ def train_block(
                     parameter.copy_(view)
         elif wanted.some[k]:
             losses[k] = result.loss.item()
-        carried = result.states[window] if course.onward[k] else _handed_on(result.states, block.origin[k + 1], window)
+        lanes = result.states[window] if course.onward[k] else _handed_on(result.states, block.origin[k + 1], window)
         if block.slots is not None and store is not None:
             _record(block.slots, k, result.states, store)
     moments = {slot: _named(flat, params) for slot, flat in slots.items()}
     remembered = RuleState(count, moments, lag_after(rule_state, frozen, count - rule_state.step))
-    return BlockResult(views, remembered, carried, losses, norms, done, store)
+    return Carried(views, remembered, lanes, store), Report(losses, norms, done)
 
 
 def _course(block: Block) -> Course:

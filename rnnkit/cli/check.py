@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from rnnkit.backend import Backend, backend, installed_backends, map_arrays
+from rnnkit.backend import TEXTBOOK, Backend, backend, installed_backends, map_arrays
 from rnnkit.cli.build import Experiment, build, load_backend
 from rnnkit.cli.read import Draft
 from rnnkit.cli.report import describe, say
@@ -19,8 +19,6 @@ from rnnkit.model import setup, window_loss
 from rnnkit.schedule import Batch
 from rnnkit.testing import TOLERANCE, Case, relative_difference, run_case
 from rnnkit.train.targets import as_trained
-
-TEXTBOOK = "numpy"
 
 WINDOWS, LANES = 3, 3
 """How many of the first steps and lanes are compared: the textbook backend is slow."""

@@ -301,14 +301,14 @@ def warmup(*, dtype: Literal["float32", "float64", "both"] = "both") -> int:
     Args:
         dtype: for which numbers; float32 is what `train` uses unless told otherwise.
     """
-    from rnnkit_numba.warm import cache_folder, warmup
-
+    from rnnkit.backend import backend
     from rnnkit.cli.report import new_console, say
     from rnnkit.model import DTYPES
 
     dtypes = DTYPES if dtype == "both" else (dtype,)
-    warmup(dtypes)
-    folder = cache_folder()
+    compiled = backend("numba")
+    compiled.warmup(dtypes)
+    folder = compiled.cache_folder()
     kept = f"in {folder}" if folder else "in no folder that can be written: the next process compiles again"
     say(new_console(), f"the {' and '.join(dtypes)} kernels are compiled, {kept}")
     return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rnnkit.backend import TEXTBOOK
 from rnnkit.cli.after import of_one
 from rnnkit.cli.build import build
 from rnnkit.cli.files import check_new, writing
@@ -42,7 +43,7 @@ def inspect(draft: Draft, rows: str | None, out: Path | None, overwrite: bool, c
         check_new(out, "--out", overwrite)
     plotly_text()  # before any work
     experiment = build(of_one(draft))
-    run = load(draft.file.parent, "numpy")
+    run = load(draft.file.parent, TEXTBOOK)
     if run.sets and draft.data_set is not None:
         run = run.on(draft.data_set)
     start, stop = _last(experiment.parts["train"]) if chosen is None else chosen

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnkit.backend import Backend, check_parameters
+from rnnkit.backend import Backend, CompleteBackend, check_parameters
 from rnnkit.backend import backend as find_backend
 from rnnkit.data import Sequence
 from rnnkit.errors import DataError, counted
@@ -121,11 +121,10 @@ def _sample(series: Sequence, lags: int, sample: int, seed: int) -> np.ndarray:
 
 
 def _states_before(
-    engine: Backend, model: Chain, params: Mapping[str, np.ndarray], series: Sequence, rows: np.ndarray
+    engine: CompleteBackend, model: Chain, params: Mapping[str, np.ndarray], series: Sequence, rows: np.ndarray
 ) -> State:
     """The state before each of some sorted rows, a lane each, of a pass over its segment: NumPy arrays `(n, H)`."""
     own = engine.from_numpy(dict(params))
-    run = getattr(engine, "outputs", None) or (lambda *arguments: engine.forward(*arguments)[:2])
     dtype = next(iter(params.values())).dtype
     cold = initial_state(model, params, 1)
     found: list[State] = []
@@ -136,7 +135,7 @@ def _states_before(
             state, at, begun = cold, start, start
         for low in range(at, int(row), PASS_ROWS):
             x = series.read_x(low, min(low + PASS_ROWS, int(row)), dtype)
-            _, after = run(model, own, engine.from_numpy(x[:, None]), engine.from_numpy(state))
+            _, after = engine.outputs(model, own, engine.from_numpy(x[:, None]), engine.from_numpy(state))
             state = engine.to_numpy(after)
         at = int(row)
         found.append(state)

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from rnnkit.backend import Backend, map_arrays
+from rnnkit.backend import Backend, Block, Carried, Draws, Update, map_arrays
+from rnnkit.backend import backend as find_backend
+from rnnkit.backend.block import train_block
 from rnnkit.model import (
     LOSSES,
     SGD,
@@ -27,9 +29,7 @@ from rnnkit.model import (
     initial_rule_state,
     setup,
 )
-from rnnkit.schedule.batch import Block
 from rnnkit.testing.cases import MECHANISMS, Case, random_block, random_case, random_settings, relative_difference
-from rnnkit.train.block import block_trainer, train_block
 
 RULES: tuple[Rule, ...] = (
     SGD(0.05),
@@ -69,14 +69,27 @@ def _training_settings() -> Iterator[tuple[Loss, Rule, Clip | None]]:
 
 
 def _train(tested: Backend, case: Case, block: Block, settings: Mapping[str, Any], own: bool) -> Any:
-    rule_state, settings = initial_rule_state(settings["rule"], case.params), dict(settings)
-    rule_state = settings.pop("rule_state", rule_state)
-    train = block_trainer(tested) if own else partial(train_block, tested)
-    params, state, rule_state = tested.from_numpy((case.params, case.state, rule_state))
-    if "store" in settings:
-        settings["store"] = tested.from_numpy(map_arrays(np.copy, settings["store"]))
-    result = train(case.model, params, state, rule_state, block, **settings)
-    return tested.to_numpy((result.params, result.rule_state.slots, result.state, result.store)), result
+    """Arrays, rule state and report of a training, by the backend's own `train_block` or by the composed one."""
+    engine = find_backend(tested)
+    train = engine.train_block if own else partial(train_block, engine)
+    carried, update, draws = arguments_of(engine, case, settings)
+    after, report = train(case.model, carried, block, update, draws)
+    return engine.to_numpy((after.params, after.rule_state.slots, after.state, after.store)), after.rule_state, report
+
+
+def arguments_of(engine: Backend, case: Case, settings: Mapping[str, Any]) -> tuple[Carried, Update, Draws]:
+    """What `train_block` takes besides model and block.
+
+    Args:
+        engine: whose arrays are wanted.
+        case: parameters and state.
+        settings: `rule` and what else `Update` has; by choice `rule_state`, `store` and `noise`: NumPy arrays.
+    """
+    rest = dict(settings)
+    rule_state = rest.pop("rule_state", None) or initial_rule_state(rest["rule"], case.params)
+    store, noise = map_arrays(np.copy, rest.pop("store", None)), rest.pop("noise", None)
+    carried = engine.from_numpy(Carried(case.params, rule_state, case.state, store))
+    return carried, Update(**rest), Draws(noise)
 
 
 def _check_training(
@@ -130,9 +143,9 @@ def _check_frozen_overflow(tested: Backend, textbook: Backend) -> float:
     settings: dict[str, Any] = {"rule": SGD(0.1), "loss": LOSSES["mse"](), "clip": ClipNorm(0.1)}
     settings |= {"learning_rates": np.full(5, 0.1), "frozen": frozenset({"0.weight", "0.bias"})}
     with np.errstate(all="ignore"):
-        _, result = _train(tested, case, block, settings, own=True)
+        _, _, report = _train(tested, case, block, settings, own=True)
         same = _same_training(tested, textbook, case, block, **settings)
-    return same if result.done == len(block.x) else float("inf")
+    return same if report.done == len(block.x) else float("inf")
 
 
 def missed_updates(rule_state: RuleState) -> dict[str, int]:
@@ -141,15 +154,11 @@ def missed_updates(rule_state: RuleState) -> dict[str, int]:
 
 
 def _same_training(tested: Backend, textbook: Backend, case: Case, block: Block, **settings: Any) -> float:
-    (got, result), (expected, reference) = (
-        _train(tested, case, block, settings, own=True),
-        _train(textbook, case, block, settings, own=False),
-    )
-    if result.done != reference.done or result.rule_state.step != reference.rule_state.step:
+    got, own, report = _train(tested, case, block, settings, own=True)
+    expected, other, reference = _train(textbook, case, block, settings, own=False)
+    if report.done != reference.done or own.step != other.step or missed_updates(own) != missed_updates(other):
         return float("inf")
-    if missed_updates(result.rule_state) != missed_updates(reference.rule_state):
-        return float("inf")
-    return relative_difference((*got, result.loss, result.norm), (*expected, reference.loss, reference.norm))
+    return relative_difference((*got, report.loss, report.norm), (*expected, reference.loss, reference.norm))
 
 
 def _check_stop(tested: Backend, textbook: Backend, rng: np.random.Generator) -> float:
@@ -159,11 +168,9 @@ def _check_stop(tested: Backend, textbook: Backend, rng: np.random.Generator) ->
     block.y[1][block.weight[1] > 0] = np.inf
     settings = {"rule": SGD(0.1), "loss": LOSSES["mse"](), "clip": None, "learning_rates": np.full(5, 0.1)}
     with np.errstate(all="ignore"):
-        (got, result), (expected, _) = (
-            _train(tested, case, block, settings, own=True),
-            _train(textbook, case, block, settings, own=False),
-        )
-    return relative_difference(got, expected) if result.done == 1 else float("inf")
+        got, _, report = _train(tested, case, block, settings, own=True)
+        expected, _, _ = _train(textbook, case, block, settings, own=False)
+    return relative_difference(got, expected) if report.done == 1 else float("inf")
 
 
 def _check_stop_at_gradient(tested: Backend) -> float:
@@ -171,8 +178,8 @@ def _check_stop_at_gradient(tested: Backend) -> float:
     case, block = _overflowing()
     settings = {"rule": SGD(0.1), "loss": LOSSES["mse"](), "clip": None, "learning_rates": np.full(5, 0.1)}
     with np.errstate(all="ignore"):
-        (kept, *_), result = _train(tested, case, block, settings, own=True)
-    stopped = result.done == 0 and bool(np.isfinite(result.loss[0])) and not np.isfinite(result.norm[0])
+        (kept, *_), _, report = _train(tested, case, block, settings, own=True)
+    stopped = report.done == 0 and bool(np.isfinite(report.loss[0])) and not np.isfinite(report.norm[0])
     return relative_difference(kept, case.params) if stopped else float("inf")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnkit.backend import Backend, Gradients, map_arrays
+from rnnkit.backend import Backend, Block, Gradients, Slots, map_arrays
 from rnnkit.model import (
     ACTIVATIONS,
     INITIAL,
@@ -27,7 +27,6 @@ from rnnkit.model import (
     setup,
     zero_state,
 )
-from rnnkit.schedule.batch import Block, Slots
 
 MECHANISMS = ("detached", "reweight", "scale", "slots", "noise", "remat")
 """What may happen to the state and the gradient of a window besides the recurrence: see `random_block`."""
@@ -168,7 +167,7 @@ def random_slots(rng: np.random.Generator, rows: int, windows: tuple[int, int]) 
 def random_settings(
     rng: np.random.Generator, case: Case, block: Block, mechanisms: Collection[str] = ()
 ) -> dict[str, Any]:
-    """What `train_block` takes besides a random block for the mechanisms it has: NumPy arrays."""
+    """Settings of `train_block` that go with the mechanisms of a random block: `noise`, `store` (NumPy), `remat`."""
     settings: dict[str, Any] = {}
     draw = lambda a: rng.standard_normal(a.shape)  # noqa: E731
     steps, rows, lanes = block.valid.shape

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from rnnkit.backend import Backend, Gradients, map_arrays
+from rnnkit.backend import TEXTBOOK, Backend, Gradients, map_arrays
 from rnnkit.backend import backend as find_backend
 from rnnkit.model import State
 from rnnkit.testing.cases import Case, leaves
 
 
-def complex_step_gradients(case: Case, backend: str | Backend = "numpy", step: float = 1e-200) -> Gradients:
+def complex_step_gradients(case: Case, backend: str | Backend = TEXTBOOK, step: float = 1e-200) -> Gradients:
     """Gradients of `Σ d_y ⊙ y + Σ d_state ⊙ state` by the complex step: exact to rounding, and no backward pass.
 
         dL/dv = Im L(v + i ε) / ε,    ε = 1e-200

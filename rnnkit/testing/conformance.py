@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnkit.backend import Backend, map_arrays
+from rnnkit.backend import TEXTBOOK, Backend, Carried, CompleteBackend, Draws, Update, map_arrays
 from rnnkit.backend import backend as find_backend
 from rnnkit.errors import ModelError, RnnkitError, counted
 from rnnkit.model import (
@@ -33,7 +33,6 @@ from rnnkit.testing.cases import (
     relative_difference,
     run_case,
 )
-from rnnkit.train.block import block_trainer
 
 TOLERANCE = 1e-10
 """Largest relative difference from the textbook backend, in float64."""
@@ -90,9 +89,9 @@ def check_backend(backend: str | Backend, cases: int = 24, seed: int = 0) -> Con
     return Conformance(tested.name, differences, cases)
 
 
-def checks(tested: Backend, cases: int, rng: np.random.Generator) -> Iterator[tuple[str, float]]:
+def checks(tested: CompleteBackend, cases: int, rng: np.random.Generator) -> Iterator[tuple[str, float]]:
     """Name and relative difference of each check, in turn."""
-    textbook = find_backend("numpy")
+    textbook = find_backend(TEXTBOOK)
     for index in range(cases):
         case = random_case(rng, index)
         yield from _check_window(tested, textbook, case)
@@ -199,19 +198,24 @@ def _check_float32(tested: Backend, textbook: Backend, case: Case) -> float:
     return relative_difference(got, run_case(textbook, case))
 
 
-def _check_purity(tested: Backend, case: Case) -> float:
+def _check_purity(tested: CompleteBackend, case: Case) -> float:
     """Each function leaves the arrays it is given alone, the backend's own, and gives the same bits twice."""
     case = replace(case, params=map_arrays(np.copy, case.params))
     rng = np.random.default_rng(0)
     block = random_block(rng, case, LOSSES["mse"](), 5, MECHANISMS)
     also = random_settings(rng, case, block, MECHANISMS)
-    rule, recorded = Adam(0.01), also.pop("store")
-    settings = {"rule": rule, "loss": LOSSES["mse"](), "clip": ClipNorm(0.1), "learning_rates": np.full(5, 0.01)}
+    rule, recorded, draws = Adam(0.01), also["store"], Draws(also["noise"])
+    change = Update(rule, LOSSES["mse"](), ClipNorm(0.1), np.full(5, 0.01), remat=also["remat"])
     initial = initial_state(case.model, case.params, case.x.shape[1])
     trees = (case.params, case.x, case.state, case.d_y, case.d_state, initial_rule_state(rule, case.params), initial)
     given = tested.from_numpy(trees)
     params, x, state, d_y, d_state, rule_state, initial = given
-    plain = (also["noise"], tuple(array for array in block if isinstance(array, np.ndarray)), tuple(block.slots or ()))
+    plain = (
+        draws,
+        change.learning_rates,
+        tuple(array for array in block if isinstance(array, np.ndarray)),
+        tuple(block.slots or ()),
+    )
     before, plain_before = map_arrays(np.copy, tested.to_numpy(given)), map_arrays(np.copy, plain)
 
     def everything() -> Any:
@@ -219,8 +223,7 @@ def _check_purity(tested: Backend, case: Case) -> float:
         grads = tested.backward(case.model, params, tape, d_y, d_state)
         updated = tested.update(rule, params, grads.params, rule_state)
         store = tested.from_numpy(map_arrays(np.copy, recorded))  # a store may be used up
-        train = block_trainer(tested)
-        trained = train(case.model, params, state, rule_state, block, store=store, **settings, **also)
+        trained, _ = tested.train_block(case.model, Carried(params, rule_state, state, store), block, change, draws)
         return map_arrays(np.copy, tested.to_numpy((y, final, grads, updated, trained.params, trained.state)))
 
     first, second = everything(), everything()

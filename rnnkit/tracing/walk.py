@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from rnnkit.backend import TEXTBOOK, check_parameters
 from rnnkit.backend import backend as find_backend
-from rnnkit.backend import check_parameters
 from rnnkit.data import Sequence
 from rnnkit.errors import DataError, ModelError, ScheduleError
 from rnnkit.model import (
@@ -85,7 +85,7 @@ def trace(
     ):
         raise ScheduleError(f"trace expects truncate to be a whole number of rows >= 1, or None, got {truncate!r}")
     chosen = choose_rows(series, rows, warm)
-    state = state_before(find_backend("numpy"), model, kept, series, chosen)
+    state = state_before(find_backend(TEXTBOOK), model, kept, series, chosen)
     x, target = series.take(chosen.rows, np.float64)
     check_targets(objective, target, model.outputs)
     parts = layer_parameters(model, kept)

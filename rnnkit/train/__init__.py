@@ -1,6 +1,5 @@
 """The fold, and what comes after it."""
 
-from rnnkit.train.block import block_trainer, train_block
 from rnnkit.train.evaluate import Errors, Evaluation, evaluate
 from rnnkit.train.fit import fit
 from rnnkit.train.gradient import epoch_gradient
@@ -39,7 +38,6 @@ __all__ = [
     "Stream",
     "Transfer",
     "TurnEnd",
-    "block_trainer",
     "epoch_gradient",
     "evaluate",
     "fit",
@@ -48,5 +46,4 @@ __all__ = [
     "predict",
     "recorded_distance",
     "state_after",
-    "train_block",
 ]

@@ -157,7 +157,7 @@ def fit(
         block_rows=block_rows,
         early_stopping=early_stopping,
         told=Told(on_block, on_turn, on_epoch, stop),
-        values=fold.start(seed, what.lanes, params, rule_state),
+        carried=fold.start(seed, what.lanes, params, rule_state),
         stages=None if transfer is None else Stages(what, fold, transfer, warm, skipped),
         skipped=skipped,
     )

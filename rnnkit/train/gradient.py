@@ -9,12 +9,12 @@ import numpy as np
 
 from rnnkit.backend import Backend, map_arrays
 from rnnkit.backend import backend as find_backend
+from rnnkit.backend.block import record, run_window, start_of
 from rnnkit.errors import ScheduleError
 from rnnkit.model.initialisers import draw_noise, initial_state, noise_generator
 from rnnkit.model.layers import Chain
 from rnnkit.model.losses import Loss, as_loss
 from rnnkit.schedule import Schedule
-from rnnkit.train.block import record, run_window, start_of
 from rnnkit.train.fold import remat_rows
 from rnnkit.train.targets import as_trained, check_targets
 

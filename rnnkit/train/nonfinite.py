@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from rnnkit.backend import BlockResult, map_arrays
+from rnnkit.backend import Carried, Draws, Report, map_arrays
+from rnnkit.backend.block import start_of
 from rnnkit.data.joined import Joined
 from rnnkit.errors import ModelError, NonFiniteError
 from rnnkit.model.heads import state_of
 from rnnkit.model.initialisers import initial_state
 from rnnkit.model.losses import row_loss
-from rnnkit.model.state import State
 from rnnkit.schedule import Block
 from rnnkit.schedule.turn import Feed
-from rnnkit.train.block import start_of
-from rnnkit.train.fold import Fold, Values
+from rnnkit.train.fold import Fold
 
 
 def overflow(epoch: int, step: int, count: int, finite_before: bool) -> ModelError | NonFiniteError:
@@ -29,31 +28,31 @@ def overflow(epoch: int, step: int, count: int, finite_before: bool) -> ModelErr
 
 def not_finite(
     fold: Fold,
-    values: Values,
+    carried: Carried,
     feed: Feed,
     block: Block,
     member: int,
-    result: BlockResult,
+    report: Report,
     epoch: int,
     step: int,
-    noise: State | None,
+    draws: Draws,
 ) -> NonFiniteError:
     """The error that names the step, the lane and the rows: the window is run once more to find them.
 
     Args:
-        fold, values: how it is trained, and what stood before the step.
+        fold, carried: how it is trained, and what stood before the step.
         feed, member: the open data sets, and which one the step is from; -1: several.
-        block, result: the step is that after the last one that was made.
+        block, report: the step is that after the last one that was made.
         epoch, step: those of the block's first step.
-        noise: the initial states that were drawn for the block.
+        draws: the random numbers of the block.
     """
     engine, head = fold.engine, feed.heads[max(member, 0)]
-    chain, params = fold.chain(head), fold.parameters(values, head)
-    batch = block.batch(result.done)
-    what = "loss" if not np.isfinite(result.loss[result.done]) else "gradient"
-    drawn = None if noise is None else map_arrays(lambda a: a[result.done], state_of(noise, chain))
+    chain, params = fold.chain(head), fold.parameters(carried, head)
+    batch = block.batch(report.done)
+    what = "loss" if not np.isfinite(report.loss[report.done]) else "gradient"
+    drawn = None if draws.initial is None else map_arrays(lambda a: a[report.done], state_of(draws.initial, chain))
     cold = initial_state(chain, engine.to_numpy(params), batch.x.shape[1], drawn)
-    state = start_of(batch, cold, engine.to_numpy(result.state), engine.to_numpy(result.store))
+    state = start_of(batch, cold, engine.to_numpy(carried.state), engine.to_numpy(carried.store))
     with np.errstate(all="ignore"):
         x, state, drawn = engine.from_numpy((batch.x, state, drawn))
         given = {} if drawn is None else {"initial": drawn}
@@ -69,7 +68,7 @@ def not_finite(
         rows = rows[joined.member_of(rows) == index] - joined.offsets[index]
         name = joined.members[index].name
     return NonFiniteError(
-        f"fit: the {what} of epoch {epoch}, step {step + result.done} (from 0) is not finite; lane {lane}, rows "
+        f"fit: the {what} of epoch {epoch}, step {step + report.done} (from 0) is not finite; lane {lane}, rows "
         f"{rows.min()} to {rows.max()} of {name!r}. The step was not made and the last good parameters are kept; "
         f"lower the learning rate, clip the gradient (ClipNorm), or look at these rows"
     )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from rnnkit.backend import Backend
+from rnnkit.backend import CompleteBackend
 from rnnkit.checks import check_count
 from rnnkit.data import Sequence
 from rnnkit.errors import DataError
@@ -27,7 +26,7 @@ WARM_ROWS = 1024
 
 
 def outputs(
-    backend: Backend,
+    backend: CompleteBackend,
     model: Chain,
     params: Mapping[str, Any],
     series: Sequence,
@@ -50,7 +49,7 @@ def outputs(
 
 
 def scored_outputs(
-    backend: Backend,
+    backend: CompleteBackend,
     model: Chain,
     params: Mapping[str, Any],
     series: Sequence,
@@ -70,7 +69,7 @@ def scored_outputs(
 
 @np.errstate(all="ignore")  # what is not finite shows in the loss
 def mean_loss(
-    engine: Backend,
+    engine: CompleteBackend,
     model: Chain,
     params: Mapping[str, Any],
     series: Sequence,
@@ -88,7 +87,7 @@ def mean_loss(
 
 @np.errstate(all="ignore")
 def read_through(
-    backend: Backend,
+    backend: CompleteBackend,
     model: Chain,
     params: Mapping[str, Any],
     series: Sequence,
@@ -107,28 +106,27 @@ def read_through(
     Returns:
         `(state, y)`: the backend's state after the last row, and the last outputs `(n, O)`, `kept` at most.
     """
-    length, run = _runner(backend, series, model)
+    length = _rows_at_once(backend, series, model)
     dtype = next(iter(backend.to_numpy(params).values())).dtype
     state = backend.from_numpy(initial_state(model, backend.to_numpy(params), 1))
     last = np.empty((0, model.outputs), dtype)
     for first in range(start, stop, length):
         x = series.read_x(first, min(first + length, stop), dtype)
-        y, state = run(model, params, backend.from_numpy(x[:, None]), state, None, None)
+        y, state = backend.outputs(model, params, backend.from_numpy(x[:, None]), state, None, None)
         if kept:
             last = np.concatenate((last, backend.to_numpy(y)[-kept:, 0]))[-kept:]
     return state, last
 
 
-def _runner(backend: Backend, series: Sequence, model: Chain) -> tuple[int, Callable[..., tuple[Any, Any]]]:
-    """How many rows a backend is handed at a time, and what takes them: its own `outputs`, or its `forward`."""
-    own, length = getattr(backend, "outputs", None), PASS_ROWS
-    if own is None:
-        return length, partial(_forward, backend)
-    return length * max(1, BLOCK_ROWS // (PASS_ROWS * max(series.features, model.outputs))), own
+def _rows_at_once(backend: CompleteBackend, series: Sequence, model: Chain) -> int:
+    """How many rows a backend is handed at a time."""
+    if backend.keeps_tape:
+        return PASS_ROWS
+    return PASS_ROWS * max(1, BLOCK_ROWS // (PASS_ROWS * max(series.features, model.outputs)))
 
 
 def _walk(
-    backend: Backend, model: Chain, params: Mapping[str, Any], series: Sequence, warm: int
+    backend: CompleteBackend, model: Chain, params: Mapping[str, Any], series: Sequence, warm: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
     """Every row that a pass reads: `(rows, y, warming)`, the last `(n,)` true where a row only warms the state up.
 
@@ -137,7 +135,7 @@ def _walk(
     """
     check_count("a pass", "warm", warm, 0, DataError)
     first = np.maximum(series.runs[:, 0], series.runs[:, 1] - warm)
-    length, run = _runner(backend, series, model)
+    length = _rows_at_once(backend, series, model)
     grid_of = Continuation(length=length).grid
     grid = grid_of(series.runs[:, 2] - first, np.random.default_rng(0), series.name)
     dtype = next(iter(backend.to_numpy(params).values())).dtype
@@ -150,12 +148,7 @@ def _walk(
         rows = np.concatenate([np.arange(a, b) for a, b in spans])
         reset = np.zeros((len(rows), 1), bool)
         reset[pieces.at[pieces.offset == 0]] = True
-        y, state = run(model, params, backend.from_numpy(x[:, None]), state, reset, None)
+        y, state = backend.outputs(model, params, backend.from_numpy(x[:, None]), state, reset, None)
         begin = series.runs[pieces.segment, 1]
         warming = rows < np.repeat(begin, pieces.rows) if (starts < begin).any() else None
         yield rows, backend.to_numpy(y)[:, 0], warming
-
-
-def _forward(backend: Backend, *arguments: Any) -> tuple[Any, Any]:
-    """`outputs` for a backend that has none of its own."""
-    return backend.forward(*arguments)[:2]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from rnnkit.backend import Backend, packed_backend, unpacked_backend
+from rnnkit.backend import CompleteBackend
+from rnnkit.backend import backend as find_backend
 from rnnkit.data import Standard
 from rnnkit.data.typical import Typical
 from rnnkit.errors import ModelError, did_you_mean, listed
@@ -77,7 +78,7 @@ class Run:
     history: History
     scaler: Standard | None
     loss: Loss
-    backend: Backend
+    backend: CompleteBackend
     horizon: int
     features: tuple[str, ...] | None
     targets: tuple[str, ...] | None
@@ -88,11 +89,8 @@ class Run:
     transfer: Transfer | None = None
     typical: Typical | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "backend": packed_backend(self.backend)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, backend=unpacked_backend(state["backend"]))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "backend", find_backend(self.backend))
 
     def on(self, name: str) -> Run:
         """The run as it is for one data set of its curriculum: with its scaler, and its head as the model's end.

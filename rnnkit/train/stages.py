@@ -7,8 +7,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from rnnkit.backend import Carried
 from rnnkit.train.course import Course
-from rnnkit.train.fold import Fold, Values
+from rnnkit.train.fold import Fold
 from rnnkit.train.passes import mean_loss
 from rnnkit.train.transfer import Transfer
 
@@ -30,32 +31,32 @@ class Stages:
     errors: list[list[float]] = field(default_factory=list)
     since: set[str] = field(default_factory=set)
 
-    def after_turn(self, epoch: int, names: tuple[str, ...], values: Values) -> None:
+    def after_turn(self, epoch: int, names: tuple[str, ...], carried: Carried) -> None:
         """Measure after a turn, if after each; `names` were trained on in it."""
         self.since |= set(names)
         if self.every == "turn":
-            self.measure(f"epoch {epoch + 1}, {' + '.join(names)}", values)
+            self.measure(f"epoch {epoch + 1}, {' + '.join(names)}", carried)
 
-    def after_epoch(self, epoch: int, values: Values) -> None:
+    def after_epoch(self, epoch: int, carried: Carried) -> None:
         """Measure after an epoch, if it is one to measure after."""
         schedule = self.course.schedule
         place, phase = schedule.phase(epoch)
         if self.every == "epoch":
-            self.measure(f"epoch {epoch + 1}", values)
+            self.measure(f"epoch {epoch + 1}", carried)
         elif self.every == "phase" and (epoch + 1 == schedule.epochs or schedule.phase(epoch + 1)[0] != place):
-            self.measure(phase.name or f"phase {place + 1}", values)
+            self.measure(phase.name or f"phase {place + 1}", carried)
 
-    def at_the_end(self, values: Values) -> None:
+    def at_the_end(self, carried: Carried) -> None:
         """Measure what was trained on since the last time, where training ended in between."""
         if self.since:
-            self.measure("end", values)
+            self.measure("end", carried)
 
-    def measure(self, label: str, values: Values) -> None:
+    def measure(self, label: str, carried: Carried) -> None:
         """Take the loss on every data set."""
         course, engine = self.course, self.fold.engine
         row = dict.fromkeys(course.names, float("nan"))
         for name, head, part in course.held_out(self.skipped, "test", "validation", "training"):
-            chain, params = course.chain(head), self.fold.parameters(values, head)
+            chain, params = course.chain(head), self.fold.parameters(carried, head)
             row[name] = mean_loss(engine, chain, params, part, course.loss, self.warm)
         self.labels.append(label)
         self.trained.append(self.since)

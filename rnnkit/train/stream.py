@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
 import numpy as np
 
-from rnnkit.backend import Backend, map_arrays, shapes_in, state_shapes
+from rnnkit.backend import map_arrays, shapes_in, state_shapes
 from rnnkit.checks import COUNTED, as_numbers, is_whole
 from rnnkit.errors import DataError, ModelError, counted
 from rnnkit.model.initialisers import DTYPES, initial_state
-from rnnkit.model.layers import Chain
 from rnnkit.model.state import State
 from rnnkit.train.run import Run
 
@@ -52,8 +50,7 @@ class Stream:
         self._shape, self._scaler = (lanes, run.model.inputs), run.scaler
         self._zeros = np.zeros(lanes * run.model.inputs)
         params = run.backend.from_numpy(run.params)
-        make = getattr(run.backend, "stepper", None) or partial(ForwardStepper, run.backend)
-        self._stepper = make(run.model, params, lanes, self._initial_state())
+        self._stepper = run.backend.stepper(run.model, params, lanes, self._initial_state())
 
     def __getstate__(self) -> dict[str, Any]:
         return {"run": self.run, "lanes": self.lanes, "state": self.run.backend.to_numpy(self.state)}
@@ -137,22 +134,6 @@ class Stream:
 
     def _initial_state(self) -> State:
         return self.run.backend.from_numpy(initial_state(self.run.model, self.run.params, self.lanes))
-
-
-class ForwardStepper:
-    """A backend's `forward` as a stepper, for one that brings none: see `rnnkit.backend.Backend`."""
-
-    def __init__(self, backend: Backend, model: Chain, params: Mapping[str, Any], lanes: int, state: State) -> None:
-        self._backend, self._model, self._params = backend, model, params
-        self._dtype = next(iter(backend.to_numpy(params).values())).dtype
-        self.state = state
-
-    def step(self, x: np.ndarray) -> np.ndarray:
-        """One row of `lanes` lanes: `(B, I)` of any float dtype in, `(B, O)` in float64 out, NumPy arrays."""
-        engine = self._backend
-        row = engine.from_numpy(x[None].astype(self._dtype))
-        y, self.state, _ = engine.forward(self._model, self._params, row, self.state)
-        return engine.to_numpy(y)[0].astype(np.float64)
 
 
 def _numbers(x: Any) -> np.ndarray:

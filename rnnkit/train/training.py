@@ -1,4 +1,4 @@
-"""Training as it goes: the values between blocks, what was measured, and the best epoch so far."""
+"""Training as it goes: what is carried between blocks, what was measured, and the best epoch so far."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rnnkit.backend import Carried
 from rnnkit.data.sequence import Sequence
 from rnnkit.data.typical import all_together
 from rnnkit.errors import DataError, ScheduleError
@@ -15,7 +16,7 @@ from rnnkit.model.initialisers import noise_generator
 from rnnkit.model.patterns import match_parameters
 from rnnkit.schedule.turn import Turn
 from rnnkit.train.course import Course
-from rnnkit.train.fold import Fold, Values, copied
+from rnnkit.train.fold import Fold, copied
 from rnnkit.train.history import History
 from rnnkit.train.learning_rates import LearningRate
 from rnnkit.train.nonfinite import not_finite, overflow
@@ -44,7 +45,7 @@ class Training:
         course, fold: what is trained on, and how.
         learning_rate, epochs, seed, frozen, warm, block_rows, early_stopping: as for `fit`.
         told: the callbacks.
-        values: what stands now.
+        carried: what stands now.
         stages: the transfer matrix so far, or None.
     """
 
@@ -58,18 +59,18 @@ class Training:
     block_rows: int
     early_stopping: EarlyStopping | None
     told: Told
-    values: Values
+    carried: Carried
     stages: Stages | None
     skipped: dict[str, str]
     history: History = field(default_factory=History)
-    best: Values | None = None
+    best: Carried | None = None
     best_epoch: int | None = None
     stopped: bool = False
 
     def run(self) -> Run:
         """All of it as a value, as it stands."""
         engine, course = self.fold.engine, self.course
-        kept = self.values if self.best is None else self.best
+        kept = self.carried if self.best is None else self.best
         params, rule_state, state = engine.to_numpy((kept.params, kept.rule_state, kept.state))
         store = kept.store if kept is self.best else copied(engine, kept.store)
         sets = course.sets
@@ -98,7 +99,7 @@ class Training:
     def go(self) -> None:
         """All epochs, unless something stops it."""
         if self.stages is not None:
-            self.stages.measure("start", self.values)
+            self.stages.measure("start", self.carried)
         for epoch in range(self.epochs):
             self.epoch(epoch)
             patience = self.early_stopping.patience if self.early_stopping else None
@@ -106,7 +107,7 @@ class Training:
             if self.stopped or (patience is not None and waited >= patience):
                 break
         if self.stages is not None:
-            self.stages.at_the_end(self.values)
+            self.stages.at_the_end(self.carried)
 
     def epoch(self, epoch: int) -> None:
         """An epoch: its turns, and what is measured after them."""
@@ -115,11 +116,11 @@ class Training:
         steps = sum(turn.steps for turn in turns)
         factors = self.learning_rate.factors(epoch, self.epochs, steps, self.history.monitored)
         rates = self.fold.rule.learning_rate * factors
-        draws = noise_generator(self.fold.model, self.seed, epoch)
+        rng = noise_generator(self.fold.model, self.seed, epoch)
         opened = False
         for number, turn in enumerate(turns):
             entered = time.perf_counter()
-            done = self.turn(turn, epoch, rates, draws, tally)
+            done = self.turn(turn, epoch, rates, rng, tally)
             if done is None:
                 continue
             opened = True
@@ -131,12 +132,12 @@ class Training:
             if self.stopped:
                 break
             if self.stages is not None:
-                self.stages.after_turn(epoch, tuple(done.sets), self.values)
+                self.stages.after_turn(epoch, tuple(done.sets), self.carried)
         if not opened:
             reasons = "; ".join(self.skipped.values())
             raise DataError(f"fit expects a data set that can be opened in epoch {epoch}: {reasons}")
         if self.stages is not None and not self.stopped:
-            self.stages.after_epoch(epoch, self.values)
+            self.stages.after_epoch(epoch, self.carried)
         if not tally.all.weight and not self.stopped:  # one that is cut short may not have come to a scored row
             raise ScheduleError(
                 f"fit expects a schedule that scores some row, {self.course.schedule!r} scores none in epoch {epoch}; "
@@ -145,7 +146,7 @@ class Training:
         self._account(epoch, tally, time.perf_counter() - began)
 
     def turn(
-        self, turn: Turn, epoch: int, rates: np.ndarray, draws: np.random.Generator | None, before: Tally
+        self, turn: Turn, epoch: int, rates: np.ndarray, rng: np.random.Generator | None, before: Tally
     ) -> Tally | None:
         """Train through a turn; None where none of its data sets can be opened."""
         fold = self.fold
@@ -157,19 +158,19 @@ class Training:
             fresh = epoch == 0 or bool(self.course.names)
             for block, members in feed.blocks(fold.dtype, self.block_rows):
                 if fresh:
-                    self.values, fresh = fold.enter(self.values, feed, block.x.shape[2]), False
+                    self.carried, fresh = fold.enter(self.carried, feed, block.x.shape[2]), False
                 member, step = max(int(members[0]), 0), before.step + tally.step
                 here = rates[step : step + len(block.x)] * np.array(feed.rates)[np.maximum(members, 0)]
-                noise = fold.noise(draws, block)
-                after, result = fold.through(self.values, block, feed.heads[member], here, noise, frozen)
+                drawn = fold.draws(rng, block)
+                after, report = fold.through(self.carried, block, feed.heads[member], here, drawn, frozen)
                 if not fold.is_finite(after):
-                    raise overflow(epoch, step, len(block.x), fold.is_finite(self.values))
-                self.values, done = after, result.done
-                loss = result.loss[:done]
+                    raise overflow(epoch, step, len(block.x), fold.is_finite(self.carried))
+                self.carried, done = after, report.done
+                loss = report.loss[:done]
                 weight = tally.add_block(block, members, feed.names, loss)
-                self.history.add_steps(loss=loss, weight=weight, norm=result.norm[:done], learning_rate=here[:done])
+                self.history.add_steps(loss=loss, weight=weight, norm=report.norm[:done], learning_rate=here[:done])
                 if done < len(block.x):
-                    raise not_finite(fold, self.values, feed, block, int(members[done]), result, epoch, step, noise)
+                    raise not_finite(fold, self.carried, feed, block, int(members[done]), report, epoch, step, drawn)
                 if self.told.on_block is not None:
                     loss_so_far = Sums(before.all.loss + tally.all.loss, before.all.weight + tally.all.weight).mean
                     place = before.step + tally.step, len(rates)
@@ -185,7 +186,7 @@ class Training:
     def loss_of(self, name: str, series: Sequence) -> float:
         """The mean loss over an open data set, with the parameters as they stand."""
         head = self.course.head(name)
-        chain, params = self.course.chain(head), self.fold.parameters(self.values, head)
+        chain, params = self.course.chain(head), self.fold.parameters(self.carried, head)
         return mean_loss(self.fold.engine, chain, params, series, self.course.loss, self.warm)
 
     def _account(self, epoch: int, tally: Tally, seconds: float) -> None:
@@ -205,6 +206,6 @@ class Training:
         if self.best_epoch is None or not stopping or stopping.improved(self.history.monitored, self.best_epoch):
             self.best_epoch = epoch
             if stopping:
-                self.best = self.values._replace(store=copied(self.fold.engine, self.values.store))
+                self.best = self.carried._replace(store=copied(self.fold.engine, self.carried.store))
         if self.told.on_epoch is not None:
             self.told.on_epoch(self.history)

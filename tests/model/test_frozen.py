@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from rnnkit.train.block import block_trainer, train_block
 from rnnkit_numba import train as compiled_training
 from rnnkit_numba.rules import NORM_NUMBERS
 from torch import nn
@@ -28,7 +29,6 @@ from rnnkit.model import (
 )
 from rnnkit.model.frozen import lag_after, stretches
 from rnnkit.schedule.batch import Block
-from rnnkit.train.block import block_trainer, train_block
 
 BACKENDS = ("numpy", "numba", "torch")
 ROWS, LANES = 7, 3

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from rnnkit.train.block import block_trainer, train_block
 
 import rnnkit as rk
 from rnnkit.errors import ModelError
@@ -23,7 +24,6 @@ from rnnkit.model import (
 from rnnkit.model.frozen import Stretch, lag_after, lag_of, stretches
 from rnnkit.model.plain import chain_from_plain, chain_to_plain
 from rnnkit.schedule.batch import Block
-from rnnkit.train.block import block_trainer, train_block
 
 HEADS = rk.Heads(two=rk.Dense(6, 2), three=rk.Chain(rk.Dense(6, 4, "tanh"), rk.Dense(4, 3)))
 MODEL = rk.Chain(rk.LSTM(1, 6), HEADS)

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rnnkit.train.block import train_block
 
 import rnnkit as rk
-from rnnkit.train.block import train_block
 
 SEGMENTS = ((1, 12), (13, 17), (18, 31))
 FIRST = {start for start, _ in SEGMENTS}

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rnnkit.train.block import block_trainer
 
 import rnnkit as rk
 from rnnkit import testing
 from rnnkit.model import initial_rule_state
-from rnnkit.train.block import block_trainer
 from rnnkit.train.fold import remat_rows
 from rnnkit.train.gradient import epoch_gradient
 

@@ -12,6 +12,7 @@ import pytest
 import rnnkit_numba as compiled
 import rnnkit_numpy as textbook
 from numba.core import config
+from rnnkit.train.block import train_block as composed
 from rnnkit_numba import compiled as compiling
 from rnnkit_numba.compiled import entry, source_digest
 from rnnkit_numba.layout import BLOCK_LANES, extent
@@ -42,7 +43,6 @@ from rnnkit.model import (
     setup,
 )
 from rnnkit.schedule.batch import Block
-from rnnkit.train.block import train_block as composed
 
 CHAINS = {
     "lstm": Chain(LSTM(3, 4)),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rnnkit.train.block import block_trainer
 from rnnkit_torch.chain import in_one_piece, run_layer
 from rnnkit_torch.pieces import cut
 
@@ -14,7 +15,6 @@ import rnnkit as rk
 from rnnkit.backend import Backend, backend, map_arrays
 from rnnkit.errors import BackendError, ModelError
 from rnnkit.model import LSTMState, initial_rule_state
-from rnnkit.train.block import block_trainer
 
 TORCH, TEXTBOOK = backend("torch"), backend("numpy")
 T, B, H = 13, 4, 5

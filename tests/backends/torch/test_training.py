@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rnnkit.train.block import block_trainer, train_block
 from rnnkit_torch.losses import entry_losses
 
 import rnnkit as rk
@@ -15,7 +16,6 @@ from rnnkit.backend import backend, map_arrays
 from rnnkit.errors import ModelError
 from rnnkit.model import initial_rule_state, slot_names
 from rnnkit.schedule.batch import Block, Slots
-from rnnkit.train.block import block_trainer, train_block
 
 TORCH, TEXTBOOK = backend("torch"), backend("numpy")
 MODEL = rk.Chain(rk.LSTM(3, 5), rk.Dense(5, 2, "tanh"), rk.LSTM(2, 6), rk.Dense(6, 3))

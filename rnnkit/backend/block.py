@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnkit.backend import Backend, BlockResult, map_arrays
+from rnnkit.backend.protocol import Backend, Carried, Draws, Report, Update
+from rnnkit.backend.trees import map_arrays
 from rnnkit.model.frozen import check_frozen, lag_after
 from rnnkit.model.initialisers import initial_state
 from rnnkit.model.layers import Chain, Learned, initial_names, state_type
@@ -36,82 +35,40 @@ class Window(NamedTuple):
     states: dict[int, State]
 
 
-def block_trainer(backend: Backend) -> Callable[..., BlockResult]:
-    """`train_block` of a backend: its own where it brings one, else composed from its five functions.
-
-    The function returned takes `(model, params, state, rule_state, block, *, rule, loss, clip, learning_rates,
-    noise=None, store=None, remat=0, frozen=frozenset())`; see `train_block`.
-    """
-    own = getattr(backend, "train_block", None)
-    return partial(train_block, backend) if own is None else own
-
-
 @np.errstate(all="ignore")  # what is not finite is found below, and is no news before
 def train_block(
-    backend: Backend,
-    model: Chain,
-    params: dict[str, Any],
-    state: State,
-    rule_state: RuleState,
-    block: Block,
-    *,
-    rule: Rule,
-    loss: Loss,
-    clip: Clip | None,
-    learning_rates: np.ndarray,
-    noise: State | None = None,
-    store: State | None = None,
-    remat: int = 0,
-    frozen: frozenset[str] = frozenset(),
-) -> BlockResult:
-    """Train through K batches: forward, loss, backward, clipping and update, one after the other.
-
-    Args:
-        backend: any backend; `params`, `state` and `rule_state` are its arrays and are not changed.
-        model: the `Chain`.
-        params: parameters.
-        state: what the lanes of the first batch with `origin >= 0` start from, `(B, H)` each.
-        rule_state: what the rule remembers.
-        block: K batches, NumPy arrays.
-        rule: the optimizer; its learning rate is replaced by that of each step.
-        loss: the loss.
-        clip: how gradients are clipped, or None.
-        learning_rates: `(K,)`.
-        noise: NumPy arrays `(K, B, H)`, the initial states of a model with `initial=Noise(...)`; None: zeros.
-        store: the recorded states, `(M, H)` each, where `block.slots` is given; it may be used up.
-        remat: keep the state every so many rows and compute the rest of the tape again on the way back; 0: keep all.
-        frozen: keys of parameters that are not trained: neither they nor their moments change, their gradient counts
-            in no norm, no clipping and no check, and their lag in the rule state grows by one with every update.
-
-    A window without a scored row only advances the state: no update is made. Its loss and norm are 0. Nor is one made
-    where all rows are detached.
-    """
+    backend: Backend, model: Chain, carried: Carried, block: Block, update: Update, draws: Draws
+) -> tuple[Carried, Report]:
+    """Train through K batches by the five functions of a backend: see `rnnkit.backend.protocol.WithTraining`."""
     steps, lanes = block.x.shape[0], block.x.shape[2]
     losses, norms = np.zeros(steps), np.zeros(steps)
-    check_frozen(params, frozen)
-    carried = backend.to_numpy(state)
-    recorded = None if store is None else map_arrays(np.array, backend.to_numpy(store))
+    params, rule_state, done = carried.params, carried.rule_state, steps
+    check_frozen(params, update.frozen)
+    state = backend.to_numpy(carried.state)
+    recorded = None if carried.store is None else map_arrays(np.array, backend.to_numpy(carried.store))
     for k in range(steps):
         batch = block.batch(k)
-        drawn = None if noise is None else map_arrays(lambda a, k=k: a[k], noise)
+        drawn = None if draws.initial is None else map_arrays(lambda a, k=k: a[k], draws.initial)
         cold = initial_state(model, backend.to_numpy(params), lanes, drawn)
-        started = start_of(batch, cold, carried, recorded)
-        window = run_window(backend, model, params, batch, block.origin[k + 1], started, drawn, loss, remat)
+        started = start_of(batch, cold, state, recorded)
+        window = run_window(
+            backend, model, params, batch, block.origin[k + 1], started, drawn, update.loss, update.remat
+        )
         losses[k] = window.loss
-        grads = {key: g for key, g in window.grads.items() if key not in frozen}
+        grads = {key: g for key, g in window.grads.items() if key not in update.frozen}
         norms[k] = np.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in grads.values()))
         if window.grads:
             if not np.isfinite(losses[k]) or not np.isfinite(norms[k]):
-                done, store = k, None if recorded is None else backend.from_numpy(recorded)
-                return BlockResult(params, rule_state, backend.from_numpy(carried), losses, norms, done, store)
-            step_rule = replace(rule, learning_rate=float(learning_rates[k]))
-            clipped = backend.from_numpy(clip_gradients(clip, grads, norms[k]))
-            params, rule_state = update_trained(backend, step_rule, params, clipped, rule_state, frozen)
-        carried = window.handed_on
+                done = k
+                break
+            step_rule = replace(update.rule, learning_rate=float(update.learning_rates[k]))
+            clipped = backend.from_numpy(clip_gradients(update.clip, grads, norms[k]))
+            params, rule_state = update_trained(backend, step_rule, params, clipped, rule_state, update.frozen)
+        state = window.handed_on
         if recorded is not None:
             record(batch, window.states, recorded)
-    store = None if recorded is None else backend.from_numpy(recorded)
-    return BlockResult(params, rule_state, backend.from_numpy(carried), losses, norms, steps, store)
+    state, store = backend.from_numpy((state, recorded))
+    return Carried(params, rule_state, state, store), Report(losses, norms, done)
 
 
 def update_trained(
