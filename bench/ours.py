@@ -8,9 +8,9 @@ import numpy as np
 from cases import Case
 from measure import Work
 from pairs import MODEL, Pair
-from rnnkit.train.block import block_trainer
 
 import rnnkit as rk
+from rnnkit.backend import Carried, Draws, Update
 
 RULE = rk.Adam(1e-3)
 
@@ -42,13 +42,13 @@ def steps(case: Case, backend: Any, threads: int) -> Work:
     weight = np.ones(x.shape[:3], np.float32)
     block = rk.Block(x, y, mask, ~mask, weight, origin, np.full(x.shape[:3], -1), nothing, nothing)
     params, state = rk.setup(case.model, seed=0, lanes=case.lanes)
-    values = backend.from_numpy((params, state, rk.initial_rule_state(RULE, params)))
-    train, rates = block_trainer(backend), np.full(case.windows, RULE.learning_rate)
+    carried = Carried(*backend.from_numpy((params, rk.initial_rule_state(RULE, params), state)))
+    update = Update(RULE, rk.MSE(), None, np.full(case.windows, RULE.learning_rate))
 
     def call() -> Any:
-        return train(case.model, *values, block, rule=RULE, loss=rk.MSE(), clip=None, learning_rates=rates)
+        return backend.train_block(case.model, carried, block, update, Draws())
 
-    return Work(call, units=case.windows, threads=threads, answer=lambda: call().loss[:3])
+    return Work(call, units=case.windows, threads=threads, answer=lambda: call()[1].loss[:3])
 
 
 def epoch(case: Case, backend: Any, threads: int) -> Work:

@@ -89,9 +89,9 @@ def check_backend(backend: str | Backend, cases: int = 24, seed: int = 0) -> Con
     return Conformance(tested.name, differences, cases)
 
 
-def checks(tested: CompleteBackend, cases: int, rng: np.random.Generator) -> Iterator[tuple[str, float]]:
+def checks(backend: str | Backend, cases: int, rng: np.random.Generator) -> Iterator[tuple[str, float]]:
     """Name and relative difference of each check, in turn."""
-    textbook = find_backend(TEXTBOOK)
+    tested, textbook = find_backend(backend), find_backend(TEXTBOOK)
     for index in range(cases):
         case = random_case(rng, index)
         yield from _check_window(tested, textbook, case)

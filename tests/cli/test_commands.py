@@ -24,6 +24,7 @@ from builders.configs import config
 from builders.files import write_csv
 from builders.runs import same_parameters
 from builders.series import wave
+from rnnkit.backend import CompleteBackend
 from rnnkit.cli.build import build
 from rnnkit.cli.commands import main
 from rnnkit.cli.files import check_new
@@ -231,7 +232,7 @@ def test_what_a_backend_refuses_leaves_nothing_behind(home, capsys, monkeypatch)
     def picky(*arguments, **settings):
         raise rk.ModelError("this backend runs no such loss")
 
-    monkeypatch.setattr(import_module("rnnkit.train.fold"), "block_trainer", lambda backend: picky)
+    monkeypatch.setattr(CompleteBackend, "train_block", picky)
     assert "this backend runs no such loss" in refused(capsys, "train", "a.toml")
     assert not (home / "runs").exists()
 
@@ -300,19 +301,15 @@ def test_a_run_is_kept_where_nobody_reads_its_lines_to_the_end(home):
 
 def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch, error: type[BaseException] = KeyboardInterrupt) -> None:
     """Let training end in an error after some blocks."""
-    fold_module = import_module("rnnkit.train.fold")
-    real, done = fold_module.block_trainer, []
+    real, done = CompleteBackend.train_block, []
 
-    def trainer(backend):
-        def train(*arguments, **settings):
-            if len(done) == steps:
-                raise error
-            done.append(1)
-            return real(backend)(*arguments, **settings)
+    def train(*arguments):
+        if len(done) == steps:
+            raise error
+        done.append(1)
+        return real(*arguments)
 
-        return train
-
-    monkeypatch.setattr(fold_module, "block_trainer", trainer)
+    monkeypatch.setattr(CompleteBackend, "train_block", train)
 
 
 def test_ctrl_c_before_the_first_step_keeps_nothing(home, capsys, monkeypatch):
@@ -401,7 +398,7 @@ def test_plan_shows_schedule_and_model_and_loads_no_backend(home, capsys, monkey
     def nothing(name):
         raise AssertionError("a backend was loaded")
 
-    monkeypatch.setattr(import_module("rnnkit.backend"), "_load", nothing)
+    monkeypatch.setattr(import_module("rnnkit.backend.load"), "_load", nothing)
     assert main(["plan", "a.toml", "--picture", "plan.png"]) == 0
     said = capsys.readouterr().out
     experiment = build(read("a.toml"))

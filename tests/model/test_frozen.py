@@ -2,17 +2,18 @@
 
 import copy
 import pickle
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from rnnkit.train.block import block_trainer, train_block
 from rnnkit_numba import train as compiled_training
 from rnnkit_numba.rules import NORM_NUMBERS
 from torch import nn
 
 import rnnkit as rk
+from builders.training import train_through
 from rnnkit.backend import map_arrays
 from rnnkit.errors import ModelError
 from rnnkit.model import (
@@ -120,7 +121,8 @@ def trained_by_us(engine, params, rule):
     for head, frozen, block in visits():
         model = MODEL.head(head)
         _, state = rk.setup(model, lanes=LANES, dtype="float64")
-        result = block_trainer(engine)(
+        result = train_through(
+            engine,
             model,
             head_parameters(MODEL, params, head),
             engine.from_numpy(state),
@@ -176,7 +178,7 @@ def test_the_lag_counts_what_each_parameter_has_missed():
         own, remembered = head_parameters(MODEL, params, head), head_rule_state(MODEL, moments, head)
         settings = {"rule": rule, "loss": CrossEntropy(), "clip": None, "learning_rates": np.full(2, 1e-3)}
         still = head_keys(MODEL, head, shared) if frozen else frozenset()
-        result = rk.backend("numba").train_block(model, own, state, remembered, block, frozen=still, **settings)
+        result = train_through(rk.backend("numba"), model, own, state, remembered, block, frozen=still, **settings)
         params = with_head(MODEL, params, head, result.params)
         moments = with_head_rule_state(MODEL, moments, head, result.rule_state)
         for key in params:
@@ -210,7 +212,7 @@ def trained(
         for slot, s in slots.items()
     }
     params, state, moments = engine.from_numpy((params, state, RuleState(9, slots, dict(lag))))
-    train = block_trainer(engine) if own else lambda *a, **k: train_block(engine, *a, **k)
+    train = partial(train_through, engine, composed=not own)
     settings = {"loss": rk.MSE(), "clip": clip, "learning_rates": np.full(3, 0.01), "frozen": frozen}
     result = train(model, params, state, moments, block._replace(x=block.x.astype(dtype)), rule=rule, **settings)
     return (params, moments), result
@@ -295,7 +297,7 @@ def test_a_gradient_that_overflows_where_it_is_frozen_stops_nothing(name, own):
     params, state = {key: np.array(p) for key, p in params.items()}, ((), ())
     block = block_of(np.random.default_rng(0), 1, 1, inputs=1, labels=False)
     block = block._replace(x=np.full_like(block.x, 1e200))
-    train = block_trainer(engine) if own else lambda *a, **k: train_block(engine, *a, **k)
+    train = partial(train_through, engine, composed=not own)
     settings = {"rule": rk.SGD(0.1), "loss": rk.MSE(), "clip": None, "learning_rates": np.full(1, 0.1)}
     given = (model, *engine.from_numpy((params, state, RuleState(0, {}))), block)
     assert train(*given, **settings).done == 0
@@ -314,7 +316,7 @@ def test_a_loss_that_is_not_finite_stops_where_everything_is_frozen(name, own):
     params, state = engine.from_numpy(rk.setup(model, lanes=LANES, dtype="float64"))
     block = block_of(np.random.default_rng(0), 1, 3, inputs=1, labels=False)
     block.y[1] = np.inf
-    train = block_trainer(engine) if own else lambda *a, **k: train_block(engine, *a, **k)
+    train = partial(train_through, engine, composed=not own)
     settings = {"rule": rk.SGD(0.1), "loss": rk.MSE(), "clip": None, "learning_rates": np.full(3, 0.1)}
     with np.errstate(all="ignore"):
         result = train(model, params, state, RuleState(0, {}), block, **settings, frozen=frozenset(params))

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from rnnkit.train.block import block_trainer, train_block
 
 import rnnkit as rk
+from builders.training import train_through
 from rnnkit.errors import ModelError
 from rnnkit.model import (
     RuleState,
@@ -232,13 +232,11 @@ def test_backends_want_one_head(name):
     settings = {"rule": rule, "loss": rk.MSE(), "clip": None, "learning_rates": np.ones(1)}
     calls = [
         lambda: engine.forward(MODEL, params, x, state),
-        lambda: block_trainer(engine)(MODEL, params, state, moments, block, **settings),
-        lambda: train_block(engine, MODEL, params, state, moments, block, **settings),
+        lambda: train_through(engine, MODEL, params, state, moments, block, **settings),
+        lambda: train_through(engine, MODEL, params, state, moments, block, composed=True, **settings),
     ]
-    if hasattr(engine, "outputs"):
-        calls.append(lambda: engine.outputs(MODEL, params, x, state))
-    if hasattr(engine, "stepper"):
-        calls.append(lambda: engine.stepper(MODEL, params, 1, state))
+    calls.append(lambda: engine.outputs(MODEL, params, x, state))
+    calls.append(lambda: engine.stepper(MODEL, params, 1, state).step(np.zeros((1, 1))))
     for call in calls:
         with pytest.raises(ModelError, match=r"got one with the heads two, three; choose one with model.head\('two'\)"):
             call()

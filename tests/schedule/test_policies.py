@@ -7,13 +7,12 @@ keeps states in dicts, by lane or by row, and walks back through time row by row
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from rnnkit.train.block import train_block
 
 import rnnkit as rk
 
@@ -336,11 +335,10 @@ def test_given_numbers_are_where_lanes_start_and_resets_lead(splitter: Any, back
 def test_noise_is_drawn_anew_for_every_window_and_lane(backend: str) -> None:
     draws, splitter, engine = [], rk.Continuation(5), rk.backend(backend)  # with resets inside windows
 
-    def remember(*arguments: Any, noise: Any, **settings: Any) -> Any:
+    def remember(model: Any, carried: Any, block: Any, update: Any, drawn: Any) -> Any:
+        noise = drawn.initial
         draws.extend([(h[k, 0], c[k, 0]) for h, c in noise[:2]] for k in range(len(noise[0].h)))
-        return (getattr(engine, "train_block", None) or partial(train_block, engine))(
-            *arguments, noise=noise, **settings
-        )
+        return engine.train_block(model, carried, block, update, drawn)
 
     names = ("name", "forward", "backward", "update", "from_numpy", "to_numpy")
     watched = SimpleNamespace(**{name: getattr(engine, name) for name in names}, train_block=remember)

@@ -1,5 +1,6 @@
 """Every backend that we ship keeps the protocol; and the check that says so can fail."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -136,15 +137,15 @@ def test_everything_that_is_wrong_is_listed():
 def training(**changes):
     """The textbook backend with a `train_block` of its own that changes its block or its settings first."""
 
-    def train_block(model, params, state, rule_state, block, **settings):
-        from rnnkit.train.block import train_block
-
+    def train_block(model, carried, block, update, draws):
         for name, change in changes.items():
             if hasattr(block, name):
                 block = block._replace(**{name: change(getattr(block, name))})
+            elif hasattr(draws, name):
+                draws = draws._replace(**{name: change(getattr(draws, name))})
             else:
-                settings[name] = change(settings.get(name))
-        return train_block(rk.backend("numpy"), model, params, state, rule_state, block, **settings)
+                update = replace(update, **{name: change(getattr(update, name))})
+        return rk.backend("numpy").train_block(model, carried, block, update, draws)
 
     return broken(train_block=train_block)
 
@@ -170,10 +171,10 @@ def records_once_a_lane(slots):
         ({"scale": lambda scale: None}, "train_block: scale"),
         ({"slots": reads_another_slot}, "train_block: slots"),
         ({"slots": records_once_a_lane}, "train_block: slots"),
-        ({"noise": lambda noise: None}, "train_block: noise"),
+        ({"initial": lambda noise: None}, "train_block: noise"),
         ({"frozen": lambda frozen: frozenset()}, "train_block: frozen parameters"),
         ({"frozen": lambda frozen: frozenset(sorted(frozen or ())[1:])}, "train_block: frozen parameters"),
-        ({"noise": lambda noise: noise and map_arrays(lambda a: a[::-1], noise)}, "train_block: all"),
+        ({"initial": lambda noise: noise and map_arrays(lambda a: a[::-1], noise)}, "train_block: all"),
     ],
 )
 def test_the_check_finds_a_train_block_that_leaves_something_out(changes, failed):

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rnnkit.train.block import block_trainer
 
 import rnnkit as rk
+from builders.training import train_through
 from rnnkit import testing
 from rnnkit.model import initial_rule_state
 from rnnkit.train.fold import remat_rows
@@ -228,7 +228,7 @@ def test_what_stands_there_has_no_influence_on_what_comes_after(where: str, back
         given = engine.from_numpy((case.params, case.state, rule_state))
         settings = {**also, "store": engine.from_numpy(copied(also["store"]))}
         settings |= {"rule": rk.SGD(), "loss": loss, "clip": None, "learning_rates": rates}
-        result = block_trainer(engine)(case.model, *given, spoilt, **settings)
+        result = train_through(engine, case.model, *given, spoilt, **settings)
         arrays = testing.leaves(engine.to_numpy((result.params, result.state, result.store)))
         results.append([result.loss, result.norm, *arrays])
     assert ((results[0][1] > 0) == scored).all()

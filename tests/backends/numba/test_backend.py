@@ -6,20 +6,22 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
 import rnnkit_numba as compiled
 import rnnkit_numpy as textbook
 from numba.core import config
-from rnnkit.train.block import train_block as composed
 from rnnkit_numba import compiled as compiling
 from rnnkit_numba.compiled import entry, source_digest
 from rnnkit_numba.layout import BLOCK_LANES, extent
 from rnnkit_numba.protocol import run_backward, run_forward, run_update
 from rnnkit_numba.train import run_block
 
+from builders.training import train_through
 from rnnkit.backend import Backend
+from rnnkit.backend.block import train_block
 from rnnkit.errors import ModelError
 from rnnkit.model import (
     LSTM,
@@ -291,7 +293,7 @@ def flavours():
         changed = Block(*map(change, block[:9]))
         cold = tuple(LSTMState(*map(change, e)) if e else () for e in state)
         rates = change(np.full(len(block.x), 0.01))
-        return compiled.train_block(
+        return own(
             model,
             tree(change, params),
             cold,
@@ -310,7 +312,7 @@ def test_one_compilation_serves_every_architecture():
     for chain in CHAINS.values():
         for dtype in ("float32", "float64"):
             case(chain, dtype=dtype).run(compiled)
-            train(compiled.train_block, chain, block_of(chain), dtype=dtype)
+            train(own, chain, block_of(chain), dtype=dtype)
     for function in (run_forward, run_backward, run_block):
         dtypes = [
             next(str(a.dtype) for a in s if str(getattr(a, "dtype", "")).startswith("float"))
@@ -365,8 +367,8 @@ def block_of(model, windows=6, steps=8, lanes=LANES, seed=0, loss=None):
     )
 
 
-def reference(*arguments, **settings):
-    return composed(textbook, *arguments, **settings)
+own = partial(train_through, compiled)
+reference = partial(train_through, textbook, composed=True)
 
 
 def train(trainer, model, block, *, rule=None, loss=None, clip=None, dtype="float64", params=None, rates=RATES):
@@ -394,7 +396,7 @@ def train(trainer, model, block, *, rule=None, loss=None, clip=None, dtype="floa
 def test_a_block_is_the_composed_block_whatever_the_origins(chain, seed):
     block = block_of(CHAINS[chain], seed=seed)
     expected = train(reference, CHAINS[chain], block)
-    got = train(compiled.train_block, CHAINS[chain], block)
+    got = train(own, CHAINS[chain], block)
     assert got.done == expected.done == 6
     assert got.rule_state.step == expected.rule_state.step == 5  # one window has no scored row
     assert got.loss[2] == got.norm[2] == 0
@@ -407,7 +409,7 @@ def test_a_block_with_every_loss_and_clip(loss, clip):
     model = CHAINS["two"]
     block = block_of(model, loss=loss)
     expected = train(reference, model, block, loss=loss, clip=clip)
-    assert_close(train(compiled.train_block, model, block, loss=loss, clip=clip), expected, 1e-9)
+    assert_close(train(own, model, block, loss=loss, clip=clip), expected, 1e-9)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=repr)
@@ -415,7 +417,7 @@ def test_a_block_with_every_rule(rule):
     model = CHAINS["B equals H"]
     block = block_of(model)
     expected = train(reference, model, block, rule=rule)
-    assert_close(train(compiled.train_block, model, block, rule=rule), expected, 1e-8)
+    assert_close(train(own, model, block, rule=rule), expected, 1e-8)
 
 
 @pytest.mark.parametrize(
@@ -432,7 +434,7 @@ def test_without_epsilon_only_what_has_no_gradient_becomes_nan(rule, lanes):
         block.origin[0] = start
         with np.errstate(invalid="ignore"):
             expected = train(reference, model, block, rule=rule)
-        got = train(compiled.train_block, model, block, rule=rule)
+        got = train(own, model, block, rule=rule)
         assert np.isfinite(expected.params["0.initial_h"]).all() == teaches
         assert np.isfinite(got.params["1.weight"]).all()
         for a, b in zip(leaves(got), leaves(expected), strict=True):
@@ -441,15 +443,15 @@ def test_without_epsilon_only_what_has_no_gradient_becomes_nan(rule, lanes):
 
 def test_a_block_of_more_lanes_than_go_together():
     model, block = CHAINS["two"], block_of(CHAINS["two"], lanes=2 * BLOCK_LANES + 3)
-    assert_close(train(compiled.train_block, model, block), train(reference, model, block), 1e-9)
+    assert_close(train(own, model, block), train(reference, model, block), 1e-9)
 
 
 def test_a_block_in_float32_is_close_and_has_one_dtype():
     model, block = CHAINS["two"], block_of(CHAINS["two"])
-    got = train(compiled.train_block, model, block, rule=SGD(0.01), dtype="float32")
+    got = train(own, model, block, rule=SGD(0.01), dtype="float32")
     assert {a.dtype for a in leaves((got.params, got.rule_state.slots, got.state))} == {np.dtype(np.float32)}
     assert got.loss.dtype == got.norm.dtype == np.float64
-    expected = train(compiled.train_block, model, block, rule=SGD(0.01))
+    expected = train(own, model, block, rule=SGD(0.01))
     assert_close(got, expected, 1e-4)
 
 
@@ -458,7 +460,7 @@ def test_training_stops_before_the_update_of_a_window_that_is_not_finite(bad):
     model, block = CHAINS["B equals H"], block_of(CHAINS["B equals H"])
     t, b = np.argwhere(block.weight[4] > 0)[0]
     block.y[4, t, b, 0] = bad
-    got = train(compiled.train_block, model, block)
+    got = train(own, model, block)
     with np.errstate(invalid="ignore", over="ignore"):
         expected = train(reference, model, block)
     assert got.done == expected.done == 4
@@ -468,7 +470,7 @@ def test_training_stops_before_the_update_of_a_window_that_is_not_finite(bad):
     assert not got.loss[5:].any()
     assert_close((got.params, got.rule_state, got.state), (expected.params, expected.rule_state, expected.state), 1e-9)
     good = Block(*(a[:4] for a in block[:9]))._replace(origin=block.origin[:5])
-    whole = train(compiled.train_block, model, good, rates=RATES[:4])
+    whole = train(own, model, good, rates=RATES[:4])
     assert_same_bits((got.params, got.rule_state, got.state), (whole.params, whole.rule_state, whole.state))
 
 
@@ -476,7 +478,7 @@ def test_a_parameter_that_is_not_finite_stops_the_first_window():
     model, block = CHAINS["B equals H"], block_of(CHAINS["B equals H"])
     params, _ = setup(model, dtype="float64")
     params["0.weight_hh"][1, 1] = np.nan
-    got = train(compiled.train_block, model, block, params=params)
+    got = train(own, model, block, params=params)
     assert got.done == 0
     assert got.rule_state.step == 0
     assert np.isnan(got.loss[0])
@@ -485,17 +487,17 @@ def test_a_parameter_that_is_not_finite_stops_the_first_window():
 
 def test_targets_and_inputs_at_unscored_rows_may_be_anything():
     model, block = CHAINS["two"], block_of(CHAINS["two"])
-    expected = train(compiled.train_block, model, block)
+    expected = train(own, model, block)
     block.y[~(block.weight > 0)] = np.nan
     block.x[~block.valid] = np.nan
-    assert_same_bits(train(compiled.train_block, model, block), expected)
+    assert_same_bits(train(own, model, block), expected)
 
 
 def test_a_weight_at_padding_scores_a_zero_that_teaches_nothing():
     model, block = CHAINS["two"], block_of(CHAINS["two"])
     block.weight[:] = 0.5
     block.y[~block.valid] = 3
-    assert_close(train(compiled.train_block, model, block), train(reference, model, block), 1e-9)
+    assert_close(train(own, model, block), train(reference, model, block), 1e-9)
 
 
 def test_a_weight_behind_the_last_valid_row_scores_a_zero():
@@ -504,7 +506,7 @@ def test_a_weight_behind_the_last_valid_row_scores_a_zero():
     valid = block.valid.copy()
     valid[:, 5:] = False
     block = block._replace(valid=valid, reset=block.reset & valid, weight=np.ones_like(block.weight))
-    ours, theirs = (train(trainer, model, block) for trainer in (compiled.train_block, reference))
+    ours, theirs = (train(trainer, model, block) for trainer in (own, reference))
     assert_close(ours.loss, theirs.loss)
     assert_close(ours.params, theirs.params)
 
@@ -515,7 +517,7 @@ def test_no_update_is_made_where_all_rows_are_detached(bad):
     block = block_of(model)
     block.y[0, 0] += bad
     block = block._replace(detached=block.x.shape[1])
-    ours, theirs = (train(trainer, model, block) for trainer in (compiled.train_block, reference))
+    ours, theirs = (train(trainer, model, block) for trainer in (own, reference))
     np.testing.assert_allclose(ours.loss, theirs.loss, rtol=1e-12)
     assert_close(ours.state, theirs.state)
     assert_same_bits(ours.norm, theirs.norm)
@@ -537,8 +539,8 @@ def test_a_block_changes_no_argument_and_repeats_its_bits():
     rates = np.full(6, 0.01)
     before = [a.copy() for a in leaves((*arguments[1:], rates))]
     settings = {"rule": rule, "loss": MSE(), "clip": ClipValue(0.01), "learning_rates": rates}
-    first = compiled.train_block(*arguments, **settings)
-    assert_same_bits(compiled.train_block(*arguments, **settings), first)
+    first = own(*arguments, **settings)
+    assert_same_bits(own(*arguments, **settings), first)
     assert_same_bits(tuple(leaves((*arguments[1:], rates))), tuple(before))
 
 
@@ -568,7 +570,7 @@ def test_unknown_descriptions_are_refused():
 
     def go(**settings):
         settings = {"rule": SGD(), "loss": MSE(), "clip": None, "learning_rates": np.ones(6), **settings}
-        compiled.train_block(model, params, state, nothing, block, **settings)
+        own(model, params, state, nothing, block, **settings)
 
     with pytest.raises(ModelError, match="backend 'numba' cannot run the loss Unknown"):
         go(loss=Unknown())
@@ -612,7 +614,7 @@ def test_blocks_that_do_not_fit_are_refused(field, change, message):
     block = block_of(CHAINS["two"])
     block = block._replace(**{field: change(getattr(block, field))})
     with pytest.raises(ModelError, match=message):
-        train(compiled.train_block, CHAINS["two"], block)
+        train(own, CHAINS["two"], block)
 
 
 def test_labels_that_are_no_class_are_refused():
@@ -621,7 +623,7 @@ def test_labels_that_are_no_class_are_refused():
     t, b = np.argwhere(block.weight[0] > 0)[0]
     block.y[0, t, b] = 4
     with pytest.raises(ModelError, match="integer labels from 0 to 3, got int64"):
-        train(compiled.train_block, CHAINS["two"], block, loss=loss)
+        train(own, CHAINS["two"], block, loss=loss)
 
 
 def double(a):
@@ -748,7 +750,7 @@ def test_an_edit_in_any_source_asks_for_a_new_compilation(tmp_path):
 
 
 def test_the_public_functions_have_the_protocols_signatures():
-    ours, theirs = inspect.signature(compiled.train_block), inspect.signature(composed)
+    ours, theirs = inspect.signature(compiled.train_block), inspect.signature(train_block)
     assert list(ours.parameters) == list(theirs.parameters)[1:]
     for name in ("forward", "backward", "update"):
         assert list(inspect.signature(getattr(compiled, name)).parameters) == list(

@@ -26,6 +26,7 @@ from rnnkit_numba.places import (
 from rnnkit_numba.threads import ARRIVED, STOPPED, meet, new_barrier, processors, run_threads
 
 import rnnkit as rk
+from builders.training import train_through
 from rnnkit.errors import BackendError
 from rnnkit.model import MSE, ClipNorm, initial_rule_state
 from rnnkit.schedule.batch import Block, Slots
@@ -60,7 +61,7 @@ def train(threads, lanes=3 * BLOCK_LANES + 5, dtype="float32", bad=False):
     backend = rk.backend("numba", threads=threads)
     block = block_of(lanes, bad=bad)
     block = block._replace(x=block.x.astype(dtype))
-    return backend.train_block(MODEL, params, state, moments, block, **settings)
+    return train_through(backend, MODEL, params, state, moments, block, **settings)
 
 
 def bits(tree):
@@ -285,10 +286,9 @@ def test_nothing_is_recorded_before_every_thread_has_read_what_it_starts_from(ea
         return 0, 0
 
     monkeypatch.setattr(training, "run_threads", play)
-    rk.backend("numba", threads=2).train_block(
-        MODEL, params, state, initial_rule_state(rk.SGD(0.1), params), block, rule=rk.SGD(0.1), loss=MSE(), clip=None,
-        learning_rates=np.zeros(2), store=store,
-    )  # fmt: skip
+    moments, backend = initial_rule_state(rk.SGD(0.1), params), rk.backend("numba", threads=2)
+    settings = {"rule": rk.SGD(0.1), "loss": MSE(), "clip": None, "learning_rates": np.zeros(2)}
+    train_through(backend, MODEL, params, state, moments, block, store=store, **settings)
     assert seen == [True] * (len(seen) - 1) + [False]
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rnnkit.train.block import block_trainer
 from rnnkit_torch.chain import in_one_piece, run_layer
 from rnnkit_torch.pieces import cut
 
@@ -217,7 +216,7 @@ def test_configure_gives_the_backend_on_a_device() -> None:
     assert on_cpu.from_numpy(np.ones(2)).device == torch.device("cpu")
     given = example(MODELS["lstm"])
     assert_same(through(on_cpu, MODELS["lstm"], given, None, None), through(TORCH, MODELS["lstm"], given, None, None))
-    assert block_trainer(on_cpu) is block_trainer(TORCH)
+    assert on_cpu.own.train_block is TORCH.own.train_block
 
 
 def test_configure_says_what_it_expects(monkeypatch: pytest.MonkeyPatch) -> None:

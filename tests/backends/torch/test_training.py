@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rnnkit.train.block import block_trainer, train_block
 from rnnkit_torch.losses import entry_losses
 
 import rnnkit as rk
+from builders.training import train_through
 from rnnkit.backend import backend, map_arrays
 from rnnkit.errors import ModelError
 from rnnkit.model import initial_rule_state, slot_names
@@ -146,8 +146,8 @@ def train_both(block: Block, chosen: dict[str, Any]) -> tuple[Any, Any]:
     params, state = start()
     rule_state = initial_rule_state(chosen["rule"], params)
     given = map(TORCH.from_numpy, (params, state, rule_state))
-    got = block_trainer(TORCH)(MODEL, *given, block, **chosen)
-    return got, train_block(TEXTBOOK, MODEL, params, state, rule_state, block, **chosen)
+    got = train_through(TORCH, MODEL, *given, block, **chosen)
+    return got, train_through(TEXTBOOK, MODEL, params, state, rule_state, block, **chosen)
 
 
 def assert_same_result(got: Any, expected: Any) -> None:
@@ -221,19 +221,19 @@ def test_a_learned_initial_state_that_is_handed_on_is_that_before_the_update(ori
     block.weight[~block.valid] = 0
     given = map(TORCH.from_numpy, (params, state, rule_state))
     chosen = settings(rule=rk.SGD())
-    got = block_trainer(TORCH)(model, *given, block, **chosen)
-    assert_same_result(got, train_block(TEXTBOOK, model, params, state, rule_state, block, **chosen))
+    got = train_through(TORCH, model, *given, block, **chosen)
+    assert_same_result(got, train_through(TEXTBOOK, model, params, state, rule_state, block, **chosen))
 
 
 def test_float32_blocks_train_in_float32() -> None:
     block = make_block(dtype="float32")
     params, state = start("float32")
     rule_state = initial_rule_state(rk.Adam(), params)
-    got = block_trainer(TORCH)(MODEL, *map(TORCH.from_numpy, (params, state, rule_state)), block, **settings())
+    got = train_through(TORCH, MODEL, *map(TORCH.from_numpy, (params, state, rule_state)), block, **settings())
     assert all(
         a.dtype == torch.float32 for a in [*got.params.values(), *got.state[0], *got.rule_state.slots["m"].values()]
     )
-    expected = train_block(TEXTBOOK, MODEL, params, state, rule_state, block, **settings())
+    expected = train_through(TEXTBOOK, MODEL, params, state, rule_state, block, **settings())
     np.testing.assert_allclose(got.loss, expected.loss, rtol=1e-3)
 
 
@@ -279,7 +279,7 @@ def test_a_trajectory_is_that_of_a_loop_written_by_hand() -> None:
     none = np.zeros_like(valid)
     block = Block(in_windows(x), in_windows(y), none, valid, valid * 1.0, origin, none, none[:, 0], none[:, 0])
     given = map(TORCH.from_numpy, (params, state, initial_rule_state(rk.Adam(), params)))
-    got = block_trainer(TORCH)(model, *given, block, **settings(learning_rates=np.full(steps, 1e-2)))
+    got = train_through(TORCH, model, *given, block, **settings(learning_rates=np.full(steps, 1e-2)))
     np.testing.assert_allclose(got.loss, by_hand, rtol=1e-9)
     assert by_hand[-2] < by_hand[0] / 5
 
@@ -303,7 +303,7 @@ def test_what_the_backend_cannot_train_with_is_named() -> None:
         entry_losses(Unheard(), params["3.bias"], params["3.bias"])
     for changed, message in (({"loss": Unheard()}, no_loss), ({"rule": Unheard()}, no_rule)):
         with pytest.raises(ModelError, match=message):
-            block_trainer(TORCH)(MODEL, params, state, rule_state, make_block(), **settings(**changed))
+            train_through(TORCH, MODEL, params, state, rule_state, make_block(), **settings(**changed))
 
 
 def test_update_and_block_training_change_no_argument_and_share_no_memory_with_results() -> None:
@@ -316,7 +316,7 @@ def test_update_and_block_training_change_no_argument_and_share_no_memory_with_r
     map_arrays(lambda a: a.add_(1), TORCH.update(rule, params, grads, rule_state))
     unscored, broken = block._replace(weight=block.weight * 0), block._replace(x=block.x * np.nan)
     for each, done in ((block, K), (unscored, K), (broken, 0)):
-        trained = block_trainer(TORCH)(MODEL, params, state, rule_state, each, **settings(rule=rule))
+        trained = train_through(TORCH, MODEL, params, state, rule_state, each, **settings(rule=rule))
         assert trained.done == done
         map_arrays(lambda a: a.add_(1), trained[:3])
     for a, b in zip([*arrays(given), *block[:9]], before, strict=True):
@@ -333,7 +333,7 @@ def test_no_gradient_lands_in_tensors_that_were_given(remat: int) -> None:
     nothing = np.full((K, B, 1), -1)
     block = make_block()._replace(slots=Slots(np.zeros((K, B), np.int64), nothing, nothing))
     block.origin[1:3, 0] = -2
-    trained = block_trainer(TORCH)(MODEL, *given[:2], rule_state, block, **settings(), store=given[2], remat=remat)
+    trained = train_through(TORCH, MODEL, *given[:2], rule_state, block, **settings(), store=given[2], remat=remat)
     assert trained.done == K
     assert (np.delete(trained.norm, 2) > 0).all()
     for tree in given:
