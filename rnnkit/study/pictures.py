@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnkit.study.report import baseline, error_name, judged, label
-from rnnkit.view.plots import new_figure, tidy
+from rnnkit.view.plots import new_figure, plain_numbers, tidy
 from rnnkit.view.text import drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
     from rnnkit.study.compare import Comparison
@@ -79,7 +78,7 @@ def plot_time(rows: Rows, part: str, error: str = "MAE") -> Figure:
     if naive is not None:
         axes.axhline(naive, color="#888888", linestyle="--", linewidth=1, label=baseline(rows))
     axes.set_xscale("log")
-    _plain_numbers(axes.xaxis)
+    plain_numbers(axes.xaxis)
     axes.set_xlabel("seconds of training")
     axes.set_ylabel(_error_axis(error, part))
     tidy(axes, "both")
@@ -102,7 +101,7 @@ def plot_curves(rows: Rows, error: str = "MAE") -> Figure:
         axes.set_xlabel(name)
         if measure == "loss" or error == "MAE":  # a share of wrong classes may be 0
             axes.set_yscale("log")
-            _plain_numbers(axes.yaxis)
+            plain_numbers(axes.yaxis)
         tidy(axes, "both")
     panels[0].set_ylabel(_error_axis(error, "validation") if measure == "validation_mae" else "training loss")
     _legend(figure, panels[0])
@@ -163,15 +162,3 @@ def _legend(figure: Figure, axes: Axes) -> None:
     """One legend for all panels, below them."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", ncols=2, frameon=False, fontsize=7)
-
-
-def _plain_numbers(axis: Axis) -> None:
-    """`0.3` and not `3 x 10⁻¹` at the ticks of a logarithmic axis; small ticks are named where there are few."""
-    from matplotlib.ticker import LogFormatter
-
-    class Plain(LogFormatter):
-        def __call__(self, x: float, pos: int | None = None) -> str:
-            return f"{x:g}" if super().__call__(x, pos) else ""
-
-    axis.set_major_formatter(Plain(minor_thresholds=(2, 0.6)))
-    axis.set_minor_formatter(Plain(minor_thresholds=(2, 0.6)))
