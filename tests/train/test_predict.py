@@ -277,7 +277,7 @@ def test_wide_rows_are_handed_over_fewer_at_a_time(monkeypatch):
 
     monkeypatch.setattr("rnnkit.train.passes.PASS_ROWS", 8)
     monkeypatch.setattr("rnnkit.train.passes.BLOCK_ROWS", 64)
-    series = rk.Sequence(np.ones((100, 3)), target=[0, 1, 2])
+    series = rk.Sequence(np.random.default_rng(0).normal(size=(100, 3)), target=[0, 1, 2])
     schedule = rk.Schedule(series, rk.Continuation(length=8), rk.Carry())
     run = rk.fit(rk.Chain(rk.LSTM(3, 2), rk.Dense(2, 3)), schedule, backend="numba", epochs=1)
     rk.predict(dataclasses.replace(run, backend=Watched()), series)
