@@ -249,7 +249,7 @@ def is_value(cell: str) -> bool:
 
 def _is_of_units(rows: list[list[str]], width: int) -> bool:
     """Whether the first row is one of units: text where all rows below have values, and no value anywhere."""
-    if len(rows) < 2 or len(rows[0]) != width:
+    if not rows or len(rows[0]) != width:
         return False
     below = [row for row in rows[1:] if len(row) == width]
     said = [column for column, cell in enumerate(rows[0]) if cell.strip()]
