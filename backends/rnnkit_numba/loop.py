@@ -359,9 +359,7 @@ def run_block(
                     if not meet(barrier, places, thread, threads):
                         return k, count
                     if thread == 0:
-                        clear_what_pads(table, params, trained)
-                        for slot in range(moments.shape[0]):
-                            clear_what_pads(table, moments[slot], slots[slot])
+                        clear_what_pads(table, params, trained)  # moments there are read by nothing else
         recording = write_KBW.shape[2] > 0  # before that, everyone must have started this window
         if (scored or recording) and not meet(barrier, places, thread, threads):
             return k, count

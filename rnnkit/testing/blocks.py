@@ -49,10 +49,16 @@ def training_checks(tested: Backend, textbook: Backend, rng: np.random.Generator
     for index, (loss, rule, clip) in enumerate(_training_settings()):
         difference = _check_training(tested, textbook, rng, index, loss, rule, clip)
         yield f"train_block: {type(loss).__name__}", difference
-    drawn, learned = 3, 4  # random cases with these initial states, whose windows have more than a row or two
-    together = {"all, initial states drawn": MECHANISMS, "all, initial states learned": set(MECHANISMS) - {"noise"}}
-    for name, mechanisms in {**{name: {name} for name in MECHANISMS}, **together}.items():
-        case = random_case(rng, drawn if "noise" in mechanisms else learned)
+    drawn, learned, alone = 3, 4, 5  # random cases: initial states drawn, and learned; a single lane
+    undrawn = set(MECHANISMS) - {"noise"}
+    kinds: list[tuple[str, Collection[str], int]] = [
+        *((name, {name}, drawn if name == "noise" else learned) for name in MECHANISMS),
+        ("all, initial states drawn", MECHANISMS, drawn),
+        ("all, initial states learned", undrawn, learned),
+        ("all, one lane", undrawn, alone),
+    ]
+    for name, mechanisms, index in kinds:
+        case = random_case(rng, index)
         yield f"train_block: {name}", _check_mechanisms(tested, textbook, rng, case, mechanisms)
     yield "train_block: stops where not finite", _check_stop(tested, textbook, rng)
     yield "train_block: stops where not finite", _check_stop_at_gradient(tested)

@@ -51,11 +51,14 @@ class Case:
 
 
 def random_case(rng: np.random.Generator, index: int) -> Case:
-    """A random window; `index` walks through depths, activations, initial states and, every fourth time, B == H."""
+    """A random window; `index` walks through depths, activations, initial states and, every fourth time, B == H.
+
+    One in eight has a single lane, which a backend may walk in another way, with resets and padding between its rows.
+    """
     depth = index % 3 + 1
     sizes = [int(s) for s in rng.permutation(np.arange(2, 9))]
     inputs, hidden, lanes, steps = sizes[0], sizes[1 : 1 + depth], sizes[5], sizes[6] + 4
-    lanes = hidden[-1] if index % 4 == 3 else lanes
+    lanes = hidden[-1] if index % 4 == 3 else 1 if index % 8 == 5 else lanes
     recurrent = [LSTM(a, b) for a, b in zip([inputs, *hidden], hidden, strict=False)]
     activation = ACTIVATIONS[index % len(ACTIVATIONS)]
     dense = Dense(hidden[-1], 4, activation)  # type: ignore[arg-type]
@@ -127,6 +130,7 @@ def random_block(
     if "detached" in mechanisms:
         detached = int(rng.integers(1, max(rows // 2, 2))) % rows
         weight[:, :detached] = 0
+        valid[1, :detached, 0], origin[1, 0] = False, -1  # the lane's first row is the first one inside the gradient
     if "reweight" in mechanisms:
         reweight = np.where(rng.random(rows) < 0.4, rng.uniform(0.5, 2, rows), 1.0)
     if "slots" in mechanisms:
@@ -160,7 +164,7 @@ def random_slots(rng: np.random.Generator, rows: int, windows: tuple[int, int]) 
     for step in write:
         slots = rng.permutation(SLOTS)[: rng.integers(1, min(SLOTS, len(step)) + 1)]
         step[rng.permutation(len(step))[: len(slots)]] = slots
-    at = rng.integers(1, rows + 1, (steps, lanes, 3))
+    at = rng.integers(0, rows + 1, (steps, lanes, 3))
     return Slots(rng.integers(0, SLOTS, windows), at, write.reshape(at.shape))
 
 

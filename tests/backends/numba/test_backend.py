@@ -16,6 +16,7 @@ from numba.core import config
 from rnnkit_numba import compiled as compiling
 from rnnkit_numba.compiled import entry, source_digest
 from rnnkit_numba.layout import BLOCK_LANES, extent
+from rnnkit_numba.lstm import GATES_IN_CACHE
 from rnnkit_numba.protocol import run_backward, run_forward, run_update
 from rnnkit_numba.train import run_block
 
@@ -53,6 +54,7 @@ CHAINS = {
     "B equals H": Chain(LSTM(2, 5), Dense(5, 3, "tanh")),
     "dense, lstm": Chain(Dense(2, 3, "sigmoid"), LSTM(3, 6)),
     "two": Chain(LSTM(1, 6), LSTM(6, 3), Dense(3, 2, "relu"), Dense(2, 4, "tanh")),
+    "wide end": Chain(LSTM(2, 3), Dense(3, 19)),
     "three": Chain(LSTM(2, 9), Dense(9, 8, "tanh"), LSTM(8, 3), Dense(3, 4, "sigmoid"), LSTM(4, 7)),
 }
 RULES = [
@@ -157,8 +159,17 @@ def test_outputs_state_and_every_gradient_are_the_textbooks(chain, seed):
 @pytest.mark.parametrize(("steps", "lanes"), [(1, 1), (1, 5), (9, 1), (4, 2 * BLOCK_LANES + 3)])
 def test_windows_and_lanes_of_any_number(steps, lanes):
     c = case(CHAINS["two"], 2, steps, lanes)
-    if lanes == 1:
-        c.valid[:] = True
+    if lanes == 1:  # rows are taken in one go between those that are padding, or reset
+        c.valid[:, 0] = np.arange(steps) % 5 != 3
+    assert_close(c.run(compiled), c.run(textbook))
+
+
+@pytest.mark.parametrize("lanes", [1, 5])
+def test_windows_of_more_gates_than_are_multiplied_ahead(lanes):
+    hidden = 64
+    c = case(Chain(LSTM(2, hidden)), steps=GATES_IN_CACHE // (4 * hidden * lanes) + 3, lanes=lanes)
+    c.valid[:], c.reset[:] = True, False
+    c.params = {key: p / 3 for key, p in c.params.items()}  # or rounding would grow from row to row
     assert_close(c.run(compiled), c.run(textbook))
 
 
@@ -218,15 +229,19 @@ def test_nan_and_infinity_are_not_swallowed(activation, bad):
 
 @pytest.mark.parametrize("hidden", [1, 3, 8, 17])
 @pytest.mark.parametrize("lanes", [1, 2])
-def test_an_infinite_input_saturates_gates_and_spoils_no_more_than_in_the_textbook(hidden, lanes):
-    c = case(Chain(LSTM(1, hidden), Dense(hidden, 1, "relu"), LSTM(1, hidden), Dense(hidden, 1)), lanes=lanes)
+@pytest.mark.parametrize("before", [None, Dense(1, 1, "relu"), Dense(1, 1)], ids=repr)
+def test_an_infinite_input_saturates_gates_and_spoils_no_more_than_in_the_textbook(hidden, lanes, before):
+    layers = LSTM(1, hidden), Dense(hidden, 1, "relu"), LSTM(1, hidden), Dense(hidden, 1)
+    c = case(Chain(*layers) if before is None else Chain(before, *layers), lanes=lanes)
     c.valid[:], c.reset[:] = True, False
     c.x[2, 0] = np.inf
-    with np.errstate(invalid="ignore"):
+    if before is not None:  # what a layer gives may overflow, too
+        c.params["0.weight"][:], c.x[2, 0] = 10, 1e308
+    with np.errstate(invalid="ignore", over="ignore"):
         expected = c.run(textbook)
     got = c.run(compiled)
     assert np.isfinite(expected[0]).all()
-    assert np.isfinite(expected[2].params["0.weight_hh"]).all()
+    assert np.isfinite(expected[2].params[f"{int(before is not None)}.weight_hh"]).all()
     for a, b in zip(leaves(got), leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)
 
@@ -439,6 +454,32 @@ def test_without_epsilon_only_what_has_no_gradient_becomes_nan(rule, lanes):
         assert np.isfinite(got.params["1.weight"]).all()
         for a, b in zip(leaves(got), leaves(expected), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("rule", [Adam(0.02, epsilon=1e-60), RMSProp(0.02, epsilon=1e-60)], ids=repr)
+def test_an_epsilon_that_is_nothing_in_float32_spoils_no_parameter(rule):
+    model = CHAINS["B equals H"]  # sizes that are padded
+    block = block_of(model)
+    everywhere = {"weight": np.ones_like(block.weight), "valid": np.ones_like(block.valid)}
+    block = block._replace(**everywhere)  # every parameter has a gradient
+    block.reset[:] = False
+    got = train(compiled.train_block, model, block, rule=rule, dtype="float32")
+    assert got.done == 6
+    assert all(np.isfinite(p).all() for p in got.params.values())
+
+
+@pytest.mark.parametrize("loss", [MSE(), MAE(), Huber(0.6), CrossEntropy(), BinaryCrossEntropy()], ids=repr)
+def test_losses_of_outputs_that_are_large_or_exact(loss):
+    model = Chain(LSTM(2, 5), Dense(5, 3))
+    params, _ = setup(model, dtype="float64")
+    params["1.weight"][:], params["1.bias"][:] = 0, (-2000, 0, 2000)
+    block = block_of(model, loss=loss)
+    if loss != CrossEntropy():
+        block.y[..., 1] = 0
+    settings = {"rule": SGD(1e-4), "loss": loss, "params": params}
+    got, expected = (train(t, model, block, **settings) for t in (compiled.train_block, reference))
+    assert expected.done == 6
+    assert_close(got, expected, 1e-9)
 
 
 def test_a_block_of_more_lanes_than_go_together():

@@ -53,9 +53,8 @@ def block_of(lanes, windows=4, steps=6, bad=False):
     )
 
 
-def train(threads, lanes=3 * BLOCK_LANES + 5, dtype="float32", bad=False):
+def train(threads, lanes=3 * BLOCK_LANES + 5, dtype="float32", bad=False, rule=rk.Adam(0.01)):  # noqa: B008
     params, state = rk.setup(MODEL, 0, lanes, dtype)
-    rule = rk.Adam(0.01)
     settings = {"rule": rule, "loss": MSE(), "clip": ClipNorm(0.1), "learning_rates": np.full(4, 0.01)}
     moments = initial_rule_state(rule, params)
     backend = rk.backend("numba", threads=threads)
@@ -88,6 +87,14 @@ def test_any_number_of_threads_gives_the_same_bits(eager, dtype):
     for threads in (2, 3, 4, 9):
         assert bits(train(threads, dtype=dtype)) == expected
     assert eager == [1, 2, 3, 4, 4]  # never more than blocks of lanes
+
+
+def test_any_number_of_threads_clears_what_pads_parameters_where_a_rule_has_no_epsilon(eager):
+    rule = rk.RMSProp(0.01, epsilon=0, momentum=0.5)
+    expected = train(1, rule=rule)
+    assert all(np.isfinite(p).all() for p in expected.params.values())
+    for threads in (2, 3, 4):
+        assert bits(train(threads, rule=rule)) == bits(expected)
 
 
 def test_all_threads_stop_where_the_loss_is_not_finite(eager):
