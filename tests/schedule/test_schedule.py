@@ -193,3 +193,12 @@ def test_ten_million_windows_are_not_made_at_once():
     batch = next(schedule.batches())
     assert batch.x.shape == (64, 4, 1)
     assert sum(source.read) < 2 * 70_000
+
+
+@pytest.mark.parametrize("in_gradient", [True, False])
+def test_rows_that_are_read_again_and_rows_that_warm_up_add_up(in_gradient):
+    series = rk.Sequence(np.arange(41.0))
+    schedule = rk.Schedule(series, rk.Continuation(4, lookback=2), rk.BurnIn(3, in_gradient=in_gradient))
+    scored = [batch.rows[batch.weight > 0] for batch in schedule.batches()]
+    assert np.concatenate(scored).tolist() == list(range(40))
+    assert (schedule.grid().length, schedule.grid().detached) == (9, 0 if in_gradient else 3)
