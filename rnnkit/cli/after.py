@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from rich.console import Console
 
-from rnnkit.cli.build import load_backend, open_parts, open_series
+from rnnkit.cli.build import open_parts, open_series
+from rnnkit.cli.builder import load_backend
 from rnnkit.cli.files import check_new, check_picture, save_picture, write_csv, writing
 from rnnkit.cli.folder import CONFIG, write_evaluation
 from rnnkit.cli.overrides import parse_overrides

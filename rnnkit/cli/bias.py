@@ -10,7 +10,8 @@ import numpy as np
 from rich.console import Console
 
 from rnnkit.backend import Backend
-from rnnkit.cli.build import Experiment, build_with_backend
+from rnnkit.cli.build import build_with_backend
+from rnnkit.cli.experiment import Experiment
 from rnnkit.cli.files import check_new, save_picture, write_csv, writing
 from rnnkit.cli.read import Draft
 from rnnkit.cli.report import say
@@ -104,7 +105,7 @@ def _parameters(
     experiment: Experiment, engine: Backend, run: Path | None, data_set: str | None
 ) -> tuple[dict[str, np.ndarray], Schedule]:
     """Parameters, and the schedule over the training part as these see it."""
-    schedule, config = experiment.schedule, experiment.config
+    schedule, config = experiment.alone, experiment.config
     if run is None:
         return setup(experiment.model, config.seed, dtype=config.dtype)[0], schedule
     loaded = load(run, engine)

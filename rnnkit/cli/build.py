@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import NamedTuple
+from dataclasses import fields
 
-from rnnkit.backend import Backend, backend
+from rnnkit.backend import Backend
+from rnnkit.cli.build_many import ManyBuilder, Told
+from rnnkit.cli.builder import Builder, no_file, started
 from rnnkit.cli.chain import build_chain, end_of
-from rnnkit.cli.config import Config
-from rnnkit.cli.locate import Keys
-from rnnkit.cli.problems import Problem, mentioned
+from rnnkit.cli.experiment import Experiment, Parts
+from rnnkit.cli.problems import mentioned
 from rnnkit.cli.read import Draft
 from rnnkit.cli.sets import OPENED
 from rnnkit.data import Sequence, Standard
-from rnnkit.errors import BackendError, ContinuityError, RnnkitError, did_you_mean_file
+from rnnkit.errors import ContinuityError, RnnkitError
 from rnnkit.model import Chain, CrossEntropy, Loss
 from rnnkit.schedule import Schedule
 from rnnkit.schedule.cut import warn_of_lost
@@ -28,117 +25,27 @@ SLICE = 65_536
 """Targets that are looked at in one slice."""
 
 
-class Parts(NamedTuple):
-    """A series and its parts: None for a part that has no rows.
-
-    Attributes:
-        series: the whole series, in the data's own units.
-        training, validation, test: its parts, seen through the scaler of the config.
-    """
-
-    series: Sequence
-    training: Sequence
-    validation: Sequence | None
-    test: Sequence | None
-
-    @property
-    def named(self) -> dict[str, Sequence]:
-        """The parts that have rows, by name."""
-        named = {"train": self.training, "validation": self.validation, "test": self.test}
-        return {name: part for name, part in named.items() if part is not None}
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """Everything that a config describes.
-
-    Attributes:
-        config: the config.
-        data_path: the data file.
-        data: the series and its parts.
-        model: the chain, its sizes filled in.
-        loss: the loss.
-        schedule: over the training part.
-    """
-
-    config: Config
-    data_path: Path
-    data: Parts
-    model: Chain
-    loss: Loss
-    schedule: Schedule
-
-    @property
-    def series(self) -> Sequence:
-        """The whole series, in the data's own units."""
-        return self.data.series
-
-    @property
-    def parts(self) -> dict[str, Sequence]:
-        """The parts that have rows, by name."""
-        return self.data.named
-
-    @property
-    def epochs(self) -> int:
-        """How many epochs it is trained for."""
-        return self.config.train.epochs
-
-    @property
-    def warm(self) -> int:
-        """Rows before a part that warm the state."""
-        return self.config.data.warm
-
-
-class Builder:
-    """Builds what it can of a draft and collects what the core refuses."""
-
-    def __init__(self, draft: Draft) -> None:
-        self.draft, self.config = draft, draft.config
-
-    def add(self, path: Keys, message: str) -> None:
-        """Note a problem."""
-        self.draft = replace(self.draft, problems=(*self.draft.problems, Problem(path, message)))
-
-    @contextmanager
-    def blaming(self, path: Keys, keys: tuple[str, ...] = ()) -> Iterator[None]:
-        """Turn an error of the core into a problem at `path`, or at one of its `keys` that the message names."""
-        try:
-            yield
-        except RnnkitError as error:
-            key = None if isinstance(error, ContinuityError) else mentioned(str(error), keys)
-            self.add(path if key is None else (*path, key), str(error))
-
-
-def build(draft: Draft) -> Experiment:
+def build(draft: Draft, told: Told | None = None) -> Experiment:
     """Open the data and make the objects of the core; no backend is loaded.
+
+    Args:
+        draft: a config.
+        told: takes what is being done with which of many data sets.
 
     Raises:
         ConfigError: everything that is wrong, in the file and between the file and its data.
     """
-    return _build(Builder(draft))
+    return _build(Builder(draft), told)
 
 
-def build_with_backend(draft: Draft) -> tuple[Experiment, Backend]:
-    """The same, and the backend.
+def build_with_backend(draft: Draft, told: Told | None = None) -> tuple[Experiment, Backend]:
+    """Open the data, make the objects of the core, and load the backend.
 
     Raises:
         ConfigError: everything that is wrong, a backend that cannot be had included.
     """
     builder, engine = started(draft)
-    return _build(builder), engine()
-
-
-def started(draft: Draft) -> tuple[Builder, Callable[[], Backend]]:
-    """A builder that knows whether the backend can be had, and what gives the backend once nothing else is wrong."""
-    builder, found = Builder(draft), []
-    if draft.usable(("backend",), ("device",), ("threads",)):
-        try:
-            found.append(load_backend(draft.config))
-        except BackendError as error:
-            options = [key for key in ("device", "threads") if getattr(draft.config, key) is not None]
-            key = mentioned(str(error), options) or "backend"
-            builder.add((key,), str(error))
-    return builder, lambda: found[0]
+    return _build(builder, told), engine()
 
 
 def open_series(draft: Draft) -> Sequence:
@@ -167,16 +74,6 @@ def open_parts(draft: Draft) -> Parts:
     return parts
 
 
-def load_backend(config: Config) -> Backend:
-    """The backend that a config names, with the options that it gives.
-
-    Raises:
-        BackendError: as `rnnkit.backend` does.
-    """
-    given = {"device": config.device, "threads": config.threads}
-    return backend(config.backend, **{key: value for key, value in given.items() if value is not None})
-
-
 def build_pieces(builder: Builder) -> tuple[Parts | None, Chain | None, Loss]:
     """Parts, model and loss; None for what has a problem."""
     loss, model = builder.config.train.loss.build(), None
@@ -192,8 +89,10 @@ def build_pieces(builder: Builder) -> tuple[Parts | None, Chain | None, Loss]:
     return parts, model, loss
 
 
-def _build(builder: Builder) -> Experiment:
+def _build(builder: Builder, told: Told | None) -> Experiment:
     draft, config = builder.draft, builder.config
+    if draft.many is not None:
+        return ManyBuilder(builder, draft.many, told).build()
     (parts, model, loss), schedule = build_pieces(builder), None
     if parts is not None and draft.usable(("splitter",), ("policy",)):
         schedule = _build_schedule(builder, parts.training)
@@ -201,7 +100,7 @@ def _build(builder: Builder) -> Experiment:
     assert parts is not None  # else there was a problem
     assert model is not None
     assert schedule is not None
-    return Experiment(config, draft.data_path, parts, model, loss, schedule)
+    return Experiment(config, model, loss, schedule, draft.data_path, parts)
 
 
 def _open_series(builder: Builder) -> Sequence | None:
@@ -213,12 +112,6 @@ def _open_series(builder: Builder) -> Sequence | None:
     with builder.blaming(("data",), tuple(key for key in ("path", *OPENED) if key not in unsaid)):
         return Sequence.open(path, **{key: getattr(data, key) for key in OPENED})
     return None
-
-
-def no_file(path: Path, option: str) -> str:
-    """What is said of a data file that is not there."""
-    near = [file.name for file in path.parent.glob("*")]
-    return f"found no data file {str(path)!r}{did_you_mean_file(path.name, near)}; say where it is with {option}"
 
 
 def _open_parts(builder: Builder) -> Parts | None:

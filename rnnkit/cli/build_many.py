@@ -5,106 +5,31 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 
-from rnnkit.backend import Backend
-from rnnkit.cli.build import Builder, Experiment, build, build_with_backend, no_file, started
+from rnnkit.cli.builder import Builder, no_file
 from rnnkit.cli.chain import build_chain, end_of
+from rnnkit.cli.experiment import Experiment
 from rnnkit.cli.locate import Keys
 from rnnkit.cli.many import ManyConfig
 from rnnkit.cli.problems import mentioned
-from rnnkit.cli.read import Draft
 from rnnkit.cli.sets import OPENED, Entry, entries
-from rnnkit.data import Sequence
 from rnnkit.data.survey import Opening
 from rnnkit.errors import ContinuityError, RnnkitError, counted, did_you_mean
 from rnnkit.model import Chain, Loss
 from rnnkit.model.patterns import match_parameters
 from rnnkit.schedule import Curriculum, Phase, Schedule, SideBySide
-from rnnkit.train.baselines import Baseline, chosen_columns
+from rnnkit.train.baselines import chosen_columns
 from rnnkit.train.course import check_frozen, course
 from rnnkit.train.targets import as_trained, check_logits, check_range
 
 Told = Callable[[str, Opening], None]
 
 
-@dataclass(frozen=True)
-class ManyExperiment:
-    """Everything that a config with many data sets describes.
-
-    Attributes:
-        config: the config.
-        entries: its data sets, with their files.
-        model: the chain, its sizes filled in.
-        loss: the loss.
-        schedule: over the training parts.
-    """
-
-    config: ManyConfig
-    entries: tuple[Entry, ...]
-    model: Chain
-    loss: Loss
-    schedule: Curriculum
-
-    @property
-    def epochs(self) -> int:
-        """How many epochs it is trained for."""
-        return self.schedule.epochs or self.config.train.epochs
-
-    @property
-    def warm(self) -> int:
-        """Rows before a part that warm the state."""
-        return self.config.common.warm
-
-    def parts(self, name: str) -> dict[str, Sequence]:
-        """The parts of a data set that have rows, opened now."""
-        opened = self.schedule.open(name)
-        named = {"train": opened.training, "validation": opened.validation, "test": opened.test}
-        return {part: rows for part, rows in named.items() if rows is not None}
-
-    def period(self, name: str) -> int | None:
-        """Rows of a season of a data set."""
-        return self._by_name[name].table.period
-
-    def baseline(self, name: str) -> Baseline:
-        """The column that the targets of a data set are the future of."""
-        return self._by_name[name].table.baseline
-
-    @cached_property
-    def _by_name(self) -> dict[str, Entry]:
-        return {entry.name: entry for entry in self.entries}
-
-
-def build_any(draft: Draft, told: Told | None = None) -> Experiment | ManyExperiment:
-    """Open the data and make the objects of the core; no backend is loaded.
-
-    Args:
-        draft: a config.
-        told: takes what is being done with which of many data sets.
-
-    Raises:
-        ConfigError: everything that is wrong, in the file and between the file and its data.
-    """
-    return build(draft) if draft.many is None else _Many(Builder(draft), draft.many, told).build()
-
-
-def build_any_with_backend(draft: Draft, told: Told | None = None) -> tuple[Experiment | ManyExperiment, Backend]:
-    """The same, and the backend.
-
-    Raises:
-        ConfigError: everything that is wrong, a backend that cannot be had included.
-    """
-    if draft.many is None:
-        return build_with_backend(draft)
-    builder, engine = started(draft)
-    return _Many(builder, draft.many, told).build(), engine()
-
-
-class _Many:
+class ManyBuilder:
     """Builds what it can and collects what the core refuses."""
 
     def __init__(self, builder: Builder, config: ManyConfig, told: Told | None) -> None:
@@ -112,7 +37,7 @@ class _Many:
         self.told: Told = told or (lambda doing, at: None)
         self.entries: list[Entry] = []
 
-    def build(self) -> ManyExperiment:
+    def build(self) -> Experiment:
         """The experiment, or one error with all that is wrong."""
         builder, config = self.builder, self.config
         loss, model = config.train.loss.build(), None
@@ -124,7 +49,7 @@ class _Many:
         builder.draft.refuse()
         assert curriculum is not None  # else there was a problem
         assert model is not None
-        return ManyExperiment(config, tuple(self.entries), model, loss, curriculum)
+        return Experiment(config, model, loss, curriculum, entries=tuple(self.entries))
 
     def curriculum(self) -> Curriculum | None:
         """The data sets and the way through them, each data set measured."""

@@ -15,7 +15,7 @@ from rnnkit.model.initialisers import check_memory
 from rnnkit.model.patterns import match_parameters
 
 if TYPE_CHECKING:
-    from rnnkit.cli.build import Builder
+    from rnnkit.cli.builder import Builder
 
 
 def build_chain(builder: Builder, features: int, outputs: Mapping[str | None, int], loss: Loss) -> Chain | None:

@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from rnnkit.backend import TEXTBOOK, Backend, backend, installed_backends, map_arrays
-from rnnkit.cli.build import Experiment, build, load_backend
+from rnnkit.cli.build import build
+from rnnkit.cli.builder import load_backend
+from rnnkit.cli.experiment import Experiment
 from rnnkit.cli.read import Draft
 from rnnkit.cli.report import describe, say
 from rnnkit.errors import BackendError, ModelError, counted
@@ -73,7 +75,7 @@ def cases_of(experiment: Experiment) -> Iterator[Case]:
     """The first windows of a schedule, with the loss's gradient and a random one through the final state."""
     config, model = experiment.config, experiment.model
     rng = np.random.default_rng(config.seed)
-    schedule = replace(experiment.schedule, series=as_trained(model, experiment.schedule.series, experiment.loss))
+    schedule = replace(experiment.alone, series=as_trained(model, experiment.alone.series, experiment.loss))
     for batch in itertools.islice(schedule.batches(dtype="float64"), WINDOWS):
         batch = _first_lanes(batch)
         params, zeros = setup(model, config.seed, batch.x.shape[1], "float64")

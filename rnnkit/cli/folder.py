@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from rnnkit.cli.build import Experiment
-from rnnkit.cli.build_many import ManyExperiment
 from rnnkit.cli.config import LOSS_NAMES
+from rnnkit.cli.experiment import Experiment
 from rnnkit.cli.files import write_csv
 from rnnkit.errors import SourceError
 from rnnkit.files import write_whole
@@ -42,19 +41,19 @@ def writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def write_config(unfinished: Path, folder: Path, experiment: Experiment | ManyExperiment) -> None:
+def write_config(unfinished: Path, folder: Path, experiment: Experiment) -> None:
     """Write the config of a run that is going to stand in a folder into the one where it is unfinished."""
     with writing(folder):
         write_whole(unfinished / CONFIG, resolved(experiment, folder).encode())
 
 
-def resolved(experiment: Experiment | ManyExperiment, folder: Path) -> str:
+def resolved(experiment: Experiment, folder: Path) -> str:
     """The config, overrides applied and defaults written out; its data paths count from the folder."""
-    if isinstance(experiment, ManyExperiment):
+    if experiment.entries:
         plain = _plain_many(experiment, folder)
     else:
         plain = experiment.config.model_dump(exclude_none=True)
-        plain["data"] = {"path": ""} | plain["data"] | {"path": _path_from(folder, experiment.data_path)}
+        plain["data"] = {"path": ""} | plain["data"] | {"path": _path_from(folder, experiment.path)}
     plain["out"] = folder.as_posix()
     plain["train"]["loss"]["type"] = LOSS_NAMES[plain["train"]["loss"]["type"]]
     if not plain["train"]["frozen"]:
@@ -62,7 +61,7 @@ def resolved(experiment: Experiment | ManyExperiment, folder: Path) -> str:
     return to_toml(plain)
 
 
-def _plain_many(experiment: ManyExperiment, folder: Path) -> dict[str, Any]:
+def _plain_many(experiment: Experiment, folder: Path) -> dict[str, Any]:
     """A data set a table, globs taken apart; what is the same for all stands in `[common]`."""
     config = experiment.config
     plain = config.model_dump(exclude_none=True)

@@ -46,12 +46,12 @@ def inspect(draft: Draft, rows: str | None, out: Path | None, overwrite: bool, c
     run = load(draft.file.parent, TEXTBOOK)
     if run.sets and draft.data_set is not None:
         run = run.on(draft.data_set)
-    start, stop = _last(experiment.parts["train"]) if chosen is None else chosen
-    seen = trace(run, experiment.series, slice(start, stop), warm=draft.config.data.warm)
+    start, stop = _last(experiment.data.training) if chosen is None else chosen
+    seen = trace(run, experiment.data.series, slice(start, stop), warm=draft.config.data.warm)
     first, last = int(seen.rows[0]), int(seen.rows[-1])
     file = draft.file.parent / f"inspect_{first}_{last + 1}.html" if out is None else out
     check_new(file, "--out", overwrite)
-    text = page_text(seen, [experiment.schedule]).encode()
+    text = page_text(seen, [experiment.alone]).encode()
     with writing(file):
         write_whole(file, text)
     say(console, f"rows {first:,} to {last:,}, forward and back, are in {file} ({len(text) / 1e6:.1f} MB)")

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from rnnkit.cli.build import Experiment
-from rnnkit.cli.build_many import ManyExperiment, build_any
+from rnnkit.cli.build import build
+from rnnkit.cli.experiment import Experiment
 from rnnkit.cli.files import check_picture, save_picture
 from rnnkit.cli.read import Draft
 from rnnkit.cli.report import left_out, opening, say
@@ -34,11 +34,11 @@ def plan(draft: Draft, steps: int | None, picture: Path | None, overwrite: bool,
     if steps is not None and steps < 1:
         raise ConfigError(f"plan expects --steps of at least 1, got {steps}")
     with opening(console) as told:
-        experiment = build_any(draft, told)
+        experiment = build(draft, told)
     if picture is not None:
         check_picture(picture, overwrite)
     shown = {} if steps is None else {"steps": steps}
-    if isinstance(experiment, ManyExperiment):
+    if experiment.entries:
         _show_many(experiment, shown, console)
     else:
         _show(experiment, shown, console)
@@ -51,16 +51,16 @@ def plan(draft: Draft, steps: int | None, picture: Path | None, overwrite: bool,
 
 def _show(experiment: Experiment, shown: dict[str, int], console: Console) -> None:
     """Parts and schedule."""
-    for name, part in experiment.parts.items():
+    for name, part in experiment.parts().items():
         say(console, f"{name:<12}{part!r}")
     if left := left_out(experiment):
         say(console, left)
     say(console, f"\n{experiment.schedule.describe(**shown)}\n")
 
 
-def _show_many(experiment: ManyExperiment, shown: dict[str, int], console: Console) -> None:
+def _show_many(experiment: Experiment, shown: dict[str, int], console: Console) -> None:
     """Data sets, phases, the first epoch of each phase, and a second one where the order is drawn anew."""
-    curriculum = experiment.schedule
+    curriculum = experiment.curriculum
     console.print(data_sets_table(experiment))
     if left := skipped_lines(curriculum.skipped):
         say(console, left)

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.segment import Segment
 from rich.table import Table
 
-from rnnkit.cli.build import Experiment
+from rnnkit.cli.experiment import Experiment
 from rnnkit.data.survey import Opening
 from rnnkit.errors import counted
 from rnnkit.model import summary
@@ -52,13 +52,13 @@ def say(console: Console, text: str) -> None:
 
 def describe(experiment: Experiment) -> str:
     """Parts, model, schedule and backend, a line each."""
-    config, parts = experiment.config, experiment.parts
+    config, parts = experiment.config, experiment.parts()
     rows = ", ".join(f"{rows_of(len(part), part.series_count)} to {VERBS[name]}" for name, part in parts.items())
     weights = summary(experiment.model, config.dtype).parameters
     schedule = experiment.schedule
     return "\n".join(
         [
-            f"{config.name}: {rows}; {counted(len(experiment.series.segments), 'segment')}",
+            f"{config.name}: {rows}; {counted(len(experiment.data.series.segments), 'segment')}",
             f"{experiment.model!r}: {counted(weights, 'parameter')}",
             f"{schedule.splitter!r} with {schedule.policy!r}: {counted(len(schedule), 'step')} an epoch",
         ]
@@ -67,7 +67,7 @@ def describe(experiment: Experiment) -> str:
 
 def left_out(experiment: Experiment) -> str:
     """How many rows of the data are in no part, and why; nothing where all are."""
-    series, data, parts = experiment.series, experiment.config.data, experiment.parts.values()
+    series, data, parts = experiment.data.series, experiment.config.data, experiment.parts().values()
     total = sum(part.left_out for part in parts)
     if not total:
         return ""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from rich.table import Table
 from rich.text import Text
 
-from rnnkit.cli.build_many import ManyExperiment
+from rnnkit.cli.experiment import Experiment
 from rnnkit.cli.report import over_baseline, rows_of
 from rnnkit.cli.sets import listed
 from rnnkit.data.survey import Facts
@@ -18,16 +18,16 @@ from rnnkit.schedule.brief import brief
 from rnnkit.train import Evaluation, TurnEnd
 
 
-def heading(experiment: ManyExperiment) -> str:
+def heading(experiment: Experiment) -> str:
     """What is trained on, in a line."""
     facts = experiment.schedule.facts
     rows = sum(found.rows for found in facts.values())
     return f"{experiment.config.name}: {counted(len(facts), 'data set')}, {counted(rows, 'row')} to train on"
 
 
-def data_sets_table(experiment: ManyExperiment) -> Table:
+def data_sets_table(experiment: Experiment) -> Table:
     """The data sets: rows and segments to train on, and how each is trained on; what is alike for all is left out."""
-    curriculum = experiment.schedule
+    curriculum = experiment.curriculum
     table = Table(title_justify="left")
     table.add_column("data set", overflow="fold")
     for column in ("rows to train on", "segments"):
@@ -61,9 +61,9 @@ def _scaler(curriculum: Curriculum, name: str) -> str:
     return scaler if isinstance(scaler, str) else "none" if scaler is None else "given"
 
 
-def how(experiment: ManyExperiment) -> str:
+def how(experiment: Experiment) -> str:
     """Model, schedule and phases, a line each."""
-    curriculum = experiment.schedule
+    curriculum = experiment.curriculum
     weights = summary(experiment.model, experiment.config.dtype).parameters
     order = curriculum.order if isinstance(curriculum.order, str) else "given"
     lines = [

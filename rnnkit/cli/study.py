@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import Field as field_of
 
-from rnnkit.cli.build import Builder, build_pieces
+from rnnkit.cli.build import build_pieces
+from rnnkit.cli.builder import Builder
 from rnnkit.cli.config import Data, Described, Model, PolicyTable, SplitterTable, Table, Train, table_of
 from rnnkit.cli.problems import Problem
 from rnnkit.cli.read import STAND_IN, Draft, read

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import singledispatch
 from pathlib import Path
 from shutil import rmtree
 
@@ -13,9 +12,9 @@ import numpy as np
 from rich.console import Console
 
 from rnnkit.backend import Backend
-from rnnkit.cli.build import Experiment
-from rnnkit.cli.build_many import ManyExperiment, build_any_with_backend
+from rnnkit.cli.build import build_with_backend
 from rnnkit.cli.claim import claimed
+from rnnkit.cli.experiment import Experiment
 from rnnkit.cli.files import save_picture
 from rnnkit.cli.folder import (
     EVALUATION,
@@ -68,7 +67,7 @@ class Record:
         saved: whether the run has taken its place.
     """
 
-    experiment: Experiment | ManyExperiment
+    experiment: Experiment
     folder: Path
     unfinished: Path = field(init=False)
     unwritten: bool = False
@@ -137,7 +136,7 @@ def train(draft: Draft, overwrite: bool, console: Console) -> int:
             so far is.
     """
     with opening(console) as told:
-        experiment, engine = build_any_with_backend(draft, told)
+        experiment, engine = build_with_backend(draft, told)
     out = Path(draft.config.out)
     with claimed(out, not (draft.is_given("out") or overwrite), overwrite) as (folder, why):
         introduce(experiment, console)
@@ -152,7 +151,7 @@ def train(draft: Draft, overwrite: bool, console: Console) -> int:
             record.abandon()
 
 
-def _train(experiment: Experiment | ManyExperiment, engine: Backend, record: Record, console: Console) -> int:
+def _train(experiment: Experiment, engine: Backend, record: Record, console: Console) -> int:
     began, folder = time.perf_counter(), record.folder
     try:
         run = _fit(experiment, engine, record, console)
@@ -186,16 +185,13 @@ def _train(experiment: Experiment | ManyExperiment, engine: Backend, record: Rec
     return 0
 
 
-@singledispatch
 def introduce(experiment: Experiment, console: Console) -> None:
     """Say what is going to be trained."""
-    say(console, describe(experiment))
-    if left := left_out(experiment):
-        say(console, left)
-
-
-@introduce.register
-def _(experiment: ManyExperiment, console: Console) -> None:
+    if not experiment.entries:
+        say(console, describe(experiment))
+        if left := left_out(experiment):
+            say(console, left)
+        return
     say(console, heading(experiment))
     console.print(data_sets_table(experiment))
     if left := skipped_lines(experiment.schedule.skipped):
@@ -203,40 +199,29 @@ def _(experiment: ManyExperiment, console: Console) -> None:
     say(console, how(experiment))
 
 
-@singledispatch
 def conclude(experiment: Experiment, run: Run, folder: Path, console: Console) -> str:
     """Take the errors of a run, write and print them, and draw its predictions; a line where it is worse than naive."""
-    data = experiment.config.data
-    found = evaluations(run, experiment.parts, data.period, data.baseline, experiment.warm)
-    with writing(folder):
-        write_evaluation(folder / EVALUATION, found)
-        draw(run, experiment, folder)
-    console.print(error_table(found, is_classification(run.loss)))
-    return worse_than_naive({"": found})
-
-
-@conclude.register
-def _(experiment: ManyExperiment, run: Run, folder: Path, console: Console) -> str:
-    found, drawn = {}, {}
+    found, drawn, names = {}, {}, tuple(run.sets) or experiment.sets
     with opening(console) as told:
-        for place, name in enumerate(run.sets):
-            told("evaluating", Opening(name, place, len(run.sets)))
+        for place, name in enumerate(names):
+            told("evaluating", Opening(name, place, len(names)))
             try:
                 parts = experiment.parts(name)
             except SourceError as error:  # it was there when it was trained on
                 say(console, f"not evaluated: {error}")
                 continue
-            own = run.on(name)
+            own = run.on(name) if run.sets else run
             found[name] = evaluations(own, parts, experiment.period(name), experiment.baseline(name), experiment.warm)
             if len(drawn) < PANELS:
                 part = list(parts.values())[-1]
                 drawn[name] = part, predicted_values(own, part, experiment.warm)
+    labels = is_classification(run.loss)
     with writing(folder):
-        write_evaluation(folder / EVALUATION, found)
+        write_evaluation(folder / EVALUATION, found if experiment.entries else found[""])
         if drawn:
-            save_picture(plot_forecasts(drawn), folder / FORECAST)
+            save_picture(plot_forecasts(drawn) if experiment.entries else plot_forecast(*drawn[""]), folder / FORECAST)
     if found:
-        console.print(errors_by_set(found, is_classification(run.loss)))
+        console.print(errors_by_set(found, labels) if experiment.entries else error_table(found[""], labels))
     if left := skipped_lines(run.skipped):
         say(console, left)
     if run.transfer is not None:
@@ -276,12 +261,6 @@ def predicted_values(run: Run, part: Sequence, warm: int) -> Prediction:
     return predicted
 
 
-def draw(run: Run, experiment: Experiment, folder: Path) -> None:
-    """The last rows of the last part beside what is predicted for them."""
-    part = list(experiment.parts.values())[-1]
-    save_picture(plot_forecast(part, predicted_values(run, part, experiment.warm)), folder / FORECAST)
-
-
 def _interrupted(run: Run, record: Record, console: Console) -> int:
     if not _steps(run):
         say(console, "\ninterrupted before the first step; nothing was kept")
@@ -296,9 +275,8 @@ def _steps(run: Run) -> int:
     return len(run.history.steps["loss"])
 
 
-def _fit(experiment: Experiment | ManyExperiment, engine: Backend, record: Record, console: Console) -> Run:
+def _fit(experiment: Experiment, engine: Backend, record: Record, console: Console) -> Run:
     config, settings, epochs = experiment.config, experiment.config.train, experiment.epochs
-    many = isinstance(experiment, ManyExperiment)
     with live(console, epochs) as show:
 
         def on_epoch(history: History) -> None:
@@ -323,12 +301,12 @@ def _fit(experiment: Experiment | ManyExperiment, engine: Backend, record: Recor
             remat=settings.remat,
             frozen=settings.frozen if isinstance(settings.frozen, str) else tuple(settings.frozen),
             learning_rate=settings.learning_rate.build(),
-            validation=None if many else experiment.data.validation,
+            validation=experiment.validation,
             warm=experiment.warm,
             early_stopping=None if settings.early_stopping is None else settings.early_stopping.build(),
             on_block=show,
             on_turn=on_turn,
             on_epoch=on_epoch,
-            transfer=experiment.config.curriculum.transfer if many else None,
+            transfer=experiment.transfer,
             check_range=False,  # the experiment has been built, which checks it in the config's own words
         )

@@ -58,7 +58,7 @@ def look_at_targets(series: Sequence) -> Targets:
     labels: Counter[int] = Counter()
     for block in series.row_slices(SLICE):
         y = raw.take(block[series.scored(block)], np.float64)[1]
-        flat = y.reshape(len(y), -1)
+        flat = y.reshape(len(y), -1).astype(np.float64, copy=False)  # labels are whole numbers
         rows, total = rows + len(y), total + flat.sum(0, dtype=np.float64)
         low, high = np.minimum(low, flat.min(0, initial=np.inf)), np.maximum(high, flat.max(0, initial=-np.inf))
         if series.labels:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import rnnkit as rk
-from rnnkit.cli.build_many import build_any
+from rnnkit.cli.build import build
 from rnnkit.cli.commands import main
 from rnnkit.cli.read import read
 
@@ -154,7 +154,7 @@ def test_no_value_of_any_key_is_answered_but_by_a_short_error(folder, monkeypatc
     refused = []
     for name, key in EVERY[nth % 6 :: 6]:
         try:
-            build_any(read(folder / f"{name}.toml", [f"--{key}={HOSTILE[nth]}"]))
+            build(read(folder / f"{name}.toml", [f"--{key}={HOSTILE[nth]}"]))
         except rk.RnnkitError as error:
             refused.append(str(error))
     assert len(refused) > 5

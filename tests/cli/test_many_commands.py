@@ -22,7 +22,7 @@ from builders.configs import config
 from builders.files import write_csv
 from builders.runs import same_parameters
 from builders.series import wave
-from rnnkit.cli.build_many import ManyExperiment, build_any
+from rnnkit.cli.build import build
 from rnnkit.cli.commands import main
 from rnnkit.cli.read import read
 from rnnkit.view.curriculum import COLOURS, describe, members_of, plot_curriculum, steps_of
@@ -402,11 +402,11 @@ def test_the_examples_that_train_on_many_run(home, capsys):
     """With fewer epochs; what their comments tell of the outcome has been looked at with all of them."""
     folder = Path(__file__).parents[2] / "examples"
     draft = read(folder / "many_servers.toml")
-    experiment = build_any(draft)
-    assert isinstance(experiment, ManyExperiment)
-    assert [phase.name for phase in experiment.schedule.phases] == ["steady", "busy", "bursts", "all"]
-    assert list(experiment.schedule.names(59)) == list(experiment.schedule.facts)
-    assert len(experiment.schedule.facts) == 8
+    experiment = build(draft)
+    assert experiment.entries
+    assert [phase.name for phase in experiment.curriculum.phases] == ["steady", "busy", "bursts", "all"]
+    assert list(experiment.curriculum.names(59)) == list(experiment.curriculum.facts)
+    assert len(experiment.curriculum.facts) == 8
     fewer = ["--curriculum.phases.0.epochs=1", "--curriculum.phases.1.epochs=4"]
     assert main(["train", str(folder / "pretrain_finetune.toml"), *fewer]) == 0
     run = rk.load("runs/pretrain_finetune")
@@ -415,7 +415,7 @@ def test_the_examples_that_train_on_many_run(home, capsys):
     assert len(run.transfer.names) == 8
     _, before, after = run.transfer.errors[:, -1]
     assert after < before
-    assert build_any(read(folder / "every_setting_many.toml")).model.heads == ("hot", "cool")
+    assert build(read(folder / "every_setting_many.toml")).model.heads == ("hot", "cool")
 
 
 def test_the_config_that_the_readme_shows_means_something(home):
@@ -429,7 +429,7 @@ def test_the_config_that_the_readme_shows_means_something(home):
     Path("r.toml").write_text(
         'backend = "numpy"\n' + shown + layers + '[splitter]\ntype = "Continuation"\nlength = 8\n'
     )
-    experiment = build_any(read("r.toml"))
-    assert isinstance(experiment, ManyExperiment)
-    assert set(experiment.schedule.names(0)) == {"server_1", "server_2"}
-    assert experiment.schedule.names(20) == ("new_server",)
+    experiment = build(read("r.toml"))
+    assert experiment.entries
+    assert set(experiment.curriculum.names(0)) == {"server_1", "server_2"}
+    assert experiment.curriculum.names(20) == ("new_server",)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import rnnkit as rk
-from rnnkit.cli.build import Experiment, build
-from rnnkit.cli.build_many import ManyExperiment, build_any, build_any_with_backend
+from rnnkit.cli.build import build, build_with_backend
 from rnnkit.cli.config import Config, Described, Table, default_of, spell_out, tables_in, walk
+from rnnkit.cli.experiment import Experiment
 from rnnkit.cli.folder import resolved, to_toml
 from rnnkit.cli.many import ManyConfig
 from rnnkit.cli.read import read
@@ -83,17 +83,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def built(folder: Path, text: str, *tokens: str) -> ManyExperiment:
+def built(folder: Path, text: str, *tokens: str) -> Experiment:
     (folder / "m.toml").write_text(text)
-    experiment = build_any(read(folder / "m.toml", tokens))
-    assert isinstance(experiment, ManyExperiment)
+    experiment = build(read(folder / "m.toml", tokens))
+    assert experiment.entries
     return experiment
 
 
 def refusal(folder: Path, text: str, *tokens: str) -> str:
     (folder / "m.toml").write_text(text)
     with pytest.raises(rk.ConfigError) as caught:
-        build_any_with_backend(read(folder / "m.toml", tokens))
+        build_with_backend(read(folder / "m.toml", tokens))
     return str(caught.value).replace(str(folder / "m.toml"), "m.toml")
 
 
@@ -103,7 +103,7 @@ def test_each_table_is_a_data_set_with_its_own_settings_and_those_of_common(fold
     )
     text = text.replace('name = "big"\n', 'name = "big"\nscaler = "none"\ntrain = 40\nvalidation = 10\nhorizon = 2\n')
     experiment = built(folder, text.replace("[common]\n", "[common]\nvalidation = 0.1\nperiod = 31\nwarm = 5\n"))
-    small, big = experiment.schedule.datasets
+    small, big = experiment.curriculum.datasets
     assert (small.name, small.learning_rate, small.passes, small.weight, small.scaler) == ("a", 1.0, 1, 1.0, "own")
     assert (big.name, big.learning_rate, big.passes, big.weight, big.scaler) == ("big", 0.5, 2, 3.0, None)
     assert (small.split, big.split) == ((0.7, 0.1), (40, 10))
@@ -120,7 +120,7 @@ def test_each_table_is_a_data_set_with_its_own_settings_and_those_of_common(fold
 
 def test_a_glob_is_a_data_set_a_file_named_after_it(folder):
     one = TWO.replace('[[data]]\npath = "b.csv"\n', "")
-    assert [each.name for each in built(folder, one.replace("a.csv", "*.csv")).schedule.datasets] == ["a", "b"]
+    assert [each.name for each in built(folder, one.replace("a.csv", "*.csv")).curriculum.datasets] == ["a", "b"]
     named = built(folder, one.replace('"a.csv"', '"?.csv"\nname = "wave"\nlearning_rate = 0.5'))
     assert [(each.name, each.learning_rate) for each in named.schedule.datasets] == [("wave/a", 0.5), ("wave/b", 0.5)]
     assert "line 7, data.0.path: expects files that match '*.txt', found none in" in refusal(
@@ -135,7 +135,7 @@ def test_the_curriculum_means_what_it_says(folder):
         '[[curriculum.phases]]\nnames = ["b"]\nlearning_rate = 0.1\nfrozen = ["0.*"]\n'
     )
     experiment = built(folder, text + '[train]\nfrozen = ["1.bias"]\n')
-    curriculum = experiment.schedule
+    curriculum = experiment.curriculum
     assert (curriculum.order, curriculum.interleave) == (["b", "a"], rk.RoundRobin(1))
     assert curriculum.phases == (
         rk.Phase(("a", "b"), 2, name="first"),
@@ -145,8 +145,8 @@ def test_the_curriculum_means_what_it_says(folder):
     assert experiment.config.train.frozen == ["1.bias"]
     assert [turn.names for turn in curriculum.turns(0)] == [("b",), ("a",)]
     assert built(folder, text, "--train.epochs", "3").epochs == 3
-    assert built(folder, TWO, "--curriculum.interleave", "SideBySide").schedule.interleave == rk.SideBySide()
-    assert built(folder, TWO, "--data.1.learning_rate", "0.25").schedule["b"].learning_rate == 0.25
+    assert built(folder, TWO, "--curriculum.interleave", "SideBySide").curriculum.interleave == rk.SideBySide()
+    assert built(folder, TWO, "--data.1.learning_rate", "0.25").curriculum["b"].learning_rate == 0.25
 
 
 def test_heads_are_built_and_their_sizes_follow(folder):
@@ -269,8 +269,8 @@ def test_several_mistakes_are_said_at_once(folder):
 
 def test_a_file_that_cannot_be_opened_may_be_skipped(folder):
     experiment = built(folder, TWO.replace("b.csv", "c.csv") + '[curriculum]\non_error = "skip"\n')
-    assert list(experiment.schedule.facts) == ["a"]
-    assert set(experiment.schedule.skipped) == {"c"}
+    assert list(experiment.curriculum.facts) == ["a"]
+    assert set(experiment.curriculum.skipped) == {"c"}
 
 
 def test_the_config_of_a_run_reads_back_as_the_same(folder):
@@ -279,23 +279,23 @@ def test_the_config_of_a_run_reads_back_as_the_same(folder):
     text += '[curriculum]\norder = ["a", "b s/b"]\n[[curriculum.phases]]\nnames = ["b*"]\nepochs = 2\n'
     first = built(folder, text)
     (folder / "deep" / "config.toml").write_text(resolved(first, folder / "deep"))
-    again = build_any(read(folder / "deep" / "config.toml"))
-    assert isinstance(again, ManyExperiment)
-    one, other = first.schedule, again.schedule
+    again = build(read(folder / "deep" / "config.toml"))
+    assert again.entries
+    one, other = first.curriculum, again.curriculum
     assert (one.order, one.phases, one.splitter) == (other.order, other.phases, other.splitter)
     for a, b in zip(one.datasets, other.datasets, strict=True):
         assert (a.name, a.learning_rate, a.split, a.options) == (b.name, b.learning_rate, b.split, b.options)
     assert (again.epochs, again.model, again.warm) == (first.epochs, first.model, first.warm)
     heads = built(folder, HEADS.replace("model.heads.two", 'model.heads."a b"').replace('"two"', '"a b"'))
     (folder / "deep" / "config.toml").write_text(resolved(heads, folder / "deep"))
-    assert build_any(read(folder / "deep" / "config.toml")).model == heads.model
+    assert build(read(folder / "deep" / "config.toml")).model == heads.model
 
 
 def test_one_of_many_is_a_config_of_its_own(folder):
     text = HEADS.replace('head = "three"', 'head = "three"\npolicy = "Reset"\ntrain = 30')
     (folder / "m.toml").write_text(text)
     experiment = build(alone(read(folder / "m.toml"), "b", ["--splitter.length", "5"]))
-    assert isinstance(experiment, Experiment)
+    assert not experiment.entries
     assert experiment.model == rk.Chain(rk.LSTM(1, 3), rk.Dense(3, 4, "tanh"), rk.Dense(4, 3))
     assert experiment.schedule.policy == rk.Reset()
     assert experiment.schedule.splitter == rk.Continuation(5)
@@ -379,7 +379,7 @@ def test_a_config_of_one_data_set_is_read_as_before(folder):
     draft = read(folder / "one.toml")
     assert draft.many is None
     assert isinstance(draft.config, Config)
-    assert isinstance(build_any(draft), Experiment)
+    assert not build(draft).entries
     (folder / "one.toml").write_text(one + '[curriculum]\norder = "name"\n')
     with pytest.raises(rk.ConfigError, match="curriculum: unknown key"):
-        build_any(read(folder / "one.toml"))
+        build(read(folder / "one.toml"))

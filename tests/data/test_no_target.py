@@ -233,7 +233,6 @@ def test_a_named_target_that_is_not_there_stays_an_error(table):
 
 def test_a_config_without_a_target_is_refused_where_it_is_trained(table, tmp_path):
     from rnnkit.cli.build import build
-    from rnnkit.cli.build_many import build_any
     from rnnkit.cli.read import read
 
     table(named(VALUES), name="series")
@@ -248,7 +247,7 @@ def test_a_config_without_a_target_is_refused_where_it_is_trained(table, tmp_pat
     with pytest.raises(ConfigError, match=rf"data\.target.*training expects a target in each row.*{advice}"):
         build(read(one))
     with pytest.raises(ConfigError, match=rf"common\.target: data set 'series': training expects .*{advice}"):
-        build_any(read(many))
+        build(read(many))
     assert build(read(one, ["--data.target", "c"])).model.outputs == 1
 
 
