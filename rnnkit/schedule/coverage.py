@@ -70,7 +70,7 @@ class Coverage:
             ("gradient reaches back", f"{self.gradient_reach}"),
         ]
         if self.age is not None:
-            ages = str(self.age).replace(" rows", " steps")
+            ages = str(self.age).replace(" row", " step")
             lines.append(("recorded states", f"{counted(self.recorded, 'window')} start from one, {ages} old"))
         return "\n".join(f"  {label:<22}{text}" for label, text in lines)
 

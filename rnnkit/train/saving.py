@@ -90,7 +90,7 @@ def write_run(run: Run, folder: Path) -> None:
         "targets": run.targets,
         "epoch": run.epoch,
         "updates": run.rule_state.step,
-        "lag": dict(run.rule_state.lag),
+        "lag": dict(sorted(run.rule_state.lag.items())),
         "sets": {name: _plain_seen(seen) for name, seen in run.sets.items()},
         "skipped": run.skipped,
         "transfer": None if run.transfer is None else run.transfer.to_plain(),

@@ -129,7 +129,7 @@ def test_describe_tells_coverage_and_a_timeline():
     assert "once 34, more than once 0, never 0" in text
     assert "gradient reaches back" in text
     assert "lane 1" in text
-    assert "and 1 more steps" in text
+    assert "and 1 more step\n" in text
     assert "> 7-16" in text
 
 
