@@ -23,7 +23,7 @@ from rnnkit.train.outcome import blown_up
 from rnnkit.train.passes import WARM_ROWS
 from rnnkit.train.progress import Progress, TurnEnd
 from rnnkit.train.run import Run
-from rnnkit.train.settings import check_schedule, check_settings
+from rnnkit.train.settings import Settings, check_schedule
 from rnnkit.train.stages import Every, Stages
 from rnnkit.train.stopping import EarlyStopping
 from rnnkit.train.targets import check_range as check_reach
@@ -118,24 +118,23 @@ def fit(
     """
     engine, loss = find_backend(backend), as_loss(loss)
     check_schedule(schedule)
-    epochs = _epochs(schedule, epochs)
-    check_settings(
-        model,
-        schedule,
-        validation=validation,
-        epochs=epochs,
+    settings = Settings(
         rule=rule,
         clip=clip,
-        dtype=dtype,
-        learning_rate=learning_rate,
-        early_stopping=early_stopping,
-        warm=warm,
-        block_rows=block_rows,
         remat=remat,
+        dtype=dtype,
+        epochs=_epochs(schedule, epochs),
+        seed=seed,
+        frozen=frozen,
+        learning_rate=learning_rate,
+        validation=validation,
+        warm=warm,
+        early_stopping=early_stopping,
+        block_rows=block_rows,
         transfer=transfer,
         check_range=check_range,
-        seed=seed,
     )
+    settings.check(model, schedule)
     what = course(model, schedule, validation, loss)
     check_frozen(model, schedule, frozen)
     _check_phases(what, early_stopping, learning_rate)
@@ -149,13 +148,7 @@ def fit(
     training = Training(
         course=what,
         fold=fold,
-        learning_rate=learning_rate,
-        epochs=epochs,
-        seed=seed,
-        frozen=frozen,
-        warm=warm,
-        block_rows=block_rows,
-        early_stopping=early_stopping,
+        settings=settings,
         told=Told(on_block, on_turn, on_epoch, stop),
         carried=fold.start(seed, what.lanes, params, rule_state),
         stages=None if transfer is None else Stages(what, fold, transfer, warm, skipped),

@@ -1,18 +1,21 @@
-"""What `fit` is given, checked before anything else happens."""
+"""How `fit` is told to train, checked before anything else happens."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
+from rnnkit.checks import is_whole
 from rnnkit.data import Sequence
 from rnnkit.errors import ModelError, ScheduleError
 from rnnkit.model.initialisers import DTYPES, check_memory
 from rnnkit.model.layers import Chain
 from rnnkit.model.rules import Clip, Rule, slot_names
 from rnnkit.schedule import Curriculum, Schedule
-from rnnkit.train.stages import EVERY
+from rnnkit.train.learning_rates import LearningRate
+from rnnkit.train.stages import EVERY, Every
 from rnnkit.train.stopping import EarlyStopping
 
 
@@ -29,73 +32,87 @@ def check_schedule(schedule: Any) -> None:
         )
 
 
-def check_settings(
-    model: Any,
-    schedule: Any,
-    *,
-    validation: Any,
-    epochs: Any,
-    rule: Any,
-    clip: Any,
-    dtype: Any,
-    learning_rate: Any,
-    early_stopping: Any,
-    warm: Any,
-    block_rows: Any,
-    remat: Any,
-    transfer: Any,
-    check_range: Any,
-    seed: Any,
-) -> None:
-    """Settings of the wrong kind, such as a number for a description, before anything else happens."""
-    whole = isinstance(epochs, int | np.integer) and not isinstance(epochs, bool)
-    for fits, name, wanted, got, remedy in (
-        (isinstance(model, Chain), "model", "a Chain", model, "rk.Chain(rk.LSTM(1, 10), rk.Dense(10, 1))"),
-        (isinstance(validation, Sequence | None), "validation", "a Sequence", validation, "rk.Sequence(values)"),
-        (whole and epochs >= 1, "epochs", "a whole number >= 1", epochs, "epochs=10"),
-        (isinstance(rule, Rule), "rule", "an optimizer", rule, "rule=rk.Adam(1e-3)"),
-        (isinstance(clip, Clip | None), "clip", "ClipNorm, ClipValue or None", clip, "clip=rk.ClipNorm(1.0)"),
-        (dtype in DTYPES, "dtype", "'float32' or 'float64'", dtype, f"dtype='float{64 if '64' in str(dtype) else 32}'"),
-        (
-            hasattr(learning_rate, "factors") and not isinstance(learning_rate, type),
-            "learning_rate",
-            "a schedule of rates",
-            learning_rate,
-            "rule=rk.Adam(1e-3) for the rate, and learning_rate=rk.Cosine() for how it moves",
-        ),
-        (
-            isinstance(early_stopping, EarlyStopping | None),
-            "early_stopping",
-            "EarlyStopping or None",
-            early_stopping,
-            "early_stopping=rk.EarlyStopping(patience=5)",
-        ),
-        (isinstance(warm, int | np.integer) and warm >= 0, "warm", "a number of rows >= 0", warm, "warm=1024"),
-        (
-            isinstance(block_rows, int | np.integer) and block_rows >= 1,
-            "block_rows",
-            "a number of rows >= 1",
-            block_rows,
-            "block_rows=65_536",
-        ),
-        (
-            remat in (None, "sqrt")
-            or (isinstance(remat, int | np.integer) and not isinstance(remat, bool) and remat >= 1),
-            "remat",
-            "a number of rows >= 1, 'sqrt' or None",
-            remat,
-            'remat="sqrt"',
-        ),
-        (
-            transfer is None or (transfer in EVERY and bool(schedule.sets)),
-            "transfer",
-            "'turn', 'phase', 'epoch' or None, with a Curriculum",
-            transfer,
-            "transfer='epoch'",
-        ),
-        (isinstance(seed, int | np.integer) and seed >= 0, "seed", "a whole number >= 0", seed, "seed=0"),
-        (isinstance(check_range, bool | np.bool_), "check_range", "True or False", check_range, "check_range=False"),
-    ):
-        if not fits:
-            raise ModelError(f"fit expects {name} to be {wanted}, got {got!r}; write {remedy}")
-    check_memory(model, dtype, 2 + len(slot_names(rule)))
+@dataclass(frozen=True)
+class Settings:
+    """How `fit` is told to train, beside what is trained and on what; as for `fit`."""
+
+    rule: Rule
+    clip: Clip | None
+    remat: int | Literal["sqrt"] | None
+    dtype: str
+    epochs: int
+    seed: int
+    frozen: str | tuple[str, ...]
+    learning_rate: LearningRate
+    validation: Sequence | None
+    warm: int
+    early_stopping: EarlyStopping | None
+    block_rows: int
+    transfer: Every | None
+    check_range: bool
+
+    def check(self, model: Any, schedule: Schedule | Curriculum) -> None:
+        """Check that every setting is of its kind, before anything else happens.
+
+        Raises:
+            ModelError: one that is not, such as a number for a description, or a model that does not fit into memory.
+        """
+        dtype, meant = self.dtype, 64 if "64" in str(self.dtype) else 32
+        for fits, name, wanted, got, remedy in (
+            (isinstance(model, Chain), "model", "a Chain", model, "rk.Chain(rk.LSTM(1, 10), rk.Dense(10, 1))"),
+            self._is("validation", Sequence | None, "a Sequence", "rk.Sequence(values)"),
+            self._counts("epochs", 1, "a whole number >= 1", "epochs=10"),
+            self._is("rule", Rule, "an optimizer", "rule=rk.Adam(1e-3)"),
+            self._is("clip", Clip | None, "ClipNorm, ClipValue or None", "clip=rk.ClipNorm(1.0)"),
+            (
+                dtype in DTYPES,
+                "dtype",
+                "'float32' or 'float64'",
+                dtype,
+                f"dtype='float{meant}'",
+            ),
+            (
+                hasattr(self.learning_rate, "factors") and not isinstance(self.learning_rate, type),
+                "learning_rate",
+                "a schedule of rates",
+                self.learning_rate,
+                "rule=rk.Adam(1e-3) for the rate, and learning_rate=rk.Cosine() for how it moves",
+            ),
+            self._is(
+                "early_stopping",
+                EarlyStopping | None,
+                "EarlyStopping or None",
+                "early_stopping=rk.EarlyStopping(patience=5)",
+            ),
+            self._counts("warm", 0, "a number of rows >= 0", "warm=1024"),
+            self._counts("block_rows", 1, "a number of rows >= 1", "block_rows=65_536"),
+            (
+                self.remat in (None, "sqrt") or (is_whole(self.remat) and int(self.remat) >= 1),
+                "remat",
+                "a number of rows >= 1, 'sqrt' or None",
+                self.remat,
+                'remat="sqrt"',
+            ),
+            (
+                self.transfer is None or (self.transfer in EVERY and bool(schedule.sets)),
+                "transfer",
+                "'turn', 'phase', 'epoch' or None, with a Curriculum",
+                self.transfer,
+                "transfer='epoch'",
+            ),
+            self._counts("seed", 0, "a whole number >= 0", "seed=0"),
+            self._is("check_range", bool | np.bool_, "True or False", "check_range=False"),
+        ):
+            if not fits:
+                raise ModelError(f"fit expects {name} to be {wanted}, got {got!r}; write {remedy}")
+        check_memory(model, dtype, 2 + len(slot_names(self.rule)))
+
+    def _is(self, name: str, kind: Any, wanted: str, remedy: str) -> tuple[bool, str, str, Any, str]:
+        """Whether a setting is of a kind, and what is said of one that is not."""
+        got = getattr(self, name)
+        return isinstance(got, kind), name, wanted, got, remedy
+
+    def _counts(self, name: str, least: int, wanted: str, remedy: str) -> tuple[bool, str, str, Any, str]:
+        """Whether a setting is a whole number of at least so much, and what is said of one that is not."""
+        got = getattr(self, name)
+        return is_whole(got) and got >= least, name, wanted, got, remedy

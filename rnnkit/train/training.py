@@ -18,13 +18,12 @@ from rnnkit.schedule.turn import Turn
 from rnnkit.train.course import Course
 from rnnkit.train.fold import Fold, copied
 from rnnkit.train.history import History
-from rnnkit.train.learning_rates import LearningRate
 from rnnkit.train.nonfinite import not_finite, overflow
 from rnnkit.train.passes import mean_loss
 from rnnkit.train.progress import Progress, Sums, Tally, TurnEnd
 from rnnkit.train.run import Run
+from rnnkit.train.settings import Settings
 from rnnkit.train.stages import Stages
-from rnnkit.train.stopping import EarlyStopping
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Training:
 
     Attributes:
         course, fold: what is trained on, and how.
-        learning_rate, epochs, seed, frozen, warm, block_rows, early_stopping: as for `fit`.
+        settings: as for `fit`.
         told: the callbacks.
         carried: what stands now.
         stages: the transfer matrix so far, or None.
@@ -51,13 +50,7 @@ class Training:
 
     course: Course
     fold: Fold
-    learning_rate: LearningRate
-    epochs: int
-    seed: int
-    frozen: str | tuple[str, ...]
-    warm: int
-    block_rows: int
-    early_stopping: EarlyStopping | None
+    settings: Settings
     told: Told
     carried: Carried
     stages: Stages | None
@@ -100,9 +93,9 @@ class Training:
         """All epochs, unless something stops it."""
         if self.stages is not None:
             self.stages.measure("start", self.carried)
-        for epoch in range(self.epochs):
+        for epoch in range(self.settings.epochs):
             self.epoch(epoch)
-            patience = self.early_stopping.patience if self.early_stopping else None
+            patience = self.settings.early_stopping.patience if self.settings.early_stopping else None
             waited = epoch - (epoch if self.best_epoch is None else self.best_epoch)
             if self.stopped or (patience is not None and waited >= patience):
                 break
@@ -114,9 +107,9 @@ class Training:
         began, tally = time.perf_counter(), Tally()
         turns = self.course.turns(epoch)
         steps = sum(turn.steps for turn in turns)
-        factors = self.learning_rate.factors(epoch, self.epochs, steps, self.history.monitored)
+        factors = self.settings.learning_rate.factors(epoch, self.settings.epochs, steps, self.history.monitored)
         rates = self.fold.rule.learning_rate * factors
-        rng = noise_generator(self.fold.model, self.seed, epoch)
+        rng = noise_generator(self.fold.model, self.settings.seed, epoch)
         opened = False
         for number, turn in enumerate(turns):
             entered = time.perf_counter()
@@ -128,7 +121,7 @@ class Training:
             if self.told.on_turn is not None and self.course.names:
                 losses = {name: sums.mean for name, sums in done.sets.items()}
                 spent = time.perf_counter() - entered
-                self.told.on_turn(TurnEnd(epoch, self.epochs, number, len(turns), losses, done.rows, spent))
+                self.told.on_turn(TurnEnd(epoch, self.settings.epochs, number, len(turns), losses, done.rows, spent))
             if self.stopped:
                 break
             if self.stages is not None:
@@ -150,13 +143,13 @@ class Training:
     ) -> Tally | None:
         """Train through a turn; None where none of its data sets can be opened."""
         fold = self.fold
-        frozen = match_parameters(fold.model, self.frozen) | match_parameters(fold.model, turn.frozen)
+        frozen = match_parameters(fold.model, self.settings.frozen) | match_parameters(fold.model, turn.frozen)
         tally = Tally()
         with turn.open(self.course.see, self.skipped) as feed:
             if feed is None:
                 return None
             fresh = epoch == 0 or bool(self.course.names)
-            for block, members in feed.blocks(fold.dtype, self.block_rows):
+            for block, members in feed.blocks(fold.dtype, self.settings.block_rows):
                 if fresh:
                     self.carried, fresh = fold.enter(self.carried, feed, block.x.shape[2]), False
                 member, step = max(int(members[0]), 0), before.step + tally.step
@@ -174,7 +167,7 @@ class Training:
                 if self.told.on_block is not None:
                     loss_so_far = Sums(before.all.loss + tally.all.loss, before.all.weight + tally.all.weight).mean
                     place = before.step + tally.step, len(rates)
-                    self.told.on_block(Progress(epoch, self.epochs, *place, loss_so_far, feed.names))
+                    self.told.on_block(Progress(epoch, self.settings.epochs, *place, loss_so_far, feed.names))
                 if self.told.stop is not None and self.told.stop(self.run()):
                     self.stopped = True
                     return tally
@@ -187,7 +180,7 @@ class Training:
         """The mean loss over an open data set, with the parameters as they stand."""
         head = self.course.head(name)
         chain, params = self.course.chain(head), self.fold.parameters(self.carried, head)
-        return mean_loss(self.fold.engine, chain, params, series, self.course.loss, self.warm)
+        return mean_loss(self.fold.engine, chain, params, series, self.course.loss, self.settings.warm)
 
     def _account(self, epoch: int, tally: Tally, seconds: float) -> None:
         """What is measured after an epoch, and whether it is the best."""
@@ -202,7 +195,7 @@ class Training:
             own = {f"{name}/validation_loss": found[name] for name in self.course.names}
             whole = all(np.isfinite(found[name]) for name in self.course.validated)  # else it compares with no other
             self.history.add_epoch(validation_loss=sums.mean if whole else np.nan, **own)
-        stopping = self.early_stopping
+        stopping = self.settings.early_stopping
         if self.best_epoch is None or not stopping or stopping.improved(self.history.monitored, self.best_epoch):
             self.best_epoch = epoch
             if stopping:
