@@ -3,64 +3,37 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rnnkit.backend import Backend, Gradients, backend, installed_backends
-from rnnkit.errors import (
-    BackendError,
-    ConfigError,
-    ContinuityError,
-    DataError,
-    Interrupted,
-    ModelError,
-    NonFiniteError,
-    RnnkitError,
-    RnnkitWarning,
-    ScheduleError,
-    SourceError,
-)
+from rnnkit.backend import Backend, backend, installed_backends
+from rnnkit.errors import ContinuityError, RnnkitError, RnnkitWarning
 
 if TYPE_CHECKING:
-    from rnnkit import plots
+    from rnnkit import cells, errors, gradients, losses, plots, rates, rules
     from rnnkit.data import DataSet, Segment, Sequence, Standard, tasks
     from rnnkit.model import (
         LSTM,
-        MAE,
-        MSE,
         SGD,
         Adam,
-        AdamW,
-        BinaryCrossEntropy,
         Chain,
         ClipNorm,
-        ClipValue,
-        CrossEntropy,
         Dense,
         Given,
         Heads,
-        Huber,
         Learned,
-        LSTMState,
         Noise,
-        RMSProp,
-        RuleState,
         Zeros,
-        initial_rule_state,
         setup,
         summary,
     )
     from rnnkit.schedule import (
         Batch,
-        Block,
         BurnIn,
         Carry,
         Chunked,
         Continuation,
-        Coverage,
         Curriculum,
         Geometric,
-        Grid,
         OneByOne,
         Phase,
-        Pieces,
         Reset,
         RoundRobin,
         Sampling,
@@ -70,25 +43,16 @@ if TYPE_CHECKING:
         Stored,
         Uniform,
     )
-    from rnnkit.study import Comparison, Equal, GradientBias, compare, gradient_bias
-    from rnnkit.tracing import Trace, trace
+    from rnnkit.study import Equal, compare, gradient_bias
+    from rnnkit.tracing import trace
     from rnnkit.train import (
-        Constant,
-        Cosine,
         EarlyStopping,
         Evaluation,
         Forecast,
-        History,
         LaneState,
-        OneCycle,
-        Plateau,
         Prediction,
-        Progress,
         Run,
-        StepDecay,
         Stream,
-        Transfer,
-        TurnEnd,
         evaluate,
         fit,
         forecast,
@@ -101,7 +65,11 @@ if TYPE_CHECKING:
 LATE = {
     name: module
     for module, names in {
+        "rnnkit.backend": "Gradients",
         "rnnkit.data": "DataSet Segment Sequence Standard",
+        "rnnkit.errors": """
+            BackendError ConfigError DataError Interrupted ModelError NonFiniteError ScheduleError SourceError
+        """,
         "rnnkit.model": """
             LSTM MAE MSE SGD Adam AdamW BinaryCrossEntropy Chain ClipNorm ClipValue CrossEntropy Dense Given
             Heads Huber Learned LSTMState Noise RMSProp RuleState Zeros initial_rule_state setup summary
@@ -120,14 +88,23 @@ LATE = {
     }.items()
     for name in names.split()
 }
-"""The module that a public name comes from, imported when one of its names is first asked for. A new name stands here,
-above for type checkers, and in `__all__`. `rnnkit.backend` is imported at once, lest the module hide its function."""
+"""The module that a public name comes from, imported when one of its names is first asked for. What most people use
+stands in `__all__` and above for type checkers, too; the rest stands in a namespace below, such as `rk.losses`, and
+stays within reach. `rnnkit.backend` is imported at once, lest the module hide its function."""
 
 MODULES = {
+    "cells": "rnnkit.cells",
     "data": "rnnkit.data",
+    "errors": "rnnkit.errors",
+    "gradients": "rnnkit.gradients",
+    "losses": "rnnkit.losses",
     "plots": "rnnkit.plots",
+    "rates": "rnnkit.rates",
+    "rules": "rnnkit.rules",
     "schedule": "rnnkit.schedule",
+    "study": "rnnkit.study",
     "tasks": "rnnkit.data.tasks",
+    "tracing": "rnnkit.tracing",
     "train": "rnnkit.train",
 }
 """Modules that are there as `rk.plots` without an import of their own."""
@@ -147,32 +124,18 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "LSTM",
-    "MAE",
-    "MSE",
     "SGD",
     "Adam",
-    "AdamW",
     "Backend",
-    "BackendError",
     "Batch",
-    "BinaryCrossEntropy",
-    "Block",
     "BurnIn",
     "Carry",
     "Chain",
     "Chunked",
     "ClipNorm",
-    "ClipValue",
-    "Comparison",
-    "ConfigError",
-    "Constant",
     "Continuation",
     "ContinuityError",
-    "Cosine",
-    "Coverage",
-    "CrossEntropy",
     "Curriculum",
-    "DataError",
     "DataSet",
     "Dense",
     "EarlyStopping",
@@ -181,62 +144,46 @@ __all__ = [
     "Forecast",
     "Geometric",
     "Given",
-    "GradientBias",
-    "Gradients",
-    "Grid",
     "Heads",
-    "History",
-    "Huber",
-    "Interrupted",
-    "LSTMState",
     "LaneState",
     "Learned",
-    "ModelError",
     "Noise",
-    "NonFiniteError",
     "OneByOne",
-    "OneCycle",
     "Phase",
-    "Pieces",
-    "Plateau",
     "Prediction",
-    "Progress",
-    "RMSProp",
     "Reset",
     "RnnkitError",
     "RnnkitWarning",
     "RoundRobin",
-    "RuleState",
     "Run",
     "Sampling",
     "Schedule",
-    "ScheduleError",
     "Segment",
     "Sequence",
     "SideBySide",
     "Sliding",
-    "SourceError",
     "Standard",
-    "StepDecay",
     "Stored",
     "Stream",
-    "Trace",
-    "Transfer",
-    "TurnEnd",
     "Uniform",
     "Zeros",
     "backend",
+    "cells",
     "compare",
+    "errors",
     "evaluate",
     "fit",
     "forecast",
     "gradient_bias",
-    "initial_rule_state",
+    "gradients",
     "installed_backends",
     "load",
+    "losses",
     "plots",
     "predict",
+    "rates",
     "recorded_distance",
+    "rules",
     "setup",
     "state_after",
     "summary",

@@ -21,7 +21,7 @@ class Options:
 
     Attributes:
         out: the folder of its results.
-        jobs: cells at a time.
+        jobs: trials at a time.
         quick: a hundredth of every budget and one seed, to see whether everything runs.
     """
 
@@ -46,7 +46,7 @@ def options(study: str, about: str) -> Options:
     """Read the command line of a study."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--out", type=Path, default=Path("runs") / study, help="the folder of the results")
-    parser.add_argument("--jobs", type=int, default=-1, help="cells at a time; -1: one for each processor")
+    parser.add_argument("--jobs", type=int, default=-1, help="trials at a time; -1: one for each processor")
     parser.add_argument("--quick", action="store_true", help="a hundredth of every budget, one seed")
     given = parser.parse_args()
     return Options(given.out / "quick" if given.quick else given.out, given.jobs, given.quick)
@@ -62,7 +62,7 @@ def carry_out(given: Options, cases: dict[str, Callable[[Path], rk.Comparison]])
     began, found = time.perf_counter(), {}
     for name, compare in cases.items():
         found[name] = compare(given.out / name)
-        print(f"\n{name}: {found[name].study.equal} a cell", *aligned(by_loss(found[name])), sep="\n", flush=True)
+        print(f"\n{name}: {found[name].study.equal} a trial", *aligned(by_loss(found[name])), sep="\n", flush=True)
     with (given.out / "results.csv").open("w", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow(["case", *COLUMNS])
@@ -71,7 +71,7 @@ def carry_out(given: Options, cases: dict[str, Callable[[Path], rk.Comparison]])
     page = [f"# {given.out.name}", "", f"{os.cpu_count()} processors, {given.jobs} jobs."]
     for name, comparison in found.items():
         head, *body = by_loss(comparison)
-        page += ["", f"## {name}", "", f"{comparison.study.equal} a cell. A loss of 1 is that of the mean.", ""]
+        page += ["", f"## {name}", "", f"{comparison.study.equal} a trial. A loss of 1 is that of the mean.", ""]
         page += [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *body)]
         page += ["", f"[Report]({name}/report.md)"]
     (given.out / "report.md").write_text("\n".join(page) + "\n")

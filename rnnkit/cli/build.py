@@ -137,7 +137,7 @@ def _build_model(builder: Builder, series: Sequence, loss: Loss) -> Chain | None
             with builder.blaming(*end):
                 check_logits(model, loss)
                 if builder.config.train.check_range:
-                    check_range(model, seen, loss)
+                    check_range(model, seen, loss, "scale=False")
     return model
 
 

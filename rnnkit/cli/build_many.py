@@ -170,7 +170,7 @@ class ManyBuilder:
             if self.config.train.check_range:
                 for head, chain, part in what.bounded({}):
                     with builder.blaming(*end_of(self.config, head)):
-                        check_range(chain, part, loss)
+                        check_range(chain, part, loss, "scaler='none'")
         return len(builder.draft.problems) == before
 
     def rehearse(self, curriculum: Curriculum, model: Chain, loss: Loss) -> None:

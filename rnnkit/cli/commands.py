@@ -210,13 +210,13 @@ def compare(
 
     The best is chosen by its error on the validation part; its error on the test part is reported.
 
-    Results go to the study's folder: a table, a report with pictures, and the cells. After an interruption the same
+    Results go to the study's folder: a table, a report with pictures, and the trials. After an interruption the same
     command goes on with what is not finished; so it does when the study has changed.
 
     Args:
         study: a TOML file; any of its values can follow as an option, such as `--seeds 5`.
         out: the folder, instead of the study's.
-        jobs: cells trained at a time, each on one thread of its own process; -1 is one for each processor, 1 trains
+        jobs: trials trained at a time, each on one thread of its own process; -1 is one for each processor, 1 trains
             in this process and needs no joblib.
         fresh: train again what is finished.
     """
@@ -372,11 +372,12 @@ def _refuse(message: str) -> int:
 
 
 def _tell(message: str) -> None:
-    """Print a message on standard error, whatever stands in it."""
+    """Print a message on standard error, whatever stands in it, its options as a config has them."""
+    from rnnkit.cli.spelling import in_config_words
     from rnnkit.cli.values import shortened
     from rnnkit.view.text import visible
 
-    for line in f"rnnkit: {message}".split("\n"):
+    for line in f"rnnkit: {in_config_words(message)}".split("\n"):
         print(shortened(visible(line), LINE), file=sys.stderr)
 
 

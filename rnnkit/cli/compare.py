@@ -18,16 +18,16 @@ from rnnkit.cli.study import build_plan
 from rnnkit.errors import Interrupted, counted
 from rnnkit.schedule.brief import brief
 from rnnkit.study.compare import Comparison, carry_out
-from rnnkit.study.plan import Plan
+from rnnkit.study.plan import StudyPlan
 from rnnkit.study.report import REPORT, aligned, choice, error_name, judged, statuses, table, told
 from rnnkit.study.results import CSV, PARQUET
 
 
 def compare(draft: Draft, jobs: int, fresh: bool, console: Console) -> int:
-    """Train the cells of a study that remain, and write results and report into its folder.
+    """Train the trials of a study that remain, and write results and report into its folder.
 
     Returns:
-        The exit status: 0, 1 where a cell has failed, or 130 after Ctrl-C, which keeps the cells that are finished.
+        The exit status: 0, 1 where a trial has failed, or 130 after Ctrl-C, which keeps the trials that are finished.
 
     Raises:
         RnnkitError: anything that is wrong; nothing has been trained then.
@@ -44,20 +44,20 @@ def compare(draft: Draft, jobs: int, fresh: bool, console: Console) -> int:
     return FAILED if statuses(comparison.rows).get("failed") else 0
 
 
-def _show(plan: Plan, name: str, console: Console) -> None:
-    """The grid: how many cells of each splitter and policy remain, and what is refused."""
+def _show(plan: StudyPlan, name: str, console: Console) -> None:
+    """The grid: how many trials of each splitter and policy remain, and what is refused."""
     study = plan.study
     named = zip(VERBS.values(), study.parts, strict=True)
     told = (f"{rows_of(len(part), part.series_count)} to {verb}" for verb, part in named if part is not None)
     rows = ", ".join(told)
     say(console, f"{name}: {rows}; {study.model!r}")
-    say(console, f"{counted(len(plan.cells), 'cell')}, each trained for {study.equal}\n")
-    policies = list(dict.fromkeys(brief(planned.cell.policy) for planned in plan.cells))
+    say(console, f"{counted(len(plan.trials), 'trial')}, each trained for {study.equal}\n")
+    policies = list(dict.fromkeys(brief(planned.trial.policy) for planned in plan.trials))
     grid: dict[str, dict[str, list[str]]] = {}
-    for planned in plan.cells:
-        line = grid.setdefault(brief(planned.cell.splitter), {})
-        line.setdefault(brief(planned.cell.policy), []).append(planned.status)
-    shown = Table(title="cells to run (and finished before)", title_justify="left")
+    for planned in plan.trials:
+        line = grid.setdefault(brief(planned.trial.splitter), {})
+        line.setdefault(brief(planned.trial.policy), []).append(planned.status)
+    shown = Table(title="trials to run (and finished before)", title_justify="left")
     shown.add_column("", overflow="fold")
     for policy in policies:
         shown.add_column(policy, justify="right", overflow="fold")
@@ -66,7 +66,7 @@ def _show(plan: Plan, name: str, console: Console) -> None:
     console.print(shown)
     for (splitter, policy), message in plan.refused.items():
         say(console, f"refused: {splitter} with {policy}: {message}")
-    say(console, f"{counted(len(plan.remaining), 'cell')} to run\n")
+    say(console, f"{counted(len(plan.remaining), 'trial')} to run\n")
 
 
 def _told(found: list[str]) -> str:
@@ -77,8 +77,8 @@ def _told(found: list[str]) -> str:
 
 
 @contextmanager
-def _live(console: Console, plan: Plan) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A progress bar over the cells on a terminal, a line a cell elsewhere; yields what is called with each row."""
+def _live(console: Console, plan: StudyPlan) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A progress bar over the trials on a terminal, a line a trial elsewhere; yields what is called with each row."""
     total, width, error = len(plan.remaining), len(str(len(plan.remaining))), error_name(plan.study)
     done = 0
 
@@ -101,7 +101,7 @@ def _live(console: Console, plan: Plan) -> Iterator[Callable[[dict[str, Any]], N
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("cells", total=total)
+        task = bar.add_task("trials", total=total)
 
         def advance(row: dict[str, Any]) -> None:
             bar.advance(task)
@@ -122,4 +122,4 @@ def _conclude(comparison: Comparison, console: Console) -> None:
     folder = comparison.folder or Path()
     if not (folder / PARQUET).exists():
         say(console, f"{PARQUET} was left out: pyarrow is not installed; pip install 'rnnkit[parquet]'")
-    say(console, f"the report is {folder / REPORT}, a row a cell in {folder / CSV}")
+    say(console, f"the report is {folder / REPORT}, a row a trial in {folder / CSV}")

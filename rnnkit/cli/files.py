@@ -37,7 +37,7 @@ def check_new(file: Path, option: str, overwrite: bool) -> None:
 
 
 def check_picture(file: Path, overwrite: bool) -> None:
-    """The same for a picture, whose ending says its format.
+    """Check that a picture can be written, whose ending says its format.
 
     Raises:
         SourceError: as `check_new`, or an ending that stands for no picture.
@@ -62,8 +62,12 @@ def writing(file: Path) -> Iterator[None]:
 
 
 def save_picture(figure: Figure, file: Path) -> None:
-    """Write a picture."""
+    """Write a picture; its layout is settled by that."""
     content = io.BytesIO()
+    engine = figure.get_layout_engine()
+    if engine is not None:  # `savefig` would lay out and draw twice
+        engine.execute(figure)
+        figure.set_layout_engine(None)
     figure.savefig(content, format=file.suffix[1:].lower())
     with writing(file):
         write_whole(file, content.getvalue())

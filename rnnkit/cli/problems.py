@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from rnnkit.backend import installed_backends
 from rnnkit.cli.config import LOSS_NAMES, Config, Described, Table, columns_of, is_listed, table_for, tables_at, walk
 from rnnkit.cli.locate import Keys
+from rnnkit.cli.toml import inline
 from rnnkit.cli.values import SHOWN, shortened, unusable
 from rnnkit.errors import RnnkitError, did_you_mean
 
@@ -172,8 +173,6 @@ def _shown(got: Any) -> str:
     """A value as Python writes it, but a table as TOML does."""
     if not isinstance(got, dict):
         return repr(got)
-    from rnnkit.cli.folder import inline  # it stands on this module
-
     return inline(got)
 
 

@@ -56,7 +56,7 @@ class Entry(NamedTuple):
         return ("data", self.place, key) if key in self.own or key not in Common.model_fields else ("common", key)
 
     def data_set(self) -> DataSet:
-        """As the core knows it."""
+        """Make the `DataSet` that the core knows."""
         table = self.table
         options = {key: getattr(table, key) for key in OPENED}
         return DataSet(

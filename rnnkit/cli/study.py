@@ -1,4 +1,4 @@
-"""The schema of a study: a config with lists of splitters, policies, backends and seeds, and what its cells share."""
+"""The schema of a study: a config with lists of splitters, policies, backends and seeds, and what its trials share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rnnkit.cli.problems import Problem
 from rnnkit.cli.read import STAND_IN, Draft, read
 from rnnkit.errors import BackendError, ConfigError, ModelError
 from rnnkit.study import Equal, Study
-from rnnkit.study.plan import Plan, make_plan
+from rnnkit.study.plan import StudyPlan, make_plan
 
 if TYPE_CHECKING:
     EqualTable = Described
@@ -44,7 +44,7 @@ class StudyConfig(Table):
 
     @property
     def budget(self) -> Equal:
-        """What every cell gets the same of: the epochs of `[train]` unless `equal` says something else."""
+        """What every trial gets the same of: the epochs of `[train]` unless `equal` says something else."""
         return Equal(epochs=self.train.epochs) if self.equal is None else self.equal.build()
 
 
@@ -67,12 +67,12 @@ def read_study(file: str | Path, tokens: Sequence[str] = ()) -> Draft:
     return replace(draft, problems=(*problems, *_between_keys(draft)))
 
 
-def build_plan(draft: Draft, fresh: bool) -> Plan:
-    """Open the data, make the objects of the core, and plan the cells.
+def build_plan(draft: Draft, fresh: bool) -> StudyPlan:
+    """Open the data, make the objects of the core, and plan the trials.
 
     Args:
         draft: as `read_study` gives it.
-        fresh: whether cells that are finished are planned again.
+        fresh: whether trials that are finished are planned again.
 
     Raises:
         ConfigError: everything that is wrong, in the file and between the file and its data.
@@ -120,11 +120,11 @@ def _between_keys(draft: Draft) -> list[Problem]:
     found = []
     if config.equal is not None and ("train", "epochs") in given:
         message = (
-            f"equal says how long a cell is trained; leave it out, or write equal = {{epochs = {config.train.epochs}}}"
+            f"equal says how long a trial is trained; leave it out, or write equal = {{epochs = {config.train.epochs}}}"
         )
         found.append(Problem(("train", "epochs"), message))
     if config.train.early_stopping is not None:
-        message = "a study trains every cell alike; leave it out: the learning curves show where each was best"
+        message = "a study trains every trial alike; leave it out: the learning curves show where each was best"
         found.append(Problem(("train", "early_stopping"), message))
     if config.train.frozen:
         found.append(Problem(("train", "frozen"), "a study trains all parameters; leave it out"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,15 +36,16 @@ from rnnkit.cli.read import Draft
 from rnnkit.cli.report import describe, epoch_line, error_table, left_out, live, opening, say, worse_than_naive
 from rnnkit.cli.report_many import data_sets_table, errors_by_set, heading, how, skipped_lines, turn_line
 from rnnkit.cli.signals import undisturbed
+from rnnkit.cli.spelling import in_config_words
 from rnnkit.cli.status import INTERRUPTED
 from rnnkit.data import Sequence
 from rnnkit.data.survey import Opening
-from rnnkit.errors import Interrupted, RnnkitError, SourceError, counted
+from rnnkit.errors import Interrupted, RnnkitError, RnnkitWarning, SourceError, counted
 from rnnkit.model import BinaryCrossEntropy, CrossEntropy
 from rnnkit.train import Evaluation, History, Prediction, Run, TurnEnd, evaluate, fit, predict
 from rnnkit.train.baselines import Baseline
 from rnnkit.train.exchange import begin, finish
-from rnnkit.train.outcome import blown_up
+from rnnkit.train.outcome import BLOWN_UP, blown_up
 from rnnkit.train.saving import write_run
 from rnnkit.train.targets import is_classification
 from rnnkit.view.forecasts import plot_forecast, plot_forecasts
@@ -181,7 +183,7 @@ def _train(experiment: Experiment, engine: Backend, record: Record, console: Con
     say(console, f"{np.median(rows / spent):,.0f} rows a second (median epoch), {seconds:.1f} s in all")
     say(console, f"the run is in {folder}")
     for line in filter(None, (blown_up(run), *told)):
-        say(console, line)
+        say(console, in_config_words(line))
     return 0
 
 
@@ -277,7 +279,8 @@ def _steps(run: Run) -> int:
 
 def _fit(experiment: Experiment, engine: Backend, record: Record, console: Console) -> Run:
     config, settings, epochs = experiment.config, experiment.config.train, experiment.epochs
-    with live(console, epochs) as show:
+    with live(console, epochs) as show, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", f"fit: {BLOWN_UP}", RnnkitWarning)  # it is told at the end
 
         def on_epoch(history: History) -> None:
             if unwritten := record.add_epoch(history):

@@ -71,7 +71,7 @@ class ArrayTable:
         return _call, (self._reopen,)
 
     def kind(self, column: Any) -> tuple[str, str]:
-        """Of the array that holds the column."""
+        """Kind of the array that holds a column, in numpy's letters, and its dtype's name."""
         dtype = self._array(column).dtype
         return dtype.kind, "text" if dtype.kind in "OUST" else str(dtype)
 

@@ -37,7 +37,7 @@ class ParquetTable:
         return type(self), (self._path,)
 
     def kind(self, column: str) -> tuple[str, str]:
-        """Of a column of the schema."""
+        """Kind of a column, in numpy's letters, and its type's name."""
         return _kind(self._file.schema_arrow.field(column).type)
 
     def numbers(self, columns: list[str]) -> Rows:
@@ -88,7 +88,7 @@ class ArrowTable:
         return type(self), (self._path,)
 
     def kind(self, column: str) -> tuple[str, str]:
-        """Of a column of the schema."""
+        """Kind of a column, in numpy's letters, and its type's name."""
         return _kind(self._schema.field(column).type)
 
     def numbers(self, columns: list[str]) -> Rows:

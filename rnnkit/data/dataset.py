@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import numpy as np
 
+from rnnkit.checks import is_number, is_whole
 from rnnkit.data.kept import KeptTable, stamps
 from rnnkit.data.parts import By
 from rnnkit.data.readers import series_ids
@@ -114,12 +115,12 @@ class DataSet:
             )
         for what in ("learning_rate", "weight"):
             value = getattr(self, what)
-            number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+            number = is_number(value)
             if not number or not 0 < value < np.inf:
                 raise DataError(f"{who} expects {what} to be a number above 0, got {value!r}")
             if not 1 / LARGEST <= value <= LARGEST:
                 raise DataError(f"{who} expects {what} from {1 / LARGEST:g} to {LARGEST:g}, got {float(value):g}")
-        if isinstance(self.passes, bool) or not isinstance(self.passes, int | np.integer) or self.passes < 1:
+        if not is_whole(self.passes) or self.passes < 1:
             raise DataError(f"{who} expects passes to be a whole number from 1, got {self.passes!r}")
         if self.passes > PASSES:
             raise DataError(f"{who} expects at most {PASSES:,} passes an epoch, got more; train more epochs")
@@ -159,7 +160,7 @@ class DataSet:
             for name in names
         ]
 
-    def open(self, scaler: Standard | None = None) -> Opened:
+    def open(self, scaler: Standard | None = None) -> OpenParts:
         """Open it and split it.
 
         Args:
@@ -182,7 +183,7 @@ class DataSet:
         except OSError as error:
             raise SourceError(f"{who} cannot be opened: {error}") from error
         assert training is not None  # `split` gives it rows
-        return Opened(series, training, validation, test)
+        return OpenParts(series, training, validation, test)
 
     def fingerprint(self, series: Sequence) -> tuple[Any, ...]:
         """What tells, when it is opened again, whether it is still the same: size and time of the file, runs, rows."""
@@ -231,7 +232,7 @@ class DataSet:
         return name
 
 
-class Opened(NamedTuple):
+class OpenParts(NamedTuple):
     """An open data set.
 
     Attributes:

@@ -57,7 +57,7 @@ class Joined:
 
     @property
     def score(self) -> Score:
-        """As the members have it."""
+        """Which rows count: that of every member."""
         return self.members[0].score
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -149,14 +150,19 @@ class Steps:
         """Rows with a time."""
         return np.arange(len(self._seen)) if self._rows is None else self._rows
 
-    def forward(self) -> tuple[np.ndarray, np.ndarray]:
-        """The sizes `(F,)` of steps that lead forward from one row to the next, and which of the rows each leads to."""
-        before, after = self._seen[:-1], self._seen[1:]
-        ahead = (after > before) & self._inside
-        if self._rows is not None:
-            ahead &= np.diff(self._rows) == 1
-        steps = slice(None) if ahead.all() else ahead  # a slice copies nothing
-        return after[steps] - before[steps], np.arange(1, len(self._seen))[steps]
+    def forward(self) -> np.ndarray:
+        """The sizes `(F,)` of steps that lead forward from one row to the next."""
+        before, after, ahead = self._seen[:-1], self._seen[1:], self._ahead
+        return after - before if ahead.all() else after[ahead] - before[ahead]
+
+    def row_after(self, step: int) -> int:
+        """The row that one of the steps forward leads to."""
+        return int(self.rows[np.flatnonzero(self._ahead)[step] + 1])
+
+    @cached_property
+    def _ahead(self) -> np.ndarray:
+        ahead = (self._seen[1:] > self._seen[:-1]) & self._inside
+        return ahead if self._rows is None else ahead & (np.diff(self._rows) == 1)
 
 
 def _check_order(source: Source, step: Steps) -> None:
@@ -227,7 +233,7 @@ def _tell_holes(source: Source, times: np.ndarray, zone: str | None, step: Steps
     """Tell that times which go on in equal steps do not everywhere, where no `gap` says what that means."""
     if times.dtype.kind != "M" or step.count < ENOUGH:
         return
-    sizes, places = step.forward()
+    sizes = step.forward()
     if len(sizes) < ENOUGH or sizes.max() <= sizes.min() * 3 // 2:
         return
     known, counts = np.unique(sizes, return_counts=True)
@@ -235,7 +241,7 @@ def _tell_holes(source: Source, times: np.ndarray, zone: str | None, step: Steps
     holes = np.flatnonzero(sizes > usual * 3 // 2)
     if counts.max() < REGULAR * len(sizes) or not len(holes):
         return
-    row = int(step.rows[places[holes[0]]])
+    row = step.row_after(int(holes[0]))
     time = write_times(times[row : row + 1], zone)[0]
     many = f"{counted(len(holes), 'step')} {'is' if len(holes) == 1 else 'are'}"
     length = f"{usual.astype('timedelta64[us]').astype(np.int64) / 1e6:g}"

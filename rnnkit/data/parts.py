@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
+from rnnkit.checks import is_number
 from rnnkit.data.source import SeriesRows
 from rnnkit.errors import DataError, listed, warn
 
@@ -45,14 +46,14 @@ class Whole(NamedTuple):
         return self.runs[:, 2] - self.runs[:, 1]
 
 
-class Part(NamedTuple):
+class PartRows(NamedTuple):
     """Its runs `(S, 3)` and the rows that it answers for `(K, 2)`."""
 
     runs: np.ndarray
     extent: np.ndarray
 
 
-def split_rows(whole: Whole, train: float, validation: float, by: By | None) -> list[Part | None]:
+def split_rows(whole: Whole, train: float, validation: float, by: By | None) -> list[PartRows | None]:
     """The three parts as `Sequence.split` says; None for one of no rows.
 
     Raises:
@@ -77,7 +78,7 @@ def split_rows(whole: Whole, train: float, validation: float, by: By | None) -> 
     return _in_every_series(whole, train, validation, series, owner, table, silent=by == "time")
 
 
-def _in_one(whole: Whole, train: float, validation: float) -> list[Part | None]:
+def _in_one(whole: Whole, train: float, validation: float) -> list[PartRows | None]:
     """One series, or samples: parts of all rows, one after the other."""
     ends = np.cumsum(np.append(0, whole.lengths))
     total = int(ends[-1])
@@ -92,7 +93,7 @@ def _in_one(whole: Whole, train: float, validation: float) -> list[Part | None]:
 
 def _by_series(
     whole: Whole, train: float, validation: float, series: np.ndarray, table: SeriesRows
-) -> list[Part | None]:
+) -> list[PartRows | None]:
     """Whole series, in their order."""
     counts = np.cumsum((0, *part_sizes(len(series), train, validation, whole.who, "series")))
     firsts = np.append(table.edges[series], whole.extent[-1, 1])[counts]
@@ -101,9 +102,9 @@ def _by_series(
     return _parts(whole, np.append(0, np.cumsum(whole.lengths))[behind], firsts)
 
 
-def _parts(whole: Whole, edges: np.ndarray, rows: np.ndarray) -> list[Part | None]:
+def _parts(whole: Whole, edges: np.ndarray, rows: np.ndarray) -> list[PartRows | None]:
     """Cut at four places, counted over the rows of the runs, and as rows of the source."""
-    parts: list[Part | None] = []
+    parts: list[PartRows | None] = []
     for place, name in enumerate(PARTS):
         begin, end = (int(edge) for edge in edges[place : place + 2])
         kept = clip_runs(whole.runs, begin, end, whole.tail)
@@ -112,7 +113,7 @@ def _parts(whole: Whole, edges: np.ndarray, rows: np.ndarray) -> list[Part | Non
                 f"split of {whole.who}: the {name} part has {_rows(end - begin)}, none of them with a target "
                 f"{_rows(whole.horizon)} later in the same segment; make it larger or the horizon smaller"
             )
-        parts.append(Part(kept, np.clip(whole.extent, rows[place], rows[place + 1])) if len(kept) else None)
+        parts.append(PartRows(kept, np.clip(whole.extent, rows[place], rows[place + 1])) if len(kept) else None)
     return parts
 
 
@@ -124,7 +125,7 @@ def _in_every_series(
     owner: np.ndarray,
     table: SeriesRows,
     silent: bool,
-) -> list[Part | None]:
+) -> list[PartRows | None]:
     """Each series in time by itself; one that is too short for some part lies wholly in training.
 
     Args:
@@ -168,13 +169,13 @@ def _in_every_series(
         )
     edges[short, 1:] = rows[short, None]
     places = _rows_at_edges(whole, series, edges, rows)
-    parts: list[Part | None] = []
+    parts: list[PartRows | None] = []
     for place in range(3):
         runs = _between(whole, before, edges[owner, place], edges[owner, place + 1])
         extent = whole.extent if place == 0 else whole.extent[:, 1:]  # a series without runs stays in training
         extent = np.broadcast_to(extent, whole.extent.shape).copy()
         extent[series] = places[:, place : place + 2]
-        parts.append(Part(runs, extent) if len(runs) else None)
+        parts.append(PartRows(runs, extent) if len(runs) else None)
     return parts
 
 
@@ -246,7 +247,7 @@ def part_sizes(rows: int, train: float, validation: float, who: str, noun: str =
     """
     sizes = []
     for name, part in (("train", train), ("validation", validation)):
-        number = not isinstance(part, bool) and isinstance(part, int | float | np.integer)
+        number = is_number(part)
         if not number or not 0 <= part <= (1 if isinstance(part, float) else rows):
             raise DataError(
                 f"split of {who} expects {name} to be a fraction from 0.0 to 1.0 or a number of {noun} "

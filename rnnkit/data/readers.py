@@ -13,7 +13,7 @@ from rnnkit.data.columns import Column, Opened, Wanted
 from rnnkit.data.converted import read_converted
 from rnnkit.data.kept import table_by_series
 from rnnkit.data.series import BySeries
-from rnnkit.data.tables import Table, table_ids, table_source
+from rnnkit.data.tables import TableFile, table_ids, table_source
 from rnnkit.data.text import csv_ids, read_csv
 from rnnkit.data.textfile import TEXT, text_suffix
 from rnnkit.data.textoptions import TextOptions
@@ -21,7 +21,7 @@ from rnnkit.errors import DataError, SourceError, did_you_mean
 
 T = TypeVar("T")
 
-TABLES: dict[str, Callable[[Path, str | None], Table]] = {
+TABLES: dict[str, Callable[[Path, str | None], TableFile]] = {
     ".npy": lambda path, array: NpyTable(path),
     ".parquet": lambda path, array: ParquetTable(path),
     ".arrow": lambda path, array: ArrowTable(path),
@@ -135,7 +135,7 @@ def _reading(who: str, path: Path, read: Callable[[Path], T]) -> T:
         raise SourceError(f"{who} cannot read {str(path)!r}: {error.strerror or error}") from error
 
 
-def _table(path: Path, array: str | None, memmap: Any = None) -> Table:
+def _table(path: Path, array: str | None, memmap: Any = None) -> TableFile:
     suffix = path.suffix.lower()
     if memmap is not None:
         raise DataError(

@@ -141,7 +141,7 @@ class Standard:
 
 
 class Moments:
-    """Of each column of one or several sequences: count, mean and sum of squared deviations, block by block.
+    """Count, mean and sum of squared deviations of each column of one or several sequences, block by block.
 
     Two blocks a, b with n = n_a + n_b rows merge to
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnnkit.checks import is_number, is_whole
 from rnnkit.data.source import SLICE, Source, check_values
 from rnnkit.errors import DataError, counted
 
@@ -36,7 +37,7 @@ def find_runs(
 ) -> np.ndarray:
     """The runs `(R, 3)` that hold a segment, after every check; `time` is what `in_order` made of it, or None."""
     who, rows = source.who, source.x.shape[0]
-    if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 0:
+    if not is_whole(horizon) or horizon < 0:
         raise DataError(f"{who} expects horizon to be a whole number of rows from 0, got {horizon!r}")
     for option, value, known in (
         ("missing", missing, ("refuse", "cut")),
@@ -190,7 +191,7 @@ def _as_step(gap: Gap, dtype: np.dtype, who: str) -> Any:
         seconds = gap.total_seconds()
     elif isinstance(gap, np.timedelta64):
         seconds = float(gap / np.timedelta64(1, "s"))
-    elif isinstance(gap, int | float | np.integer | np.floating) and not isinstance(gap, bool):
+    elif is_number(gap):
         seconds = 1e300 if isinstance(gap, int) and gap > 1e300 else float(gap)
         if dtype.kind != "M" and seconds > 0:
             return gap if gap < 2**63 else seconds  # NumPy compares no larger whole numbers

@@ -12,12 +12,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike
 
+from rnnkit.checks import is_number
 from rnnkit.data.columns import Column, Columns, Opened, Wanted
 from rnnkit.data.frames import Named, given_source, panel_frames
 from rnnkit.data.mapped import packed, unpacked
 from rnnkit.data.order import Timed, in_order
 from rnnkit.data.panel import panel_rows
-from rnnkit.data.parts import By, Part, Whole, split_rows
+from rnnkit.data.parts import By, PartRows, Whole, split_rows
 from rnnkit.data.readers import open_source
 from rnnkit.data.scaling import Standard
 from rnnkit.data.segments import Gap, Segment, find_runs
@@ -499,12 +500,12 @@ class Sequence:
         who, last = f"sequence {self.name!r}", self.score == "last"
         return Whole(who, self.runs, self._extent, self.horizon, self.tail, last, table)
 
-    def _part(self, part: Part) -> Sequence:
+    def _part(self, part: PartRows) -> Sequence:
         numbers = self.numbers[np.searchsorted(self.starts, part.runs[:, 1], side="right") - 1]
         return self._with(runs=_frozen(part.runs), numbers=_frozen(numbers), _extent=_frozen(part.extent))
 
     def with_scaler(self, scaler: Standard | None) -> Sequence:
-        """The same rows seen through a scaler; None takes it off. Nothing is copied.
+        """View the rows through a scaler; None takes it off. Nothing is copied.
 
         Raises:
             DataError: a scaler for another number of features or targets.
@@ -566,16 +567,16 @@ class Sequence:
         raise DataError(f"{who} expects a target in each row, {self.name!r} has none but {has}; {give}")
 
     def with_name(self, name: str) -> Sequence:
-        """The same rows under another name, for messages and plots."""
+        """Give the rows another name, for messages and plots."""
         return self if name == self.name else self._with(name=name)
 
     def with_weight(self, weight: float) -> Sequence:
-        """The same rows, each counting so much in losses and gradients beside those of other sequences.
+        """Let each row count so much in losses and gradients beside those of other sequences.
 
         Raises:
             DataError: a weight that is not positive and finite.
         """
-        number = isinstance(weight, int | float | np.number) and not isinstance(weight, bool)
+        number = is_number(weight)
         if not number or not 0 < weight < np.inf:
             raise DataError(f"sequence {self.name!r} expects a weight above 0, got {weight!r}")
         if not 1e-30 <= weight <= 1e30:  # as float32 it would be none
@@ -588,7 +589,7 @@ class Sequence:
         return None if self.weight == 1 else np.full(len(self.runs), self.weight)
 
     def as_numbers(self) -> Sequence:
-        """The same rows with labels as numbers `(..., 1)`, scaled like any target. Nothing is copied."""
+        """View labels as numbers `(..., 1)`, scaled like any target. Nothing is copied."""
         return self._with(_source=replace(self._source, labels=False)) if self.labels else self
 
     def _set(self, name: str, horizon: int, runs: np.ndarray, timed: Timed, score: Score) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from rnnkit.checks import is_masked_array, is_whole
 from rnnkit.data.mapped import Mapping, mapping, packed, unpacked
 from rnnkit.errors import DataError, counted
 
@@ -30,7 +31,7 @@ class Rows(Protocol):
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the numbers."""
+        """Dtype of the numbers."""
         ...
 
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -58,7 +59,7 @@ class ArrayRows:
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the array."""
+        """Dtype of the array."""
         return self.array.dtype
 
     @cached_property
@@ -160,7 +161,7 @@ class GatheredRows:
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the other rows."""
+        """Dtype of the rows that these are taken from."""
         return self.rows.dtype
 
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -332,10 +333,10 @@ def as_rows(values: Any, who: str, what: str) -> Rows:
             raise DataError(f"{who} expects {what} as an array, got rows of different lengths") from error
     if getattr(values, "requires_grad", False):
         raise DataError(f"{who} expects {what} as plain numbers, got a tensor that requires grad; write x.detach()")
-    if isinstance(values, np.ma.MaskedArray):
-        if values.dtype.kind in "biu" and np.ma.is_masked(values):
+    if is_masked_array(values):
+        if values.dtype.kind in "biu" and values.mask.any():
             values = values.astype(float)
-        values = values.filled(np.nan) if np.ma.is_masked(values) else np.asarray(values)
+        values = values.filled(np.nan) if values.mask.any() else np.asarray(values)
     shape = tuple(int(size) for size in values.shape)
     if len(shape) not in (1, 2):
         raise DataError(f"{who} expects {what} of shape (N,) or (N, F), got {shape}; give one row a time step")
@@ -414,7 +415,8 @@ def check_values(source: Source, runs: np.ndarray, missing: str) -> np.ndarray:
                 place, value = source.place(start + int(row), names[column]), float(block[row, column])
                 raise DataError(f"{place}: {_missing(source, runs) if np.isnan(value) else _complaint(value)}")
             found.append(np.flatnonzero(wrong.any(1)) + start)
-    return np.unique(np.concatenate(found))
+    wrong = np.concatenate(found)
+    return np.unique(wrong) if len(wrong) else wrong
 
 
 def _blocks(source: Source, start: int, stop: int) -> Iterator[tuple[np.ndarray, tuple[str, ...], bool]]:
@@ -467,7 +469,7 @@ def _target_columns(
     if target is None:
         return (0,) if features == 1 and horizon != 0 else ()
     columns = tuple(target) if isinstance(target, list | tuple) else (target,)
-    whole = all(isinstance(c, int | np.integer) and not isinstance(c, bool) for c in columns)
+    whole = all(is_whole(c) for c in columns)
     if not whole or not all(0 <= c < features for c in columns):
         raise DataError(
             f"{who} expects target to be columns of x, whole numbers from 0 to {features - 1}, got {target!r}"

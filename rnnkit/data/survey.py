@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from rnnkit.data.dataset import DataSet, Opened
+from rnnkit.data.dataset import DataSet, OpenParts
 from rnnkit.data.scaling import Moments, Standard
 from rnnkit.data.sequence import Score, Sequence
 from rnnkit.data.source import SLICE
@@ -154,7 +154,7 @@ def facts_of(series: Sequence) -> Facts:
     )
 
 
-def _facts(dataset: DataSet, opened: Opened) -> Facts:
+def _facts(dataset: DataSet, opened: OpenParts) -> Facts:
     series = opened.training
     held: dict[Part, Sequence] = {part: rows for part in PARTS if (rows := getattr(opened, part)) is not None}
     scaler = Standard.fit(series) if dataset.scaler == "own" else dataset.scaler or series.scaler

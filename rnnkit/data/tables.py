@@ -25,7 +25,7 @@ READ = 4096
 """Smaller chunks are read together, so that about so many rows come at a time."""
 
 
-class Table(Protocol):
+class TableFile(Protocol):
     """Columns of N rows in chunks. It can be pickled: what arrives opens the file again."""
 
     @property
@@ -63,7 +63,7 @@ class Table(Protocol):
 class ChunkedRows:
     """Columns of a table as rows: reads the chunks it needs whole, and keeps the last ones, up to `KEPT` bytes."""
 
-    def __init__(self, table: Table, columns: list[Any], dtype: np.dtype) -> None:
+    def __init__(self, table: TableFile, columns: list[Any], dtype: np.dtype) -> None:
         self.shape = (int(table.edges[-1]), len(columns))
         self.dtype = dtype
         self._table, self._columns = table, columns
@@ -114,7 +114,7 @@ def reading(who: str) -> Iterator[None]:
         raise SourceError(f"{who} cannot be read: {said}; it seems to be damaged, make it again") from error
 
 
-def table_source(table: Table, wanted: Wanted) -> Opened:
+def table_source(table: TableFile, wanted: Wanted) -> Opened:
     """What was asked for of a table.
 
     Raises:
@@ -145,7 +145,7 @@ def table_source(table: Table, wanted: Wanted) -> Opened:
     return Opened(file_source(who, choice, x, y, labels), times, ids, clock, others)
 
 
-def table_ids(table: Table, column: Any) -> Ids:
+def table_ids(table: TableFile, column: Any) -> Ids:
     """The series that each row belongs to; no other column is read.
 
     Raises:
@@ -159,7 +159,7 @@ def table_ids(table: Table, column: Any) -> Ids:
     return Ids(coder.names, np.concatenate(codes))
 
 
-def _times(table: Table, wanted: Wanted) -> tuple[np.ndarray, Clock]:
+def _times(table: TableFile, wanted: Wanted) -> tuple[np.ndarray, Clock]:
     """The column of times, `(N,)` numbers or dates, and what they are counted by; text as that of a CSV file."""
     who, column = table.who, wanted.time
     if isinstance(column, list | tuple):
@@ -179,7 +179,7 @@ def _times(table: Table, wanted: Wanted) -> tuple[np.ndarray, Clock]:
     return np.concatenate(times), reader.clock
 
 
-def _joined_times(table: Table, columns: list[Any], wanted: Wanted) -> tuple[np.ndarray, Clock]:
+def _joined_times(table: TableFile, columns: list[Any], wanted: Wanted) -> tuple[np.ndarray, Clock]:
     """Times of which the date, the hour and so on stand in columns of their own."""
     reader = TimeReader(table.who, columns, wanted.time_format, wanted.zone)
     pieces = [np.concatenate([part.astype(object) for part in _parts(table, column)]) for column in columns]
@@ -188,7 +188,7 @@ def _joined_times(table: Table, columns: list[Any], wanted: Wanted) -> tuple[np.
     return reader.read(cells, lambda n: f"row {n}"), reader.clock
 
 
-def _parts(table: Table, column: Any) -> Iterator[np.ndarray]:
+def _parts(table: TableFile, column: Any) -> Iterator[np.ndarray]:
     for chunk in range(len(table.edges) - 1):
         with reading(table.who):
             part = table.column(chunk, column)

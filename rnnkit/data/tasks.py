@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnkit.checks import is_whole
 from rnnkit.data.sequence import Sequence
 from rnnkit.errors import DataError
 
@@ -197,5 +198,5 @@ def _change(x: float, late: float) -> float:
 
 def _check(who: str, **sizes: tuple[Any, int]) -> None:
     for name, (got, least) in sizes.items():
-        if isinstance(got, bool) or not isinstance(got, int | np.integer) or got < least:
+        if not is_whole(got) or got < least:
             raise DataError(f"{who} expects {name} to be a whole number >= {least}, got {got!r}")

@@ -211,7 +211,7 @@ class TextReader:
                 out = np.flatnonzero(np.isin(rows.lines, list(self._options.left_out)))
                 count = len(rows.lines) - empty
                 if comment:
-                    begins = np.ma.filled(table.columns([f"starts_with(ltrim(c0), {text(str(comment))})"])[0], False)
+                    (begins,) = table.columns([f"coalesce(starts_with(ltrim(c0), {text(str(comment))}), false)"])
                     out = np.union1d(out, np.flatnonzero(begins))
                 table = table.without(out.tolist(), count)
                 lines = rows.lines[:count]
@@ -258,8 +258,7 @@ class TextReader:
             else:
                 typed = None if self._underscores or self._options.na is not None else table.typed(columns, iso)
                 if typed is not None:
-                    read = [np.ma.filled(column, np.nan) for column in typed[: len(columns)]]
-                    self._dates = typed[-1] if iso else None
+                    read, self._dates = typed[: len(columns)], typed[-1] if iso else None
                 elif iso and len(columns) < ASKED:  # at once
                     *read, self._dates = table.columns([*map(number, columns), *iso])
                 else:

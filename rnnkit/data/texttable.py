@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnnkit.checks import is_masked_array
 from rnnkit.data.dialect import Dialect
 from rnnkit.data.numberstyles import text
 from rnnkit.data.textfile import LONGEST
@@ -91,7 +92,7 @@ class TextTable:
         self._typed, self._whole = typed, False
 
     def typed(self, numbers: Sequence[str], sql: Sequence[str]) -> list[Any] | None:
-        """Columns of numbers as float64, masked where a cell is empty, and expressions of other columns.
+        """Columns of numbers as float64, NaN where a cell is empty, and expressions of other columns.
 
         DuckDB makes the numbers while it parts the cells, which is faster than from text, and gives the same.
 
@@ -106,7 +107,9 @@ class TextTable:
         except duckdb().Error:
             return None
         self._whole = True
-        return [found[name] for name in (*numbers, *(f"e{n}" for n in range(len(sql))))]
+        read = [found[name] for name in numbers]
+        read = [column if is_null(column) is None else column.filled(np.nan) for column in read]
+        return [*read, *(found[f"e{n}"] for n in range(len(sql)))]
 
     def columns(self, sql: Sequence[str], start: int | None = None, stop: int | None = None) -> list[Any]:
         """Expressions of all rows, or of rows start to stop of a table on disk: an array each.
@@ -277,8 +280,7 @@ def literal(path: Path) -> str:
 
 def is_null(values: Any) -> np.ndarray | None:
     """Which are NULL `(n,)`; None where none is."""
-    mask = np.ma.getmask(values)
-    return None if mask is np.ma.nomask or not mask.any() else np.asarray(mask)
+    return np.asarray(values.mask) if is_masked_array(values) and values.mask.any() else None
 
 
 def _first(error: Exception) -> str:

@@ -48,7 +48,8 @@ def read_text_times(
         if fits:
 
             def read(block: int) -> np.ndarray:
-                return np.asarray(dates if dates is not None else table.columns([iso], *places[block])[0]).astype(DATES)
+                found = dates if dates is not None else table.columns([iso], *places[block])[0]
+                return np.asarray(found, DATES)
 
             return read, clock_of(None, wanted.zone, who)
     reader = TimeReader(who, wanted.time, wanted.time_format, wanted.zone)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from rnnkit.checks import is_whole
 from rnnkit.errors import ScheduleError, counted
 from rnnkit.memory import as_bytes, whole_memory
 
@@ -25,7 +24,7 @@ def check_whole(
         least, most: its bounds; None for no upper one.
         also: what else it may be, in words.
     """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+    if not is_whole(value) or value < least:
         raise ScheduleError(
             f"{type(description).__name__} expects {name} to be a whole number >= {least}{also}, got {value!r}"
         )

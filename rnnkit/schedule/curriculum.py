@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 
 from rnnkit.data import Sequence as Rows
-from rnnkit.data.dataset import DataSet, Opened, data_sets
+from rnnkit.data.dataset import DataSet, OpenParts, data_sets
 from rnnkit.data.joined import Joined
 from rnnkit.data.parts import By
 from rnnkit.data.survey import Facts, OnError, Opening, Part, Survey, survey
@@ -211,7 +211,7 @@ class Curriculum:
         for turn in self.turns(epoch):
             yield from turn.batches(dtype)
 
-    def open(self, name: str) -> Opened:
+    def open(self, name: str) -> OpenParts:
         """Open a data set and its parts, seen through its scaler.
 
         Raises:

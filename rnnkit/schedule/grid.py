@@ -88,7 +88,7 @@ def windows_of(pieces: Pieces, first: int, stop: int, lanes: int) -> Windows:
 
 
 def joined(pieces: Pieces) -> Pieces:
-    """The same rows with pieces merged where one continues the other inside a window."""
+    """Merge pieces where one continues the other inside a window."""
     if len(pieces.step) < 2:
         return pieces
     a, b = Pieces._make(f[:-1] for f in pieces), Pieces._make(f[1:] for f in pieces)

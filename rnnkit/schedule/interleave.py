@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnnkit.checks import is_number
 from rnnkit.errors import ScheduleError
 from rnnkit.schedule.batch import Block, Slots
 from rnnkit.schedule.brief import brief
@@ -82,7 +83,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         _check_open(self, self.open_at_once)
-        number = isinstance(self.temperature, int | float | np.number) and not isinstance(self.temperature, bool)
+        number = is_number(self.temperature)
         if not number or not self.temperature > 0:
             raise ScheduleError(f"Sampling expects temperature to be a number above 0, got {self.temperature!r}")
 
@@ -234,7 +235,7 @@ class _Stream:
         return parts[0] if len(parts) == 1 else _merged(0, [(None, part) for part in parts])
 
     def _through_slots(self, block: Block) -> Block:
-        """The same block with every origin -1 or -2: what a lane hands on, it records, and its next window reads."""
+        """A block in which lanes hand their states on by recording them, for their next window to read."""
         origin, hand_on = block.origin[:-1], block.origin[1:]
         lanes = origin.shape[1]
         own = self.slot + np.broadcast_to(np.arange(lanes), origin.shape)

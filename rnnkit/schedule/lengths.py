@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rnnkit.checks import is_whole
 from rnnkit.errors import ScheduleError
 from rnnkit.schedule.checks import MOST, check_whole
 
@@ -32,7 +33,7 @@ class Uniform:
     high: int
 
     def __post_init__(self) -> None:
-        whole = all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in (self.low, self.high))
+        whole = all(is_whole(n) for n in (self.low, self.high))
         if not whole or not 1 <= self.low <= self.high:
             raise ScheduleError(f"Uniform expects whole numbers 1 <= low <= high, got {self.low!r} and {self.high!r}")
         check_whole(self, "high", self.high)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnkit.checks import check_listed
+from rnnkit.checks import check_listed, is_number
 from rnnkit.errors import ScheduleError
 from rnnkit.schedule.checks import check_whole
 
@@ -46,6 +46,6 @@ class Phase:
             check_listed("Phase", "frozen", self.frozen, "['0.*']", ScheduleError)
             object.__setattr__(self, "frozen", tuple(self.frozen))
         check_whole(self, "epochs", self.epochs)
-        number = isinstance(self.learning_rate, int | float | np.number) and not isinstance(self.learning_rate, bool)
+        number = is_number(self.learning_rate)
         if not number or not 0 < self.learning_rate < np.inf:
             raise ScheduleError(f"Phase expects learning_rate to be a number above 0, got {self.learning_rate!r}")

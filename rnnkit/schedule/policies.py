@@ -47,7 +47,7 @@ class Reset:
     """Every window starts from the initial state."""
 
     def origins(self, grid: Grid, first: int, stop: int) -> np.ndarray:
-        """See `StatePolicy.origins`."""
+        """FRESH for every lane of the steps `first` to `stop`, `(steps, B)`."""
         return np.full((stop - first, grid.lanes), -1)
 
 
@@ -91,7 +91,7 @@ class Carry:
         return replace(self, reset_probability=0.0) if self.reset_probability else self
 
     def origins(self, grid: Grid, first: int, stop: int) -> np.ndarray:
-        """See `StatePolicy.origins`."""
+        """How many rows of the window before each lane goes on after, FRESH where it starts anew, `(steps, B)`."""
         warm = self.across_epochs and grid.epoch > 0
         origin = _continued(grid, first, stop, warm).copy()
         if first == 0 < stop and warm:
@@ -133,7 +133,7 @@ class BurnIn:
         return _earlier(grid, self.rows, self.in_gradient)
 
     def origins(self, grid: Grid, first: int, stop: int) -> np.ndarray:
-        """See `StatePolicy.origins`."""
+        """FRESH for every lane of the steps `first` to `stop`: the rows in front warm the state, `(steps, B)`."""
         return np.full((stop - first, grid.lanes), -1)
 
 
@@ -178,7 +178,7 @@ class Stored:
         return slot_table(grid)
 
     def origins(self, grid: Grid, first: int, stop: int) -> np.ndarray:
-        """See `StatePolicy.origins`."""
+        """RECORDED where a state stands in a slot for the window's first row, else FRESH, `(steps, B)`."""
         return np.where(self.slots(grid).reads(first, stop, grid.epoch) >= 0, -2, -1)
 
 

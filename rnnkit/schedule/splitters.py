@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from rnnkit.checks import check_kinds
+from rnnkit.checks import check_kinds, is_whole
 from rnnkit.errors import ScheduleError, counted
 from rnnkit.schedule.brief import brief
 from rnnkit.schedule.checks import check_whole
@@ -60,7 +60,7 @@ class Sliding:
         _check(self, length=self.length, stride=self.stride, lanes=self.lanes)
 
     def grid(self, lengths: np.ndarray, rng: np.random.Generator, name: str = "the series") -> Grid:
-        """See `Splitter.grid`."""
+        """Windows that begin every `stride` rows of segments of these `lengths`, dealt out to the lanes."""
         return _windows(self, lengths, rng, name, self.length, stride=self.stride)
 
 
@@ -93,7 +93,7 @@ class Chunked:
             raise ScheduleError("Chunked(length='segment') expects tail='keep', got 'drop': no segment leaves a tail")
 
     def grid(self, lengths: np.ndarray, rng: np.random.Generator, name: str = "the series") -> Grid:
-        """See `Splitter.grid`."""
+        """Windows end to end in segments of these `lengths`, dealt out to the lanes, shuffled if asked for."""
         length = int(lengths.max()) if isinstance(self.length, str) else self.length
         return _windows(self, lengths, rng, name, length, stride=length)
 
@@ -152,12 +152,12 @@ class Continuation:
                 f"Continuation expects lookback=0 with reweight=True, got {self.lookback}: either the gradient reaches "
                 f"back a fixed number of rows or one that is drawn; leave one of the two out"
             )
-        if isinstance(self.lookback, bool) or not isinstance(self.lookback, int | np.integer) or self.lookback < 0:
+        if not is_whole(self.lookback) or self.lookback < 0:
             raise ScheduleError(f"Continuation expects lookback >= 0, got {self.lookback!r}")
         check_whole(self, "lookback", self.lookback, 0)
 
     def grid(self, lengths: np.ndarray, rng: np.random.Generator, name: str = "the series") -> Grid:
-        """See `Splitter.grid`."""
+        """Segments of these `lengths` end to end in one strip a lane, cut into windows that continue each other."""
         ends = np.cumsum(lengths)
         total = int(ends[-1])
         _check_lanes(self, self.lanes, total, name)

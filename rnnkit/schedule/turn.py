@@ -16,7 +16,7 @@ See = Callable[[str, Sequence], Sequence]
 """How a data set, by name, is seen by whoever trains on it: its labels as numbers, for one."""
 
 
-class Source(Protocol):
+class WindowSource(Protocol):
     """Windows in the order in which they are trained on."""
 
     @property
@@ -48,7 +48,7 @@ class Feed:
     series: tuple[Sequence, ...]
     rates: tuple[float, ...]
     heads: tuple[str | None, ...]
-    source: Source
+    source: WindowSource
 
     @property
     def slots(self) -> int | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnkit.backend import Backend, check_parameters
+from rnnkit.checks import is_whole
 from rnnkit.data import Sequence
 from rnnkit.errors import ModelError, ScheduleError
 from rnnkit.model.layers import Chain, Noise
@@ -231,7 +232,7 @@ def _check(model: Any, params: Any, schedule: Any, draws: Any) -> None:
             f"gradient_bias expects a Schedule third, got {type(schedule).__name__}; write "
             f"rk.Schedule(series, rk.Continuation(length=64), rk.Carry())"
         )
-    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
+    if not is_whole(draws) or draws < 1:
         raise ScheduleError(f"gradient_bias expects draws to be a whole number >= 1, got {draws!r}")
 
 

@@ -1,4 +1,4 @@
-"""The comparison: a grid of splitters x policies x backends x seeds, each cell trained alike."""
+"""The comparison: a grid of splitters x policies x backends x seeds, each trial trained alike."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rnnkit.checks import is_whole
 from rnnkit.errors import ConfigError, Interrupted, RnnkitError
 from rnnkit.model.layers import Chain
 from rnnkit.model.losses import Loss, as_loss
 from rnnkit.model.rules import Adam, Clip, Rule
 from rnnkit.schedule import Carry, Reset, Splitter, StatePolicy
-from rnnkit.study.cells import Cell, Parts, Study
 from rnnkit.study.equal import Equal
-from rnnkit.study.measure import train_cell
-from rnnkit.study.plan import Plan, Row, make_plan
-from rnnkit.study.results import FINISHED, PLACE, chosen, open_folder, summarise, write_cell, write_table
+from rnnkit.study.measure import train_trial
+from rnnkit.study.plan import Row, StudyPlan, make_plan
+from rnnkit.study.results import FINISHED, PLACE, chosen, open_folder, summarise, write_table, write_trial
+from rnnkit.study.trials import Parts, Study, Trial
 from rnnkit.train.baselines import Baseline
 from rnnkit.train.learning_rates import Constant, LearningRate
 from rnnkit.train.passes import WARM_ROWS
@@ -30,8 +31,8 @@ class Comparison:
     """What a study found.
 
     Attributes:
-        study: what its cells have in common.
-        rows: a dict a cell, its keys as `results.COLUMNS` says; a cell that was trained has its `"curve"` too.
+        study: what its trials have in common.
+        rows: a dict a trial, its keys as `results.COLUMNS` says; a trial that was trained has its `"curve"` too.
         folder: where everything is, or None.
     """
 
@@ -81,14 +82,14 @@ def compare(
     out: str | Path | None = None,
     jobs: int | None = -1,
     fresh: bool = False,
-    on_cell: Callable[[Row], None] | None = None,
+    on_trial: Callable[[Row], None] | None = None,
     check_range: bool = True,
 ) -> Comparison:
     """Train every splitter with every policy, backend and seed for the same budget, and compare their errors.
 
     The best is chosen by its error on the validation part, mean over seeds; its error on the test part is reported.
 
-    A pair that the schedule refuses is reported and not trained; a cell that fails is reported, and the others go on.
+    A pair that the schedule refuses is reported and not trained; a trial that fails is reported, and the others go on.
 
     Args:
         model: a `Chain`.
@@ -96,28 +97,28 @@ def compare(
         splitters, policies: what is compared.
         backends: names of backends.
         seeds: so many, from 0 on, or the seeds themselves: of the first parameters and of shuffled windows.
-        equal: what every cell gets the same of.
+        equal: what every trial gets the same of.
         rule, loss, dtype, clip, learning_rate: as for `fit`; `Cosine` and `OneCycle` move over the rows of a budget.
         warm, period, baseline: as for `evaluate`.
-        bias: measure how each cell's gradient differs from the whole one.
+        bias: measure how each trial's gradient differs from the whole one.
         remat: as for `fit`.
-        out: a folder for the results, a report with pictures, and the cells: cells that are finished there are not
+        out: a folder for the results, a report with pictures, and the trials: trials that are finished there are not
             trained again, unless something that determines them has changed. None keeps nothing.
-        jobs: cells trained at a time, each on one thread of a process of its own, by joblib: -1 is one for each
+        jobs: trials trained at a time, each on one thread of a process of its own, by joblib: -1 is one for each
             processor, None what `joblib.parallel_config` says, 1 trains here.
         fresh: train again what is finished.
-        on_cell: called with the row of each cell that has been trained.
+        on_trial: called with the row of each trial that has been trained.
         check_range: as for `fit`.
 
     Returns:
         A `Comparison`.
 
     Raises:
-        ConfigError: settings that no cell could be trained with, a test part without a validation part to choose by,
+        ConfigError: settings that no trial could be trained with, a test part without a validation part to choose by,
             or joblib that is not installed.
         ScheduleError: every pair is refused.
         SourceError: a folder that cannot be written, or that holds other things.
-        Interrupted: Ctrl-C; finished cells are kept in `out`.
+        Interrupted: Ctrl-C; finished trials are kept in `out`.
 
     Example:
         >>> import numpy as np, rnnkit as rk
@@ -133,39 +134,39 @@ def compare(
     judging = warm, period, bias, remat, baseline
     study = Study(model, parts, equal, rule, as_loss(loss), dtype, clip, learning_rate, *judging)
     plan = make_plan(study, splitters, policies, backends, seeds, out, fresh, check_range)
-    return carry_out(plan, jobs, on_cell)
+    return carry_out(plan, jobs, on_trial)
 
 
-def carry_out(plan: Plan, jobs: int | None = -1, on_cell: Callable[[Row], None] | None = None) -> Comparison:
-    """Train the cells that remain, and write results and report.
+def carry_out(plan: StudyPlan, jobs: int | None = -1, on_trial: Callable[[Row], None] | None = None) -> Comparison:
+    """Train the trials that remain, and write results and report.
 
     Raises:
         ConfigError: `jobs` that are none, or joblib that is not installed.
         SourceError: a folder that cannot be written.
-        Interrupted: Ctrl-C; finished cells are kept.
+        Interrupted: Ctrl-C; finished trials are kept.
     """
-    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < -1 or jobs == 0):
+    if jobs is not None and (not is_whole(jobs) or jobs < -1 or jobs == 0):
         raise ConfigError(f"compare expects jobs to be a number of processes, or -1 for one a processor, got {jobs!r}")
     if plan.folder is not None:
         open_folder(plan.folder)
-    found = {planned.digest: planned.row for planned in plan.cells if planned.row is not None}
+    found = {planned.digest: planned.row for planned in plan.trials if planned.row is not None}
     try:
         with warnings.catch_warnings(), closing(_trained(plan, jobs)) as trained:
             warnings.filterwarnings("ignore", r"\d+ tasks which were still being processed", UserWarning)
             for digest, row in trained:
                 found[digest] = row | {"digest": digest}
                 if plan.folder is not None:
-                    write_cell(plan.folder, found[digest])
-                if on_cell is not None:
-                    on_cell(found[digest])
+                    write_trial(plan.folder, found[digest])
+                if on_trial is not None:
+                    on_trial(found[digest])
     except KeyboardInterrupt as interrupt:
-        refused = sum(planned.status == "refused" for planned in plan.cells)
+        refused = sum(planned.status == "refused" for planned in plan.trials)
         finished = sum(row["status"] in FINISHED for row in found.values())
         kept = f" and kept in {str(plan.folder)!r}; run it again to go on" if plan.folder else ""
         raise Interrupted(
-            f"compare was interrupted: {finished} of {len(plan.cells) - refused} cells are finished{kept}"
+            f"compare was interrupted: {finished} of {len(plan.trials) - refused} trials are finished{kept}"
         ) from interrupt
-    rows = [found[planned.digest] for planned in plan.cells]
+    rows = [found[planned.digest] for planned in plan.trials]
     best = chosen(summarise(rows))
     rows = [{**row, "chosen": int(best is not None and all(row[name] == best[name] for name in PLACE))} for row in rows]
     comparison = Comparison(plan.study, rows, plan.folder)
@@ -176,25 +177,25 @@ def carry_out(plan: Plan, jobs: int | None = -1, on_cell: Callable[[Row], None] 
     return comparison
 
 
-def _trained(plan: Plan, jobs: int | None) -> Generator[tuple[str, Row]]:
-    """The rows of the cells that remain, as they are finished."""
+def _trained(plan: StudyPlan, jobs: int | None) -> Generator[tuple[str, Row]]:
+    """The rows of the trials that remain, as they are finished."""
     if not plan.remaining:
         return
     if jobs == 1:
         for planned in plan.remaining:
-            yield planned.digest, train_cell(plan.study, planned.cell)
+            yield planned.digest, train_trial(plan.study, planned.trial)
         return
     try:
         import joblib
     except ModuleNotFoundError:
         raise ConfigError(
-            "compare needs joblib to train cells side by side, which is not installed; pip install 'rnnkit[study]', "
+            "compare needs joblib to train trials side by side, which is not installed; pip install 'rnnkit[study]', "
             "or train one after the other with jobs=1 (--jobs 1)"
         ) from None
     from concurrent.futures.process import BrokenProcessPool
 
-    tasks = (joblib.delayed(_train)(planned.digest, plan.study, planned.cell) for planned in plan.remaining)
-    alone: Any = 1  # each cell is sent by itself: they are long, and of different lengths
+    tasks = (joblib.delayed(_train)(planned.digest, plan.study, planned.trial) for planned in plan.remaining)
+    alone: Any = 1  # each trial is sent by itself: they are long, and of different lengths
     try:
         parallel = joblib.Parallel(n_jobs=jobs, batch_size=alone, return_as="generator_unordered")
     except ValueError:  # a backend of joblib whose results come all at once
@@ -204,7 +205,7 @@ def _trained(plan: Plan, jobs: int | None) -> Generator[tuple[str, Row]]:
         yield from results
     except BrokenProcessPool as error:
         raise RnnkitError(
-            "compare lost a process that trained a cell, killed from outside or for its memory; finished cells are "
+            "compare lost a process that trained a trial, killed from outside or for its memory; finished trials are "
             "kept: run it again to go on, with fewer jobs"
         ) from error
     except pickle.PicklingError as error:
@@ -214,9 +215,9 @@ def _trained(plan: Plan, jobs: int | None) -> Generator[tuple[str, Row]]:
         ) from error
 
 
-def _train(digest: str, study: Study, cell: Cell) -> tuple[str, Row]:
-    """Train a cell in another process."""
+def _train(digest: str, study: Study, trial: Trial) -> tuple[str, Row]:
+    """Train a trial in another process."""
     try:
-        return digest, train_cell(study, cell)
+        return digest, train_trial(study, trial)
     except Interrupted:  # holds a whole run, which need not travel
         raise KeyboardInterrupt from None

@@ -1,4 +1,4 @@
-"""What all cells of a study get the same of: scored rows, seconds or epochs."""
+"""What all trials of a study get the same of: scored rows, seconds or epochs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ STAIRS = 200
 
 @dataclass(frozen=True)
 class Equal:
-    """How long every cell is trained: exactly one of three.
+    """How long every trial is trained: exactly one of three.
 
     Args:
         rows: until so many rows have been scored, or a little more: to within a fiftieth of them or one step, mostly
             far less. Windows that overlap score a row again and again, so they get fewer epochs, or a part of one.
         seconds: for so many seconds of training; compiling, warming up and looking at the validation part do not
-            count. Cells that run side by side share the machine: leave each a processor.
+            count. Trials that run side by side share the machine: leave each a processor.
         epochs: so many passes over the schedule, whatever a pass costs.
 
     Raises:
@@ -63,10 +63,10 @@ class Equal:
         return counted(int(value), "scored row") if name == "rows" else f"{value:,g} {name}"
 
     def check_rate(self, rate: LearningRate) -> None:
-        """Check that a learning rate can move over a cell alike in all cells.
+        """Check that a learning rate can move over a trial alike in all trials.
 
         Raises:
-            ConfigError: one that counts epochs, of which the cells see different numbers, or one that needs to know
+            ConfigError: one that counts epochs, of which the trials see different numbers, or one that needs to know
                 when training ends.
         """
         fits = isinstance(rate, Constant) or self.epochs or (self.rows and isinstance(rate, Cosine | OneCycle))
@@ -74,8 +74,8 @@ class Equal:
             ((name, _),) = self.given.items()
             known = "Constant, Cosine or OneCycle" if self.rows else "Constant"
             raise ConfigError(
-                f"a study with equal {name} expects learning_rate to be {known}, got {rate!r}: its cells see different "
-                f"numbers of epochs; use Constant, or equal epochs"
+                f"a study with equal {name} expects learning_rate to be {known}, got {rate!r}: its trials see "
+                f"different numbers of epochs; use Constant, or equal epochs"
             )
 
 
@@ -92,7 +92,7 @@ class OverSteps:
     total: int
 
     def factors(self, epoch: int, epochs: int, steps: int, losses: Sequence[float]) -> np.ndarray:
-        """See `LearningRate.factors`."""
+        """A factor for each step of the budget, whatever epoch it falls into, `(steps,)`."""
         stairs = np.concatenate([self.rate.factors(stair, STAIRS, 1, losses) for stair in range(STAIRS)])
         here = (epoch * steps + np.arange(steps)) * STAIRS // self.total
         return stairs[np.minimum(here, STAIRS - 1)]

@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from rnnkit.checks import check_listed
+from rnnkit.checks import check_listed, is_whole
 from rnnkit.errors import ScheduleError, counted
 from rnnkit.schedule import Geometric, Schedule, Splitter, Uniform
 from rnnkit.schedule.splitters import SEGMENT
@@ -18,7 +16,7 @@ LENGTHS = (8, 16, 32, 64, 128, 256)
 
 
 def with_length(splitter: Splitter, length: int) -> Splitter:
-    """The same splitter with windows of so many rows, in the mean where they are drawn.
+    """Give a splitter windows of so many rows, in the mean where they are drawn.
 
     Raises:
         ScheduleError: a splitter that is no dataclass with a `length`, or a length that it refuses.
@@ -52,7 +50,7 @@ def chosen_lengths(schedule: Schedule, own: int, lengths: Iterable[int] | None) 
     check_listed("gradient_bias", "lengths", lengths, "(8, 32, 128)", ScheduleError)
     chosen = list(lengths)
     for n in chosen:
-        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        if not is_whole(n) or n < 1:
             raise ScheduleError(f"gradient_bias expects lengths to be whole numbers >= 1, got {n!r}")
         if n > longest:
             raise ScheduleError(

@@ -1,4 +1,4 @@
-"""Train one cell and measure it; whatever goes wrong becomes a row too."""
+"""Train one trial and measure it; whatever goes wrong becomes a row too."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from rnnkit.schedule import Coverage, Schedule
 from rnnkit.schedule.batch import BLOCK_ROWS
 from rnnkit.schedule.coverage import Reach
 from rnnkit.study.bias import bias_of
-from rnnkit.study.cells import Cell, Study
 from rnnkit.study.equal import OverSteps
 from rnnkit.study.memory import begin_peak, peak_memory
+from rnnkit.study.trials import Study, Trial
 from rnnkit.train import Evaluation, Run, evaluate, fit
 from rnnkit.train.learning_rates import Constant
 
@@ -33,28 +33,28 @@ CUTS = 50
 """Blocks that a budget of rows or seconds is divided into, about: each costs a millisecond whatever its rows."""
 
 PROBES = (1024, 16_384)
-"""Rows times lanes that are trained through to learn how fast a cell is; the second where the first took no time."""
+"""Rows times lanes that are trained through to learn how fast a trial is; the second where the first took no time."""
 
 ENDLESS = 1_000_000_000
 """Epochs of a training that a budget ends."""
 
 
-def train_cell(study: Study, cell: Cell) -> dict[str, Any]:
-    """Train one cell and measure it, on one thread.
+def train_trial(study: Study, trial: Trial) -> dict[str, Any]:
+    """Train one trial and measure it, on one thread.
 
     Returns:
         Its row (see `results.COLUMNS`), and its learning curve under `"curve"`. The status is `"done"`, `"diverged"`
         (a loss or gradient that is not finite), or `"failed"`, with a message; what failed for no reason of ours has
         a `"traceback"` too.
     """
-    row: dict[str, Any] = {**cell.named(), "status": "done", "message": None}
+    row: dict[str, Any] = {**trial.named(), "status": "done", "message": None}
     watch = Watch(study)
     try:
-        schedule = cell.schedule(study.parts[0])
+        schedule = trial.schedule(study.parts[0])
         row |= covered(schedule.coverage())
-        with one_thread(cell.backend) as engine, warnings.catch_warnings():
-            warnings.simplefilter("ignore", RnnkitWarning)  # the plan has told, for all cells at once
-            run = _train(study, cell, schedule, engine, watch)
+        with one_thread(trial.backend) as engine, warnings.catch_warnings():
+            warnings.simplefilter("ignore", RnnkitWarning)  # the plan has told, for all trials at once
+            run = _train(study, trial, schedule, engine, watch)
             row |= watch.row(run)
             row |= errors_of(study, run)
             if study.bias:
@@ -72,14 +72,14 @@ def train_cell(study: Study, cell: Cell) -> dict[str, Any]:
 
 
 def cell_bias(study: Study, schedule: Schedule, engine: Backend, run: Run) -> dict[str, float | None]:
-    """How the gradient that a cell trains on differs from the whole one, at its trained parameters."""
+    """How the gradient that a trial trains on differs from the whole one, at its trained parameters."""
     found = bias_of(study.model, run.params, schedule, backend=engine, loss=study.loss)
     return {"bias_cosine": finite(found.cosine), "bias_norm_ratio": finite(found.norm_ratio)}
 
 
 @contextmanager
 def one_thread(name: str) -> Iterator[Backend]:
-    """A backend on one thread, so that cells that run side by side leave each other their processors."""
+    """A backend on one thread, so that trials that run side by side leave each other their processors."""
     if name == "numba":
         yield find_backend(name, threads=1)
         return
@@ -99,7 +99,7 @@ def one_thread(name: str) -> Iterator[Backend]:
 
 @dataclass
 class Watch:
-    """Looks on while a cell trains, its clock standing still meanwhile, and says when the budget is spent.
+    """Looks on while a trial trains, its clock standing still meanwhile, and says when the budget is spent.
 
     Attributes:
         study: what is trained, and for how long.
@@ -182,7 +182,7 @@ class Watch:
         }
 
 
-def _train(study: Study, cell: Cell, schedule: Schedule, engine: Backend, watch: Watch) -> Run:
+def _train(study: Study, trial: Trial, schedule: Schedule, engine: Backend, watch: Watch) -> Run:
     """Warm up, then train by the clock."""
     watch.steps_an_epoch = len(schedule)
     epochs, rate, grid = ENDLESS, study.learning_rate, schedule.grid()
@@ -200,7 +200,7 @@ def _train(study: Study, cell: Cell, schedule: Schedule, engine: Backend, watch:
         "backend": engine,
         "rule": study.rule,
         "loss": study.loss,
-        "seed": cell.seed,
+        "seed": trial.seed,
         "dtype": study.dtype,
         "clip": study.clip,
         "warm": study.warm,

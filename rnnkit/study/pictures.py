@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnnkit.study.report import baseline, error_name, judged, label
+from rnnkit.study.judging import baseline, error_name, judged, label
 from rnnkit.view.plots import new_figure, plain_numbers, tidy
 from rnnkit.view.text import drawn
 
@@ -29,7 +29,7 @@ Rows = list[dict[str, Any]]
 
 
 def pictures(comparison: Comparison) -> dict[str, tuple[Figure, str]]:
-    """The figures of a report by their files' names, each with its caption; none where no cell is done."""
+    """The figures of a report by their files' names, each with its caption; none where no trial is done."""
     rows = [row for row in comparison.rows if row["status"] == "done"]
     part, error = judged(rows), error_name(comparison.study)
     drawn: dict[str, tuple[Figure, str]] = {}
@@ -68,7 +68,7 @@ def plot_policies(rows: Rows, part: str, error: str = "MAE") -> Figure:
 
 
 def plot_time(rows: Rows, part: str, error: str = "MAE") -> Figure:
-    """Error against the seconds of training, a dot a cell."""
+    """Error against the seconds of training, a dot a trial."""
     figure, (axes,) = new_figure(10, 5)
     looks = _Looks(rows)
     for name, group in _groups(rows).items():
@@ -154,7 +154,7 @@ def _groups(rows: Rows) -> dict[str, Rows]:
 
 
 def _naive(rows: Iterable[dict[str, Any]], part: str) -> float | None:
-    """The error of the naive prediction, which is the same for every cell."""
+    """The error of the naive prediction, which is the same for every trial."""
     return next((row[f"{part}_mae"] / row[f"{part}_ratio"] for row in rows if row.get(f"{part}_ratio")), None)
 
 

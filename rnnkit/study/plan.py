@@ -1,4 +1,4 @@
-"""What a study is going to train: its cells, those that are finished, and those that are refused."""
+"""What a study is going to train: its trials, those that are finished, and those that are refused."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rnnkit.backend import backend as find_backend
 from rnnkit.errors import ConfigError, ScheduleError
 from rnnkit.schedule import Splitter, StatePolicy
 from rnnkit.schedule.cut import warn_of_lost
-from rnnkit.study.cells import Cell, Study
-from rnnkit.study.results import read_cell
+from rnnkit.study.results import read_trial
+from rnnkit.study.trials import Study, Trial
 
 Row = dict[str, Any]
 
@@ -23,15 +23,15 @@ SEEDS = 10_000
 
 @dataclass(frozen=True)
 class Planned:
-    """A cell before it is trained.
+    """A trial before it is trained.
 
     Attributes:
-        cell: the cell.
+        trial: the trial.
         digest: what its results are kept under.
         row: its row, where it has been trained before or is refused; else None.
     """
 
-    cell: Cell
+    trial: Trial
     digest: str
     row: Row | None
 
@@ -42,28 +42,28 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A study and its cells: what is done, what is refused, what remains.
+class StudyPlan:
+    """A study and its trials: what is done, what is refused, what remains.
 
     Attributes:
-        study: what all cells have in common.
-        cells: every cell, seeds innermost.
+        study: what all trials have in common.
+        trials: every trial, seeds innermost.
         folder: where results are kept, or None.
     """
 
     study: Study
-    cells: tuple[Planned, ...]
+    trials: tuple[Planned, ...]
     folder: Path | None
 
     @property
     def remaining(self) -> tuple[Planned, ...]:
-        """The cells that are still to be trained."""
-        return tuple(planned for planned in self.cells if planned.row is None)
+        """The trials that are still to be trained."""
+        return tuple(planned for planned in self.trials if planned.row is None)
 
     @property
     def refused(self) -> dict[tuple[str, str], str]:
         """What the schedule says against a splitter and a policy, for the pairs that it refuses."""
-        rows = (planned.row for planned in self.cells)
+        rows = (planned.row for planned in self.trials)
         return {(r["splitter"], r["policy"]): r["message"] for r in rows if r is not None and r["status"] == "refused"}
 
 
@@ -76,8 +76,8 @@ def make_plan(
     out: str | Path | None = None,
     fresh: bool = False,
     check_range: bool = True,
-) -> Plan:
-    """Which cells there are, which are refused, and which are finished; nothing is trained or written.
+) -> StudyPlan:
+    """Which trials there are, which are refused, and which are finished; nothing is trained or written.
 
     Raises:
         ConfigError, ModelError, BackendError, ScheduleError: as `compare`.
@@ -96,26 +96,26 @@ def make_plan(
     numbers = _different("seeds", range(seeds) if type(seeds) is int else seeds)
     for splitter in kinds[0]:
         for policy in kinds[1]:
-            refusal = _refusal(study, Cell(splitter, policy, "", numbers[0]))
+            refusal = _refusal(study, Trial(splitter, policy, "", numbers[0]))
             for name in kinds[2]:
                 for seed in numbers:
-                    cell = Cell(splitter, policy, name, seed)
-                    digest, row = cell.digest(fingerprint), None
+                    trial = Trial(splitter, policy, name, seed)
+                    digest, row = trial.digest(fingerprint), None
                     if refusal is not None:
-                        row = {**cell.named(), "status": "refused", "message": refusal, "digest": digest}
+                        row = {**trial.named(), "status": "refused", "message": refusal, "digest": digest}
                     elif folder is not None and not fresh:
-                        row = read_cell(folder, digest)
-                    planned.append(Planned(cell, digest, row))
-    plan = Plan(study, tuple(planned), folder)
-    if all(planned.status == "refused" for planned in plan.cells):
+                        row = read_trial(folder, digest)
+                    planned.append(Planned(trial, digest, row))
+    plan = StudyPlan(study, tuple(planned), folder)
+    if all(planned.status == "refused" for planned in plan.trials):
         told = "\n".join(dict.fromkeys(plan.refused.values()))
         raise ScheduleError(f"compare expects at least one splitter and policy that can be trained, got none:\n{told}")
     return plan
 
 
-def _refusal(study: Study, cell: Cell) -> str | None:
+def _refusal(study: Study, trial: Trial) -> str | None:
     try:
-        warn_of_lost(cell.schedule(study.parts[0]).panels())
+        warn_of_lost(trial.schedule(study.parts[0]).panels())
     except ScheduleError as error:
         return str(error)
     return None

@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnkit.backend import Backend, CompleteBackend, check_parameters
 from rnnkit.backend import backend as find_backend
+from rnnkit.checks import is_whole
 from rnnkit.data import Sequence
 from rnnkit.errors import DataError, counted
 from rnnkit.model.initialisers import initial_state
@@ -104,7 +105,7 @@ def gradient_reach(
 def _sample(series: Sequence, lags: int, sample: int, seed: int) -> np.ndarray:
     """Rows with at least so many rows of their segment before them, sorted."""
     for name, number in (("lags", lags), ("sample", sample)):
-        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+        if not is_whole(number) or number < 1:
             raise DataError(f"gradient_reach expects {name} to be a whole number >= 1, got {number!r}")
     counts = np.maximum(series.lengths - lags, 0)
     total = int(counts.sum())

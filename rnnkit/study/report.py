@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from rnnkit.errors import counted
 from rnnkit.files import write_whole
 from rnnkit.schedule.brief import brief
+from rnnkit.study.judging import PARTS, baseline, error_name, judged, label
 from rnnkit.study.results import CSV, FINISHED, PARQUET, ranked, writing
 from rnnkit.train.targets import is_classification
 from rnnkit.view.text import markdown, markdown_code
 
 if TYPE_CHECKING:
-    from rnnkit.study.cells import Study
     from rnnkit.study.compare import Comparison
 
 REPORT = "report.md"
@@ -23,49 +23,25 @@ REPORT = "report.md"
 NOTES = """\
 {errors} A value is the mean over the seeds that are done, ± their standard deviation: with
 few seeds that is a rough measure, and two values closer than it are not different. *Seconds* are those of training
-alone, on one thread; warming up, compiling and looking at the validation part do not count. Cells that ran side by side
-shared the machine: where `cpu_seconds` in the table is far below `seconds`, they disturbed each other.
+alone, on one thread; warming up, compiling and looking at the validation part do not count. Trials that ran side by
+side shared the machine: where `cpu_seconds` in the table is far below `seconds`, they disturbed each other.
 """
 
 OWN_UNITS, SHARE_WRONG = "Errors are in the data's own units.", "Errors are shares of classes that are wrong."
 
 COMPARED = """\
-*Gradient* compares what a cell trains on with the whole gradient, cut nowhere: 1 and 1 are equal."""
+*Gradient* compares what a trial trains on with the whole gradient, cut nowhere: 1 and 1 are equal."""
 
 CARRIED = """\
-Every cell is judged with its state carried through the validation and test part, whatever its policy was in \
+Every trial is judged with its state carried through the validation and test part, whatever its policy was in \
 training."""
 
 CHOSEN = """\
 Lines are in the order of their validation error, mean over the seeds, those of which a seed was lost last. Choose by
 it: the lowest of many test errors flatters, for it was found by looking."""
 
-PARTS = ("validation", "test")
-
 NOISY = """\
 Gradient: measured after training, where the whole gradient is close to zero; its direction is noisy there."""
-
-
-def judged(rows: Iterable[dict[str, Any]]) -> str | None:
-    """The part that cells are compared on: validation, else test; None where there is neither."""
-    known = [part for row in rows for part in PARTS if row.get(f"{part}_mae") is not None]
-    return next((part for part in PARTS if part in known), None)
-
-
-def error_name(study: Study) -> str:
-    """What the column of errors is called: for classifiers they are shares of wrong classes."""
-    return "share wrong" if is_classification(study.loss) else "MAE"
-
-
-def baseline(rows: Iterable[dict[str, Any]]) -> str:
-    """The naive prediction that errors are divided by, which is the same for every cell."""
-    return next((row["baseline"] for row in rows if row.get("baseline")), "persistence")
-
-
-def label(row: dict[str, Any], among: Iterable[dict[str, Any]]) -> str:
-    """Splitter and policy of a row, and its backend where there are several."""
-    several = len({other["backend"] for other in among}) > 1
-    return f"{row['splitter']}, {row['policy']}" + (f", {row['backend']}" if several else "")
 
 
 def table(comparison: Comparison) -> list[list[str]]:
@@ -113,7 +89,7 @@ def as_text(comparison: Comparison) -> str:
     """A comparison as it is printed."""
     counts = ", ".join(f"{count} {status}" for status, count in statuses(comparison.rows).items())
     where = f"; in {str(comparison.folder)!r}" if comparison.folder else ""
-    lines = [f"Comparison of {counted(len(comparison.rows), 'cell')}, {comparison.study.equal} each: {counts}{where}"]
+    lines = [f"Comparison of {counted(len(comparison.rows), 'trial')}, {comparison.study.equal} each: {counts}{where}"]
     lines += aligned(table(comparison))
     lines += [f"  {sentence}" for sentence in (choice(comparison), *_judging(comparison)) if sentence]
     lines += [f"  {pair}: {message}" for pair, message in told(comparison.rows).items()]
@@ -131,7 +107,7 @@ def _has_gradient(summary: Iterable[dict[str, Any]]) -> bool:
 
 
 def statuses(rows: Iterable[dict[str, Any]]) -> dict[str, int]:
-    """How many cells ended how."""
+    """How many trials ended how."""
     found: dict[str, int] = {}
     for row in rows:
         found[row["status"]] = found.get(row["status"], 0) + 1
@@ -139,7 +115,7 @@ def statuses(rows: Iterable[dict[str, Any]]) -> dict[str, int]:
 
 
 def told(rows: list[dict[str, Any]]) -> dict[str, str]:
-    """What is said against pairs that were refused, and about cells that failed or diverged; the first seed's words."""
+    """What is said against refused pairs, and about trials that failed or diverged; the first seed's words."""
     found: dict[str, str] = {}
     for row in rows:
         if row["status"] != "done":
@@ -174,14 +150,14 @@ def _markdown(comparison: Comparison, parquet: bool, folder: Path, drawn: dict[s
         f"{markdown_code(repr(study.model))}, {study.dtype}, loss {markdown(brief(study.loss))}, rule "
         f"{markdown(brief(study.rule))}.",
     ]
-    lines += ["", f"Every cell was trained for {study.equal}.", ""]
+    lines += ["", f"Every trial was trained for {study.equal}.", ""]
     lines += [
         f"- {name}: {markdown(repr(given))}"
         for name, given in zip(names, study.parts, strict=True)
         if given is not None
     ]
     counts = ", ".join(f"{count} {status}" for status, count in statuses(rows).items())
-    lines += ["", "## What was found", "", f"{counted(len(rows), 'cell')}: {counts}.", ""]
+    lines += ["", "## What was found", "", f"{counted(len(rows), 'trial')}: {counts}.", ""]
     if best := choice(comparison):
         lines += [markdown(best), ""]
     lines += _markdown_table(table(comparison))
@@ -202,7 +178,7 @@ def _markdown(comparison: Comparison, parquet: bool, folder: Path, drawn: dict[s
         if parquet
         else f" `{PARQUET}` was left out, because pyarrow is not installed: `pip install 'rnnkit[parquet]'`."
     )
-    lines += ["", f"A row a cell is in {tables}; the learning curve of each is in `cells`.{left}", ""]
+    lines += ["", f"A row a trial is in {tables}; the learning curve of each is in `trials`.{left}", ""]
     return "\n".join(lines)
 
 
@@ -257,7 +233,7 @@ def with_spread(mean: float, spread: float) -> str:
 
 
 def aligned(lines: list[list[str]]) -> list[str]:
-    """Lines of cells as text, the columns below each other."""
+    """Rows of entries as text, the columns below each other."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = ([text.ljust(width) for text, width in zip(line, widths, strict=True)] for line in lines)
     return ["  " + "  ".join(line).rstrip() for line in padded]

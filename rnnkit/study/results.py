@@ -1,4 +1,4 @@
-"""Rows of a study: its columns, the file of each cell, the table of all, and the summary over seeds."""
+"""Rows of a study: its columns, the file of each trial, the table of all, and the summary over seeds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from rnnkit.errors import SourceError
 from rnnkit.files import write_whole
 from rnnkit.schedule import Coverage
 
-CELLS, CSV, PARQUET = "cells", "results.csv", "results.parquet"
+TRIALS, CSV, PARQUET = "trials", "results.csv", "results.parquet"
+
+OLDER = "cells"
+"""What the folder of the trials was called before: what is finished there need not be trained again."""
 
 FINISHED = ("done", "diverged")
 """What need not be run again."""
@@ -62,7 +65,7 @@ COLUMNS: dict[str, type] = {
     "digest": str,
     "message": str,
 }
-"""Columns of the table and their types; a cell that a row has no value for is empty.
+"""Columns of the table and their types; an entry that a row has no value for is empty.
 
 Errors are in the data's own units, for classifiers `mae` is the share of wrong classes and `rmse` empty; `ratio` is the
 MAE over that of the naive prediction that `baseline` names, the losses are in the model's units. `rows_scored`,
@@ -106,27 +109,30 @@ def open_folder(folder: Path) -> None:
         SourceError: it is a file, cannot be written, or holds other things and no study.
     """
     with writing(folder):
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / CELLS).is_dir():
+        if folder.is_dir() and any(folder.iterdir()) and not any((folder / name).is_dir() for name in (TRIALS, OLDER)):
             raise SourceError(
                 f"compare expects a new folder or one of a study, but {str(folder)!r} holds other files; name another"
             )
-        (folder / CELLS).mkdir(parents=True, exist_ok=True)
+        (folder / TRIALS).mkdir(parents=True, exist_ok=True)
 
 
-def write_cell(folder: Path, row: Mapping[str, Any]) -> None:
-    """Keep a cell's row and curve, whole or not at all."""
+def write_trial(folder: Path, row: Mapping[str, Any]) -> None:
+    """Keep a trial's row and curve, whole or not at all."""
     with writing(folder):
         text = json.dumps({name: _plain(value) for name, value in row.items()}, indent=1)
-        write_whole(folder / CELLS / f"{row['digest']}.json", text.encode())
+        write_whole(folder / TRIALS / f"{row['digest']}.json", text.encode())
 
 
-def read_cell(folder: Path, digest: str) -> dict[str, Any] | None:
-    """The row of a cell that is finished; None where there is none, or one that cannot be read."""
-    try:
-        row = json.loads((folder / CELLS / f"{digest}.json").read_text())
-    except (OSError, ValueError):
-        return None
-    return row if isinstance(row, dict) and row.get("status") in FINISHED else None
+def read_trial(folder: Path, digest: str) -> dict[str, Any] | None:
+    """The row of a trial that is finished; None where there is none, or one that cannot be read."""
+    for kept in (TRIALS, OLDER):
+        try:
+            row = json.loads((folder / kept / f"{digest}.json").read_text())
+        except (OSError, ValueError):
+            continue
+        if isinstance(row, dict) and row.get("status") in FINISHED:
+            return row
+    return None
 
 
 def write_table(folder: Path, rows: Iterable[Mapping[str, Any]]) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from rnnkit.checks import is_whole
 from rnnkit.errors import DataError, counted
 from rnnkit.tracing.layers import Arrays, DenseTrace, LayerTrace
 
@@ -64,7 +65,7 @@ def arrays_of(trace: Trace) -> Arrays:
 def thin(trace: Trace, rows: int, units: int) -> Thinned:
     """See `Trace.thinned`."""
     for name, number in (("rows", rows), ("units", units)):
-        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+        if not is_whole(number) or number < 1:
             raise DataError(f"Trace.thinned expects {name} to be a whole number >= 1, got {number!r}")
     places = np.unique(np.linspace(0, len(trace) - 1, min(rows, len(trace))).round().astype(int))
     chosen = tuple(_liveliest(output_of(seen), units) for seen in trace.layers)

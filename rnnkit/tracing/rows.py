@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnkit.backend import Backend
+from rnnkit.checks import is_whole
 from rnnkit.data import Sequence
 from rnnkit.errors import DataError
 from rnnkit.model import Chain, State, initial_state
@@ -33,7 +34,7 @@ def choose_rows(series: Sequence, rows: Any, warm: int) -> Chosen:
     Raises:
         DataError: something that is no range of rows, rows that the series does not have, or none with a target.
     """
-    if isinstance(warm, bool) or not isinstance(warm, int | np.integer) or warm < 0:
+    if not is_whole(warm) or warm < 0:
         raise DataError(f"trace expects warm to be a number of rows >= 0, got {warm!r}; 0 starts cold")
     start, stop = _range(series, rows)
     inside = np.concatenate([np.arange(max(s.start, start), min(s.stop, stop)) for s in series.segments])
@@ -69,7 +70,7 @@ def _range(series: Sequence, rows: Any) -> tuple[int, int]:
         ends = rows.start, rows.stop
     elif isinstance(rows, tuple | list) and len(rows) == 2 and None not in rows:
         ends = tuple(rows)
-    if not ends or not all(end is None or _is_whole(end) for end in ends):
+    if not ends or not all(end is None or is_whole(end) for end in ends):
         raise DataError(
             f"trace expects rows as (start, stop), range(start, stop) or slice(start, stop), got {rows!r}; every row "
             f"between them is traced"
@@ -83,7 +84,3 @@ def _range(series: Sequence, rows: Any) -> tuple[int, int]:
             f"to {stop - 1}"
         )
     return start, stop
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnkit.backend import TEXTBOOK, check_parameters
 from rnnkit.backend import backend as find_backend
+from rnnkit.checks import is_whole
 from rnnkit.data import Sequence
 from rnnkit.errors import DataError, ModelError, ScheduleError
 from rnnkit.model import (
@@ -80,9 +81,7 @@ def trace(
     Source: Werbos, "Backpropagation through time: what it does and how to do it" (1990).
     """
     model, series, kept, objective = _what_is_traced(model, series, params, loss)
-    if truncate is not None and (
-        isinstance(truncate, bool) or not isinstance(truncate, int | np.integer) or truncate < 1
-    ):
+    if truncate is not None and (not is_whole(truncate) or truncate < 1):
         raise ScheduleError(f"trace expects truncate to be a whole number of rows >= 1, or None, got {truncate!r}")
     chosen = choose_rows(series, rows, warm)
     state = state_before(find_backend(TEXTBOOK), model, kept, series, chosen)

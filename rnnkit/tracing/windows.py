@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnkit.checks import is_whole
 from rnnkit.errors import ScheduleError
 from rnnkit.model import initial_state, row_gradient, row_loss, window_loss, zero_state
 from rnnkit.tracing.layers import TRACES, Arrays, step_back
@@ -35,7 +36,7 @@ def in_windows(trace: Trace, length: int, lookback: int = 0, fresh: bool = False
             in their states.
     """
     for name, size, least in (("length", length, 1), ("lookback", lookback, 0)):
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < least:
+        if not is_whole(size) or size < least:
             raise ScheduleError(f"in_windows expects {name} to be a whole number of rows >= {least}, got {size!r}")
     if fresh and lookback:
         raise ScheduleError(

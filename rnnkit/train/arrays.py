@@ -56,12 +56,12 @@ def select(lanes: np.ndarray, chosen: Any, otherwise: Any, axis: int) -> Any:
 
 
 def copied(tree: Any) -> Any:
-    """The same numbers in memory of their own; the gradient passes."""
+    """Copy every array; the gradient passes."""
     return map_leaves(lambda a: _library(a).copied(a), tree)
 
 
 def value(tree: Any) -> Any:
-    """The same numbers in memory of their own; no gradient passes."""
+    """Copy the numbers of every array; no gradient passes."""
     return map_leaves(lambda a: _library(a).value(a), tree)
 
 

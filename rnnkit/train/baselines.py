@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rnnkit.checks import is_whole
 from rnnkit.data import Sequence
 from rnnkit.data.survey import Facts
 from rnnkit.errors import DataError, did_you_mean, listed
@@ -100,7 +101,7 @@ def _column(series: Sequence | Facts, column: Column) -> int:
     names = series.feature_names or ()
     if isinstance(column, str) and column in names:
         return names.index(column)
-    if isinstance(column, int | np.integer) and not isinstance(column, bool) and 0 <= column < series.features:
+    if is_whole(column) and 0 <= column < series.features:
         return int(column)
     known = f"a feature ({listed(names, 12, 'in all')})" if names else "a column of x"
     raise DataError(

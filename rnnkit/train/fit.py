@@ -143,8 +143,9 @@ def fit(
     for facts in what.schedule.facts.values():
         tell_constant(facts)
     if check_range:
+        scaling = "DataSet(..., scaler={})" if isinstance(schedule, Curriculum) else "with_scaler({})"
         for _, chain, part in what.bounded(skipped):
-            check_reach(chain, part, loss)
+            check_reach(chain, part, loss, scaling)
     training = Training(
         course=what,
         fold=fold,

@@ -39,7 +39,7 @@ class Constant:
     """The rule's learning rate throughout."""
 
     def factors(self, epoch: int, epochs: int, steps: int, losses: Sequence[float]) -> np.ndarray:
-        """See `LearningRate.factors`."""
+        """Factor 1 for each of the `steps`, `(steps,)`."""
         return np.ones(steps)
 
 
@@ -56,7 +56,7 @@ class StepDecay:
         _check("StepDecay", "factor", self.factor > 0, "> 0", self.factor)
 
     def factors(self, epoch: int, epochs: int, steps: int, losses: Sequence[float]) -> np.ndarray:
-        """See `LearningRate.factors`."""
+        """One factor for all steps of an epoch, lower every so many epochs, `(steps,)`."""
         return np.full(steps, self.factor ** (epoch // self.every))
 
 
@@ -74,7 +74,7 @@ class Cosine:
         _check("Cosine", "floor", 0 <= self.floor <= 1, "between 0 and 1", self.floor)
 
     def factors(self, epoch: int, epochs: int, steps: int, losses: Sequence[float]) -> np.ndarray:
-        """See `LearningRate.factors`."""
+        """One factor for all steps of an epoch, along a half cosine over the epochs, `(steps,)`."""
         return np.full(steps, _cosine(1.0, self.floor, np.asarray(epoch / epochs)))
 
 
@@ -98,7 +98,7 @@ class OneCycle:
         _check("OneCycle", "end", self.end >= 1, ">= 1", self.end)
 
     def factors(self, epoch: int, epochs: int, steps: int, losses: Sequence[float]) -> np.ndarray:
-        """See `LearningRate.factors`."""
+        """A factor for each step, up and down again over the steps of all epochs, `(steps,)`."""
         step = epoch * steps + np.arange(steps)
         peak, last = self.rise * epochs * steps - 1, epochs * steps - 1  # the steps at which each part ends
         up = _cosine(1 / self.start, 1.0, step / peak if peak > 0 else np.ones(steps))
@@ -123,7 +123,7 @@ class Plateau:
         _check("Plateau", "patience", self.patience >= 0, ">= 0", self.patience)
 
     def factors(self, epoch: int, epochs: int, steps: int, losses: Sequence[float]) -> np.ndarray:
-        """See `LearningRate.factors`."""
+        """One factor for all steps of an epoch, lower once the `losses` so far have stopped falling, `(steps,)`."""
         best, bad, value = np.inf, 0, 1.0
         for loss in losses:
             better = loss < best * (1 - self.threshold) if np.isfinite(best) else loss < best

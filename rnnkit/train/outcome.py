@@ -15,6 +15,9 @@ RISEN = 1000.0
 EARLY = 16
 """Rows scored at the beginning at least, whose mean loss is the first: that of a single one may be next to nothing."""
 
+BLOWN_UP = "the loss has blown up"
+"""How the line begins."""
+
 USELESS = 10.0
 """How many times the loss of predicting the mean it has to be, where it has risen at all."""
 
@@ -41,7 +44,7 @@ def blown_up(run: Run) -> str:
     beside = "" if mean is None else f"; always predicting the mean costs {mean:.3g}"
     begun = "the first step" if len(early) == 1 else "the first steps"
     return (
-        f"the loss has blown up: {first:.4g} in {begun}, {last:.4g} in the mean of the last epoch{beside}; "
+        f"{BLOWN_UP}: {first:.4g} in {begun}, {last:.4g} in the mean of the last epoch{beside}; "
         f"lower the learning rate, such as rule=Adam(1e-3)"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rnnkit.checks import is_whole
 from rnnkit.data import Sequence
 from rnnkit.errors import DataError
 from rnnkit.model.state import State
@@ -55,7 +56,7 @@ def state_after(run: Run, series: Sequence, row: int | None = None, *, only: str
 
 def _segment(series: Sequence, row: int, only: str | int | None) -> int:
     """The segment that a row lies in."""
-    if isinstance(row, bool) or not isinstance(row, int | np.integer):
+    if not is_whole(row):
         raise DataError(f"state_after expects row to be a whole number, got {row!r}")
     if only is not None:
         raise DataError(

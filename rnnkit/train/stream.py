@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rnnkit.backend import map_arrays, shapes_in, state_shapes
-from rnnkit.checks import COUNTED, as_numbers, is_whole
+from rnnkit.checks import COUNTED, as_numbers, is_masked_array, is_whole
 from rnnkit.errors import DataError, ModelError, counted
 from rnnkit.model.initialisers import DTYPES, initial_state
 from rnnkit.model.state import State
@@ -100,7 +100,7 @@ class Stream:
         """Which lanes `(B,)` bool are meant."""
         given = [lane] if np.ndim(lane) == 0 else list(lane)  # pyright: ignore[reportArgumentType]
         for one in given:
-            if isinstance(one, bool) or not isinstance(one, int | np.integer) or not 0 <= one < self.lanes:
+            if not is_whole(one) or not 0 <= one < self.lanes:
                 raise ModelError(
                     f"Stream.reset expects lanes, whole numbers from 0 to {self.lanes - 1}, got {one!r}; "
                     f"leave it out to reset all"
@@ -137,6 +137,6 @@ class Stream:
 
 
 def _numbers(x: Any) -> np.ndarray:
-    if np.ma.is_masked(x):
+    if is_masked_array(x) and x.mask.any():
         raise DataError(f"Stream.step expects no masked number, got {x}; fill it in, or reset() the stream after a gap")
     return as_numbers(x, "Stream.step", "a row", np.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -112,11 +112,15 @@ def check_logits(model: Chain, loss: Loss) -> None:
         )
 
 
-def check_range(model: Chain, series: Sequence, loss: Loss) -> None:
+def check_range(model: Chain, series: Sequence, loss: Loss, scaling: str = "with_scaler({})") -> None:
     """Whether the outputs of a model can reach the targets of a series that is seen `as_trained`.
 
     The targets are read, slice by slice, where the model's last layer is bounded and the loss is taken of numbers.
     Under `TOLERATED` of them out of reach is a warning.
+
+    Args:
+        model, series, loss: what is trained.
+        scaling: how a scaler is given where the user says so, `{}` for a `Standard`; without it how to use none.
 
     Raises:
         ModelError: more than that.
@@ -143,7 +147,8 @@ def check_range(model: Chain, series: Sequence, loss: Loss) -> None:
         return
     raise ModelError(
         f"{told}: they run from {low.min():.4g} to {high.max():.4g}, and no training reaches those; "
-        f"{linear_end(model)}, {_fitting_scaler(series, reach, low, high)}, or train it as it is with check_range=False"
+        f"{linear_end(model)}, {_fitting_scaler(series, reach, low, high, scaling)}or train it as it is with "
+        f"check_range=False"
     )
 
 
@@ -176,15 +181,25 @@ def _percent(some: int, count: int) -> str:
     return f"{100 * some / count:.3g} %"
 
 
-def _fitting_scaler(series: Sequence, reach: Range, low: np.ndarray, high: np.ndarray) -> str:
-    """What to write so that targets lie in a range: the scaler that maps the lowest and highest of each to its ends."""
+def _fitting_scaler(series: Sequence, reach: Range, low: np.ndarray, high: np.ndarray, scaling: str) -> str:
+    """What to write so that targets lie in a range: the scaler that maps the lowest and highest of each to its ends,
+    or none at all where they lie there without; nothing where the user can say neither."""
     scaler, ends = series.scaler, (low, high)
     if scaler is not None:
         low, high = (scaler.unscale_y(end) for end in ends)
+    if "{}" not in scaling:
+        fits = reach.low <= low.min() and high.max() <= reach.high
+        return f"or leave the targets as they are, {low.min():.4g} to {high.max():.4g}: {scaling}, " if fits else ""
     std = np.where(high > low, high - low, 1.0) / (reach.high - reach.low if np.isfinite(reach.high) else 1.0)
     mean = low - reach.low * std
     if max(len(low), series.features) > 4:
-        return f"or scale the targets to {reach} with a Standard of your own"
-    x = f"{[0] * series.features}, {[1] * series.features}" if scaler is None else "scaler.x_mean, scaler.x_std"
-    y = (f"{name}=[{', '.join(f'{n:.9g}' for n in ns)}]" for name, ns in (("y_mean", mean), ("y_std", std)))
-    return f"or scale the targets to {reach}: with_scaler(rk.Standard({x}, {', '.join(y)}))"
+        return f"or scale the targets to {reach} with a Standard of your own, "
+    x = f"{[0] * series.features}, {[1] * series.features}"
+    if scaler is not None:
+        x = f"x_mean={_numbers(scaler.x_mean)}, x_std={_numbers(scaler.x_std)}"
+    y = f"y_mean={_numbers(mean)}, y_std={_numbers(std)}"
+    return f"or scale the targets to {reach}: {scaling.format(f'rk.Standard({x}, {y})')}, "
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return f"[{', '.join(f'{n:.9g}' for n in values)}]"

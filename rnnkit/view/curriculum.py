@@ -39,7 +39,7 @@ CHARACTERS = 170
 """Characters of a label that fit side by side across a picture."""
 
 
-class Step(NamedTuple):
+class TurnStep(NamedTuple):
     """A step of a turn.
 
     Attributes:
@@ -87,7 +87,7 @@ def _timeline(turn: Turn, steps: int) -> list[str]:
     return [f"     {line}" for line in (*lines, *more)]
 
 
-def steps_of(feed: Feed) -> Iterator[Step]:
+def steps_of(feed: Feed) -> Iterator[TurnStep]:
     """The steps of an open turn; a state that waited while other data sets trained counts as carried."""
     for block, members in feed.blocks():
         for k in range(len(block.x)):
@@ -97,7 +97,7 @@ def steps_of(feed: Feed) -> Iterator[Step]:
                 own = int(source.first_slot[member]) + len(batch.row)
                 carried = (batch.origin == -2) & (slots.read < own)
                 batch = batch._replace(origin=np.where(carried, len(batch.x), batch.origin))
-            yield Step(batch, member)
+            yield TurnStep(batch, member)
 
 
 def members_of(feed: Feed, member: int, rows: np.ndarray) -> np.ndarray:

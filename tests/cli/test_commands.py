@@ -221,9 +221,9 @@ def test_several_errors_are_all_shown(home, capsys):
 def test_a_broken_continuity_is_shown_in_full(home, capsys):
     (home / "a.toml").write_text(CONFIG.replace('"Continuation"', '"Chunked"'))
     said = refused(capsys, "train", "a.toml")
-    assert "a.toml, line 17, policy: Carry() over Chunked(length=8, lanes=2" in said
+    assert 'a.toml, line 17, policy: "Carry" over {type = "Chunked", length = 8, lanes = 2' in said
     assert "the window at step 1, lane 0 reads rows 16 to 23 of 'wave'" in said
-    assert "has seen row 7 last; use Continuation(length=8, lanes=2)" in said
+    assert 'has seen row 7 last; use {type = "Continuation", length = 8, lanes = 2}' in said
     assert len(said.splitlines()) <= 3
     assert not (home / "runs").exists()
 

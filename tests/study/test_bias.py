@@ -306,8 +306,10 @@ def test_a_comparison_measures_each_cell_at_its_trained_parameters() -> None:
     schedule = rk.Schedule(parts[0], splitter, rk.Carry())
     run = rk.fit(model, schedule, backend="numpy", epochs=1)
     (row,) = rk.gradient_bias(model, run.params, schedule, lengths=[6], backend="numpy").of()
-    cell = found.rows[0]
-    assert (cell["bias_cosine"], cell["bias_norm_ratio"]) == pytest.approx((row["cosine"], row["norm_ratio"]), rel=1e-5)
+    trial = found.rows[0]
+    assert (trial["bias_cosine"], trial["bias_norm_ratio"]) == pytest.approx(
+        (row["cosine"], row["norm_ratio"]), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("rows", [1, 2, 37, 38, 39, 40, 41, 10_000])

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -29,7 +28,7 @@ from rnnkit.cli.study import StudyConfig, build_plan, read_study
 from rnnkit.model.losses import as_loss
 from rnnkit.schedule import Grid
 from rnnkit.schedule.brief import brief
-from rnnkit.study import Cell, Study
+from rnnkit.study import Study, Trial
 from rnnkit.study.compare import Comparison
 from rnnkit.study.equal import OverSteps
 from rnnkit.study.measure import one_thread
@@ -63,15 +62,15 @@ def errors(found: rk.Comparison) -> list[tuple[float, float]]:
     return [(row["validation_loss"], row["test_mae"]) for row in found.rows if row["status"] == "done"]
 
 
-def count_trained(monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
-    """The cells that are trained from here on."""
-    trained, train = [], measure.train_cell
+def count_trained(monkeypatch: pytest.MonkeyPatch) -> list[Trial]:
+    """The trials that are trained from here on."""
+    trained, train = [], measure.train_trial
 
-    def counting(study: Study, cell: Cell):
-        trained.append(cell)
-        return train(study, cell)
+    def counting(study: Study, trial: Trial):
+        trained.append(trial)
+        return train(study, trial)
 
-    monkeypatch.setattr(sys.modules["rnnkit.study.compare"], "train_cell", counting)
+    monkeypatch.setattr(sys.modules["rnnkit.study.compare"], "train_trial", counting)
     return trained
 
 
@@ -105,7 +104,7 @@ def test_a_pair_that_the_schedule_refuses_is_told_and_not_trained(monkeypatch):
     with pytest.raises(rk.ContinuityError) as error:
         rk.Schedule(parts_of()[0], CHUNKS, rk.Carry())
     assert refused["message"] == str(error.value)
-    assert (CHUNKS, rk.Carry()) not in [(cell.splitter, cell.policy) for cell in trained]
+    assert (CHUNKS, rk.Carry()) not in [(trial.splitter, trial.policy) for trial in trained]
     assert len(trained) == 3
 
 
@@ -195,25 +194,29 @@ def test_equal_rows_are_equal_whatever_the_splitter():
 
 def test_equal_seconds_are_of_training_alone(monkeypatch):
     class SlowStart:
-        """A backend that takes its time at the first call, as one that compiles does."""
+        """A backend that takes its time at the first call, as one that compiles does: by a clock of its own."""
 
-        started = False
+        started, now = False, 0.0
+
+        def perf_counter(self):
+            return self.now
+
+        thread_time = perf_counter
 
         def __getattr__(self, name):
             return getattr(rnnkit_numpy, name)
 
         def forward(self, *arguments):
-            if not self.started:
-                time.sleep(0.6)
-                self.started = True
+            self.now += 0.01 if self.started else 0.6
+            self.started = True
             return rnnkit_numpy.forward(*arguments)
 
     slow = SlowStart()
     monkeypatch.setattr(measure, "find_backend", lambda name: slow)
-    began = time.perf_counter()
+    monkeypatch.setattr(measure, "time", slow)
     (row,) = compared(splitters=[STRIPS], policies=[rk.Carry()], equal=rk.Equal(seconds=0.2)).rows
     assert slow.started
-    assert time.perf_counter() - began > 0.8
+    assert slow.now > 0.8
     assert 0.2 <= row["seconds"] < 0.5
     assert row["steps"] > 10
 
@@ -313,7 +316,7 @@ def test_what_is_finished_is_not_trained_again(tmp_path, monkeypatch, undrawn):
     assert trained == []
     assert again.rows == first.rows
     more = compared(out=tmp_path / "study", seeds=3)
-    assert {cell.seed for cell in trained} == {2}
+    assert {trial.seed for trial in trained} == {2}
     assert len(trained) == 3
     assert [row for row in more.rows if row["seed"] < 2] == [row for row in first.rows if row["seed"] < 2]
     compared(out=tmp_path / "study", seeds=2, fresh=True)
@@ -370,18 +373,26 @@ def test_a_digest_counts_everything_that_determines_a_cell_and_nothing_else():
     ]
     assert len({each.fingerprint() for each in different}) == len(different)
     assert with_rows(rows, name="another").fingerprint() == with_rows(rows.copy()).fingerprint()
-    cell = Cell(STRIPS, rk.Carry(), "numpy", 0)
-    cells = [cell, replace(cell, splitter=CHUNKS), replace(cell, policy=rk.Reset()), replace(cell, backend="numba")]
-    cells += [replace(cell, seed=1), replace(cell, splitter=replace(STRIPS, lookback=1))]
-    assert len({each.digest("study") for each in cells}) == len(cells)
-    assert cell.digest("study") != cell.digest("another")
+    trial = Trial(STRIPS, rk.Carry(), "numpy", 0)
+    trials = [
+        trial,
+        replace(trial, splitter=CHUNKS),
+        replace(trial, policy=rk.Reset()),
+        replace(trial, backend="numba"),
+    ]
+    trials += [
+        replace(trial, seed=1),
+        replace(trial, splitter=replace(STRIPS, lookback=1)),
+    ]
+    assert len({each.digest("study") for each in trials}) == len(trials)
+    assert trial.digest("study") != trial.digest("another")
 
 
 def test_damaged_and_failed_cells_are_trained_again(tmp_path, monkeypatch, undrawn):
     first = compared(out=tmp_path)
     digests = [row["digest"] for row in first.rows if row["status"] == "done"]
-    (tmp_path / "cells" / f"{digests[0]}.json").write_text('{"status": "do')
-    failed = tmp_path / "cells" / f"{digests[1]}.json"
+    (tmp_path / "trials" / f"{digests[0]}.json").write_text('{"status": "do')
+    failed = tmp_path / "trials" / f"{digests[1]}.json"
     failed.write_text(json.dumps(json.loads(failed.read_text()) | {"status": "failed"}))
     trained = count_trained(monkeypatch)
     again = compared(out=tmp_path)
@@ -396,10 +407,10 @@ def test_an_interrupted_comparison_keeps_what_is_finished(tmp_path, monkeypatch,
         if len(trained) == 2:
             raise KeyboardInterrupt
 
-    said = "2 of 6 cells are finished and kept in .*run it again to go on"
+    said = "2 of 6 trials are finished and kept in .*run it again to go on"
     with pytest.raises(rk.Interrupted, match=said):
-        compared(out=tmp_path, seeds=2, on_cell=interrupt)
-    assert len(list((tmp_path / "cells").iterdir())) == 2
+        compared(out=tmp_path, seeds=2, on_trial=interrupt)
+    assert len(list((tmp_path / "trials").iterdir())) == 2
     found = compared(out=tmp_path, seeds=2)
     assert len(trained) == 6
     assert errors(found) == errors(compared(seeds=2))
@@ -425,7 +436,7 @@ def test_a_cell_that_fails_is_told_and_the_others_go_on(tmp_path, undrawn):
     found = compared(splitters=[Failing(), STRIPS], policies=[rk.Reset()], out=tmp_path)
     assert [row["status"] for row in found.rows] == ["failed", "done"]
     assert found.rows[0]["message"] == "RuntimeError: out of luck"
-    kept = json.loads((tmp_path / "cells" / f"{found.rows[0]['digest']}.json").read_text())
+    kept = json.loads((tmp_path / "trials" / f"{found.rows[0]['digest']}.json").read_text())
     assert "in grid" in kept["traceback"]
     assert "out of luck" in (tmp_path / "report.md").read_text()
     assert found.summary[0]["seeds"] == 0
@@ -478,7 +489,7 @@ def test_a_process_that_is_lost_is_told():
                 os._exit(1)
             return rk.Continuation(10).grid(lengths, rng, name)
 
-    with pytest.raises(rk.RnnkitError, match=r"lost a process that trained a cell.*run it again to go on"):
+    with pytest.raises(rk.RnnkitError, match=r"lost a process that trained a trial.*run it again to go on"):
         compared(splitters=[Fatal(os.getpid())], policies=[rk.Reset()], seeds=2, jobs=2)
 
 
@@ -616,12 +627,12 @@ def test_the_report_has_pictures_the_summary_and_what_was_refused(tmp_path):
     ranked = [line for line in report.splitlines() if line.startswith("| C")]
     assert ranked[0].startswith(f"| {best['splitter']} | {best['policy']} | 2 | {told} ± ")
     assert "Chunked(length=10, lanes=2), Carry(): refused" in report
-    assert "Every cell was trained for 200 scored rows." in report
+    assert "Every trial was trained for 200 scored rows." in report
     assert report.count(CARRIED) == repr(found).count(CARRIED) == 1
     assert "Errors are in the data's own units." in report
     assert NOISY not in report
     assert {path.name for path in tmp_path.iterdir()} == {
-        "cells", "results.csv", "results.parquet", "report.md",
+        "trials", "results.csv", "results.parquet", "report.md",
         "error_by_policy.png", "error_against_time.png", "learning_curves.png",
     }  # fmt: skip
 
@@ -685,7 +696,7 @@ def test_a_curve_is_the_mean_of_its_seeds_in_the_band_that_they_fill():
 def test_a_comparison_says_what_it_is():
     found = compared(seeds=2)
     head, names, *lines = repr(found).splitlines()
-    assert head == "Comparison of 8 cells, 200 scored rows each: 6 done, 2 refused"
+    assert head == "Comparison of 8 trials, 200 scored rows each: 6 done, 2 refused"
     assert names.split()[:7] == ["splitter", "policy", "seeds", "validation", "MAE", "test", "MAE"]
     best = min((line for line in found.summary if line["seeds"]), key=lambda line: line["validation_mae_mean"])
     assert lines[0].split("  ")[1].strip() == best["splitter"]
@@ -721,7 +732,7 @@ def comparison_of(rows):
 
 
 def test_validation_chooses_and_test_is_told():
-    """The cell that is best on the test part is not the one that is best on the validation part."""
+    """The trial that is best on the test part is not the one that is best on the validation part."""
     rows = [
         row_of("lucky", 3.0, 1.0), row_of("lucky", 3.0, 1.0, 1),
         row_of("best", 1.0, 2.0), row_of("best", 2.0, 2.5, 1),
@@ -874,15 +885,15 @@ def test_the_command_does_what_compare_does(home, capsys, undrawn):
     )  # fmt: skip
     table = read_table(home / "runs" / "a")
     assert [row["test_mae"] for row in table] == [row.get("test_mae") for row in expected.rows]
-    assert "8 cells, each trained for 200 scored rows" in said
+    assert "8 trials, each trained for 200 scored rows" in said
     assert "refused: Chunked(length=10, lanes=2) with Carry(): " in said
-    assert "6 cells to run" in said
+    assert "6 trials to run" in said
     assert "6/6 Chunked(length=10, lanes=2), Reset(), numpy, seed 1: done   validation MAE" in said
     best = expected.summary[0]
     assert with_spread(best["test_mae_mean"], best["test_mae_spread"]) in said
     assert f"the report is {Path('runs/a/report.md')}" in said
     assert main(["compare", "a.toml"]) == 0
-    assert "0 cells to run" in capsys.readouterr().out
+    assert "0 trials to run" in capsys.readouterr().out
 
 
 def test_a_study_without_a_validation_part_is_refused_and_the_advice_works(home, capsys, undrawn):
@@ -903,7 +914,7 @@ def test_options_reach_into_the_study(home, capsys, undrawn):
         ("Chunked(length=10, lanes=3)", 5, 1),
     ]
     assert main(["compare", "a.toml", "--jobs", "1", "--out", "here", *tokens, "--fresh"]) == 0
-    assert "2 cells to run" in capsys.readouterr().out
+    assert "2 trials to run" in capsys.readouterr().out
 
 
 def test_a_failed_cell_gives_exit_status_1(home, capsys, monkeypatch):
@@ -931,9 +942,9 @@ def test_ctrl_c_keeps_finished_cells_and_the_same_command_goes_on(home):
                 break
         said, complaints = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "cells are finished and kept in 'runs/a'; run it again to go on" in said
+    assert "trials are finished and kept in 'runs/a'; run it again to go on" in said
     assert "Warning" not in complaints
-    kept = len(list((home / "runs" / "a" / "cells").glob("*.json")))
+    kept = len(list((home / "runs" / "a" / "trials").glob("*.json")))
     assert 2 <= kept < 24
     plan = build_plan(read_study("a.toml"), fresh=False)
     assert len(plan.remaining) == 24 - kept
@@ -961,7 +972,7 @@ def test_splitters_and_policies_of_a_study_are_those_of_a_config():
         ("equal = {rows = 200}", "equal = {rows = 5, seconds = 2}", "line 5, equal.rows: .*got rows=5, seconds=2"),
         ("equal = {rows = 200}", "equal = {row = 5}", "line 5, equal.row: unknown key; did you mean 'rows'"),
         ("[train]", "[train]\nepochs = 7", r"line 17, train.epochs: .*leave it out, or write equal = \{epochs = 7\}"),
-        ("[train]", "[train]\nearly_stopping = {}", "line 17, train.early_stopping: .*trains every cell alike"),
+        ("[train]", "[train]\nearly_stopping = {}", "line 17, train.early_stopping: .*trains every trial alike"),
         ("[train]", '[train]\nlearning_rate = {type = "Plateau"}', "line 17, train.learning_rate: .*got Plateau"),
         ("length = 10, lanes = 2}, {", "length = 0, lanes = 2}, {", "line 1, splitters.0.length: .*>= 1, got 0"),
         ("length = 10, lanes = 2}]", "length = 10, lane = 2}]", "splitters.1.lane: unknown key; did you mean 'lanes'"),
@@ -1032,7 +1043,7 @@ def test_a_study_draws_lengths(home):
     (home / "a.toml").write_text(text)
     for tokens, mean in (([], 8), (["--splitters.0.length.mean", "16"], 16)):
         plan = build_plan(read_study("a.toml", tokens), fresh=True)
-        assert plan.cells[0].cell.splitter == rk.Continuation(rk.Geometric(mean), lanes=2, reweight=True)
+        assert plan.trials[0].trial.splitter == rk.Continuation(rk.Geometric(mean), lanes=2, reweight=True)
 
 
 def test_all_that_is_wrong_is_said_at_once(home, capsys):
@@ -1051,7 +1062,7 @@ def test_a_study_without_equal_trains_for_the_epochs_of_train(home):
 
 def test_the_example_plans_what_its_comments_say():
     plan = build_plan(read_study(EXAMPLES / "compare_states.toml"), fresh=True)
-    assert len(plan.cells) == 4 * 2 * 5
+    assert len(plan.trials) == 4 * 2 * 5
     assert set(plan.refused) == {
         ("Chunked(length=40, lanes=4)", "Carry()"),
         ("Sliding(length=40, lanes=4, shuffle=True)", "Carry()"),
@@ -1059,6 +1070,6 @@ def test_the_example_plans_what_its_comments_say():
     training = plan.study.parts[0]
     assert plan.study.equal.rows / len(training) == pytest.approx(140, abs=3)
     again = make_plan(plan.study, [rk.Sliding(length=40, lanes=4)], [rk.Reset()], ["numba"], 1)
-    scored = rk.Schedule(training, again.cells[0].cell.splitter, rk.Reset())
+    scored = rk.Schedule(training, again.trials[0].trial.splitter, rk.Reset())
     rows = sum(float(block.weight.sum()) for block in scored.blocks())
     assert plan.study.equal.rows / rows == pytest.approx(3.5, abs=0.05)

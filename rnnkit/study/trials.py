@@ -1,4 +1,4 @@
-"""What a study is made of: what its cells have in common, and each of them."""
+"""What a study is made of: what its trials have in common, and each of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rnnkit.train.learning_rates import LearningRate
 from rnnkit.train.targets import as_trained, check_logits, check_range
 
 FORMAT = 1
-"""Counted up when a cell is trained or measured in another way, so that no older result stands for a newer one."""
+"""Counted up when a trial is trained or measured in another way, so that no older result stands for a newer one."""
 
 Parts = tuple[Sequence, Sequence | None, Sequence | None]
 """Training, validation and test part, as `Sequence.split` gives them."""
@@ -32,17 +32,17 @@ Parts = tuple[Sequence, Sequence | None, Sequence | None]
 
 @dataclass(frozen=True)
 class Study:
-    """What all cells have in common: data, model, how long and how they are trained, what is measured.
+    """What all trials have in common: data, model, how long and how they are trained, what is measured.
 
     Attributes:
         model: the `Chain`.
         parts: training part (which carries the scaler), validation and test part or None.
-        equal: how long each cell is trained.
+        equal: how long each trial is trained.
         rule, loss, dtype, clip, learning_rate: as for `fit`.
         warm: rows before the validation and test part that warm their state.
         period: rows of a season, as for `evaluate`.
         baseline: the column that the targets are the future of, as for `evaluate`.
-        bias: whether the bias of each cell's gradient is measured.
+        bias: whether the bias of each trial's gradient is measured.
         remat: as for `fit`.
     """
 
@@ -61,7 +61,7 @@ class Study:
     baseline: Baseline = None
 
     def check(self, in_range: bool = True) -> None:
-        """Check what would fail in every cell.
+        """Check what would fail in every trial.
 
         Args:
             in_range: whether the range of the model's last activation is held against the training targets, too.
@@ -69,7 +69,7 @@ class Study:
         Raises:
             ModelError: a model or loss that does not fit the parts.
             ConfigError: parts that are none, nothing to choose by, or a learning rate that cannot move alike in all
-                cells.
+                trials.
         """
         if not isinstance(self.parts, tuple) or len(self.parts) != 3 or not isinstance(self.parts[0], Sequence):
             raise ConfigError(
@@ -104,7 +104,7 @@ class Study:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Trial:
     """One training of a study: a place in the grid.
 
     Attributes:
@@ -119,7 +119,7 @@ class Cell:
     seed: int
 
     def schedule(self, series: Sequence) -> Schedule:
-        """The schedule of this cell.
+        """The schedule of this trial.
 
         Raises:
             ScheduleError: a splitter that does not fit, or (`ContinuityError`) state that cannot be carried.
@@ -137,7 +137,7 @@ class Cell:
 
     def digest(self, study: str) -> str:
         """What its results are kept under: a digest of the study's fingerprint and of this place."""
-        return digest_of({"study": study, "cell": plain(self)})
+        return digest_of({"study": study, "cell": plain(self)})  # the word of results that are kept already
 
 
 def plain(value: Any) -> Any:
