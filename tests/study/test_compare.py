@@ -973,7 +973,7 @@ def test_splitters_and_policies_of_a_study_are_those_of_a_config():
         ("equal = {rows = 200}", "equal = {row = 5}", "line 5, equal.row: unknown key; did you mean 'rows'"),
         ("[train]", "[train]\nepochs = 7", r"line 17, train.epochs: .*leave it out, or write equal = \{epochs = 7\}"),
         ("[train]", "[train]\nearly_stopping = {}", "line 17, train.early_stopping: .*trains every trial alike"),
-        ("[train]", '[train]\nlearning_rate = {type = "Plateau"}', "line 17, train.learning_rate: .*got {type = .Plateau."),
+        ("[train]", "[train]\nlearning_rate = {type = 'Plateau'}", "line 17, train.learning_rate: .*type = .Plateau."),
         ("length = 10, lanes = 2}, {", "length = 0, lanes = 2}, {", "line 1, splitters.0.length: .*>= 1, got 0"),
         ("length = 10, lanes = 2}]", "length = 10, lane = 2}]", "splitters.1.lane: unknown key; did you mean 'lanes'"),
         ('policies = ["Carry", {type = "Reset"}]', "", "policies: is required, but missing"),
