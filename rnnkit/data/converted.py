@@ -28,7 +28,7 @@ from rnnkit.data.columns import Choice, Opened, Wanted, choose, file_source
 from rnnkit.data.sentinels import Extremes
 from rnnkit.data.series import Coder, Ids, Others
 from rnnkit.data.source import as_rows
-from rnnkit.data.text import Block, csv_ids, may_be_labels, scan_csv, tell_repeated
+from rnnkit.data.text import ReadRows, csv_ids, may_be_labels, scan_csv, tell_repeated
 from rnnkit.data.textfile import text_stem
 from rnnkit.data.times import Clock
 from rnnkit.errors import SourceError
@@ -71,7 +71,7 @@ def read_converted(path: Path, wanted: Wanted, folder: Path, said: Callable[[str
             read = json.loads(json.dumps(read))  # tuples become lists
             return folder / f"{text_stem(path)}-{_key(origin['path'], read)}", origin | read
 
-        def use(choice: Choice, blocks: Iterator[Block], clock: Callable[[], Clock]) -> Opened:
+        def use(choice: Choice, blocks: Iterator[ReadRows], clock: Callable[[], Clock]) -> Opened:
             made, of = place(choice)
             if not _is_of(made, of):
                 said(f"converting {str(path)!r} to {str(made)!r}; the next time it is read from there")
@@ -132,7 +132,7 @@ def _is_of(made: Path, origin: dict[str, Any]) -> bool:
 
 def _convert(
     path: Path,
-    blocks: Iterator[Block],
+    blocks: Iterator[ReadRows],
     clock: Callable[[], Clock],
     wanted: Wanted,
     choice: Choice,

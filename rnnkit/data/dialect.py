@@ -65,7 +65,7 @@ class Dialect:
     breaks: int = 0
 
 
-class Line(NamedTuple):
+class TextLine(NamedTuple):
     """A line of the file: its number, from 1, and its text."""
 
     number: int
@@ -85,11 +85,11 @@ def find_dialect(who: str, head: str, options: TextOptions, suffix: str) -> Dial
         DataError: an empty file, or one without a line of names.
     """
     texts = LINE_END.split(head)  # `splitlines` would end lines at form feeds, too, which no reader of rows does
-    lines = [Line(n, text) for n, text in enumerate(texts, 1)]
+    lines = [TextLine(n, text) for n, text in enumerate(texts, 1)]
     passed = options.skip if isinstance(options.skip, int) else 0
     lines = [line for line in lines[passed:] if line.number not in options.left_out]
     taken: dict[str, object] = {}
-    comments: list[Line] = []
+    comments: list[TextLine] = []
     marks = COMMENTS if options.comment is None else (options.comment,)
     while lines and (not lines[0].text.strip() or lines[0].text.lstrip().startswith(marks)):
         line = lines.pop(0)
@@ -108,7 +108,7 @@ def find_dialect(who: str, head: str, options: TextOptions, suffix: str) -> Dial
         mark = next(mark for mark in marks if comments[0].text.lstrip().startswith(mark))
         if not full or (options.header is None and _has_no_names(full[0].text, options)):
             last = comments.pop()  # '#t,a' is a line of names where only rows follow
-            full.insert(0, Line(last.number, last.text.lstrip()[len(mark) :].strip()))
+            full.insert(0, TextLine(last.number, last.text.lstrip()[len(mark) :].strip()))
         else:
             taken["comment"] = mark
     separator, before, blanks = _separator(full, options, suffix)
@@ -178,7 +178,7 @@ def _has_no_names(text: str, options: TextOptions) -> bool:
     return any(all(map(is_value, cells)) for mark in marks if len(cells := cells_of(text, mark)) > 1 or len(marks) == 1)
 
 
-def _separator(full: list[Line], options: TextOptions, suffix: str) -> tuple[str, int, bool]:
+def _separator(full: list[TextLine], options: TextOptions, suffix: str) -> tuple[str, int, bool]:
     """What parts cells, how many lines stand before the header, and whether it is blanks."""
     if options.separator is not None:
         blanks = options.separator == " "
@@ -211,7 +211,7 @@ def _separator(full: list[Line], options: TextOptions, suffix: str) -> tuple[str
     return (";" if inside else "\t" if suffix in (".tsv", ".tab") else ","), 0, False
 
 
-def _rows(body: list[Line], separator: str, blanks: bool) -> list[list[str]]:
+def _rows(body: list[TextLine], separator: str, blanks: bool) -> list[list[str]]:
     """The cells of the rows in some lines; a quoted cell may go over several."""
     if blanks:
         return [line.text.split() for line in body]

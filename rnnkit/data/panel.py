@@ -69,7 +69,7 @@ def panel_rows(x: Any, y: Any, who: str) -> Panel:
     if len(wrong):
         raise DataError(
             f"{who} expects one row of y for each row of x, but sample {wrong[0]} has "
-            f"{counted(lengths[wrong[0]], 'row')} of x and {found[wrong[0]]} of y"
+            f"{counted(int(lengths[wrong[0]]), 'row')} of x and {found[wrong[0]]} of y"
         )
     return Panel(rows, targets, segments, False)
 

@@ -36,7 +36,7 @@ ROWS = "rows.part-"
 T = TypeVar("T")
 
 
-class Block(NamedTuple):
+class ReadRows(NamedTuple):
     """Some rows of a text file.
 
     Attributes:
@@ -52,7 +52,7 @@ class Block(NamedTuple):
     ids: list[str] | None
 
 
-Use = Callable[[Choice, Iterator[Block], Callable[[], Clock]], T]
+Use = Callable[[Choice, Iterator[ReadRows], Callable[[], Clock]], T]
 
 
 def read_csv(path: Path, wanted: Wanted) -> Opened:
@@ -62,7 +62,7 @@ def read_csv(path: Path, wanted: Wanted) -> Opened:
     """
     who = repr(str(path))
 
-    def hold(choice: Choice, blocks: Iterator[Block], clock: Callable[[], Clock]) -> Opened:
+    def hold(choice: Choice, blocks: Iterator[ReadRows], clock: Callable[[], Clock]) -> Opened:
         coder, extremes = Coder(who, wanted.series_id), Extremes(len(choice.features + choice.targets))
         read = list(blocks)
         codes = [coder.codes(block.ids, block.lines.tolist()) for block in read if block.ids is not None]
@@ -88,7 +88,7 @@ def csv_ids(path: Path, column: Column, options: TextOptions = TextOptions()) ->
     """The series that each row of a text file belongs to."""
     coder = Coder(repr(str(path)), column)
 
-    def number(choice: Choice, blocks: Iterator[Block], clock: Callable[[], Clock]) -> Ids:
+    def number(choice: Choice, blocks: Iterator[ReadRows], clock: Callable[[], Clock]) -> Ids:
         codes = [coder.codes(block.ids or [], block.lines.tolist()) for block in blocks]
         return Ids(coder.names, np.concatenate(codes))
 
@@ -185,7 +185,7 @@ class TextReader:
     def _column(self, name: Any) -> str:
         return f"c{list(self._dialect.header).index(name)}"
 
-    def _blocks(self) -> Iterator[Block]:
+    def _blocks(self) -> Iterator[ReadRows]:
         dialect, wanted = self._dialect, self._wanted
         if not self._path.stat().st_size or not dialect.first_row:
             raise DataError(f"{self._who} has a header line and no rows")
@@ -390,7 +390,7 @@ class TextReader:
 
     def _read(
         self, table: TextTable, numbers: list[Reading], first: np.ndarray | None, lines: np.ndarray | range
-    ) -> Iterator[Block]:
+    ) -> Iterator[ReadRows]:
         wanted, names = self._wanted, _listed(self._wanted.time)
         for place in self._nameless:
             if table.one([f"count_if(coalesce({stripped(f'c{place}')}, '') <> '')"])[0]:
@@ -420,7 +420,7 @@ class TextReader:
                 ids = found.tolist()
             at = lines[first_row:last_row]
             at = np.arange(at.start, at.stop) if isinstance(at, range) else at
-            yield Block(at, values, None if times is None else times(number), ids)
+            yield ReadRows(at, values, None if times is None else times(number), ids)
 
 
 def tell_repeated(who: str, choice: Choice, extremes: Extremes, options: TextOptions) -> None:

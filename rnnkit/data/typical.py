@@ -28,7 +28,7 @@ class Typical(NamedTuple):
     often: int
 
 
-class Targets(NamedTuple):
+class SeenTargets(NamedTuple):
     """What a look at the targets of a training part tells.
 
     Attributes:
@@ -51,7 +51,7 @@ def typical(series: Sequence) -> Typical:
     return look_at_targets(series).typical
 
 
-def look_at_targets(series: Sequence) -> Targets:
+def look_at_targets(series: Sequence) -> SeenTargets:
     """Look at every target of a sequence that counts, once, slice by slice."""
     raw, rows, total = series.with_scaler(None), 0, np.zeros(series.outputs)
     low, high = np.full(series.outputs, np.inf), np.full(series.outputs, -np.inf)
@@ -66,7 +66,7 @@ def look_at_targets(series: Sequence) -> Targets:
     label = min(labels, key=lambda one: (-labels[one], one)) if labels else None
     often = 0 if label is None else labels[label]
     found = Typical(rows, tuple((total / max(rows, 1)).tolist()), label, often)
-    return Targets(found, tuple((low == high).tolist()) if rows > 1 else (False,) * series.outputs)
+    return SeenTargets(found, tuple((low == high).tolist()) if rows > 1 else (False,) * series.outputs)
 
 
 def all_together(parts: Iterable[Typical]) -> Typical | None:

@@ -28,7 +28,7 @@ PANELS = 8
 """Targets that a picture shows at most: the first, the last, and some between."""
 
 
-class Shown(NamedTuple):
+class ShownRows(NamedTuple):
     """What a picture shows of a series.
 
     Attributes:
@@ -134,7 +134,7 @@ def plot_continuation(series: Sequence, ahead: np.ndarray | Forecast, rows: int 
     return figure
 
 
-def _shown(series: Sequence, predicted: np.ndarray | Prediction, rows: int) -> Shown:
+def _shown(series: Sequence, predicted: np.ndarray | Prediction, rows: int) -> ShownRows:
     """The last rows of a series that count, with targets and predictions."""
     values = np.asarray(predicted)
     if series.labels and values.shape[1] > 1:
@@ -150,7 +150,7 @@ def _shown(series: Sequence, predicted: np.ndarray | Prediction, rows: int) -> S
         place, axis = np.arange(count - len(last), count), "sample"
     elif times is not None and times.ndim == 1:
         place, axis = times[last], _time_axis(series.zone)
-    return Shown(
+    return ShownRows(
         place=place,
         target=series.with_scaler(None).take(last, np.float64)[1].reshape(len(last), -1).astype(float),
         predicted=values[last],
@@ -161,7 +161,7 @@ def _shown(series: Sequence, predicted: np.ndarray | Prediction, rows: int) -> S
     )
 
 
-def _compare(axes: Axes, shown: Shown, column: int, horizon: int) -> None:
+def _compare(axes: Axes, shown: ShownRows, column: int, horizon: int) -> None:
     """Draw a column of the targets and of what was predicted for them."""
     ahead = f" {horizon} {'row' if horizon == 1 else 'rows'} ahead" if horizon else ""
     truth, model = shown.target[:, column], shown.predicted[:, column]

@@ -683,7 +683,7 @@ def test_a_terminal_has_a_progress_bar():
 )
 def test_the_examples_can_be_trained(name, segments):
     experiment = build(read(EXAMPLES / f"{name}.toml"))
-    assert len(experiment.series.segments) == segments
+    assert len(experiment.data.series.segments) == segments
     assert experiment.schedule.coverage().scored_never == 0
 
 

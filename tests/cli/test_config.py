@@ -110,7 +110,7 @@ def test_a_full_config_means_what_it_says(folder):
     assert config.train.early_stopping.build() == rk.EarlyStopping(patience=5)
     series = rk.Sequence.open(folder / "wave.csv", time="time", target="value", horizon=2)
     expected = series.split(100, 0.2)
-    assert [len(part) for part in experiment.parts.values()] == [len(part) for part in expected if part is not None]
+    assert [len(part) for part in experiment.parts().values()] == [len(part) for part in expected if part is not None]
     assert experiment.data.training.scaler is None
 
 

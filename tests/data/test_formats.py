@@ -551,7 +551,7 @@ def test_a_config_names_an_array_its_segments_and_a_folder_for_big_csv(tmp_path,
     data = 'features = ["a"]\ntarget = "b"\nsegments = [[0, 40], [45, 60]]\n'
     for name, option in (("h5", 'array = "g"'), ("csv", 'memmap = "maps"')):
         (tmp_path / "c.toml").write_text(f'[data]\npath = "data.{name}"\n{option}\n{data}{rest}')
-        series = build(read(tmp_path / "c.toml")).series
+        series = build(read(tmp_path / "c.toml")).data.series
         assert series.segments == ((0, 39), (45, 59))
     assert len(list((tmp_path / "maps").iterdir())) == 1
     (tmp_path / "c.toml").write_text(f'[data]\npath = "data.h5"\narray = "h"\n{data}{rest}')

@@ -403,11 +403,11 @@ def test_commands_tell_the_series_and_rows_of_each_part(tmp_path, monkeypatch, c
     monkeypatch.chdir(tmp_path)
     (tmp_path / "one.toml").write_text(CONFIG.format(data="[data]"))
     experiment = build(read(tmp_path / "one.toml", options))
-    told = ", ".join(f"{len(p)} rows of {p.series_count} series" for p in experiment.parts.values())
+    told = ", ".join(f"{len(p)} rows of {p.series_count} series" for p in experiment.parts().values())
     assert describe(experiment).splitlines()[0].startswith("shops: " + told.split(",")[0] + " to train on, ")
     assert main(["plan", "one.toml", *options]) == 0
     printed = capsys.readouterr().out
-    for name, part in experiment.parts.items():
+    for name, part in experiment.parts().items():
         assert f"{name:<12}{part!r}" in printed
         assert f"of {part.series_count} series" in repr(part)
     with pytest.raises(rk.errors.ConfigError, match=r"data\.by: .*'time' or 'series'"):

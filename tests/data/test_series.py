@@ -337,7 +337,7 @@ def test_a_config_chooses_series(tmp_path):
     text += '[[model.layers]]\ntype = "LSTM"\nhidden = 2\n[[model.layers]]\ntype = "Dense"\n'
     for only, found in (('"db"', ("db",)), ('["web-1", "db"]', ("db", "web-1"))):
         (tmp_path / "c.toml").write_text(text.format(only))
-        assert build(read(tmp_path / "c.toml")).series.series_ids == found
+        assert build(read(tmp_path / "c.toml")).data.series.series_ids == found
     (tmp_path / "c.toml").write_text(text.format('"dbs"'))
     with pytest.raises(ConfigError, match=r"line 6, data.only: .* has no series 'dbs'.*; did you mean 'db'"):
         build(read(tmp_path / "c.toml"))

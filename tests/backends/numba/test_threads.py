@@ -220,7 +220,7 @@ def test_a_thread_that_fails_lets_the_others_go(error, failing):
 
 
 def test_options_are_checked():
-    assert rk.backend("numba", threads=2) == compiled.configure(threads=2)
+    assert rk.backend("numba", threads=2) == rk.backend(compiled.configure(threads=2))
     with pytest.raises(BackendError, match="expects threads to be a whole number from 0 on, got -1"):
         rk.backend("numba", threads=-1)
     with pytest.raises(BackendError, match=r"expects threads to be a whole number from 0 on, got 1\.5"):
