@@ -104,9 +104,9 @@ def predicted(tmp_path, path, data=""):
 def test_the_command_line_reads_them(name, tmp_path, capsys):
     assert plan(tmp_path, CASES / name) == 0
     said = capsys.readouterr().err
-    assert ("time_format=" in said) == (READ[name][1] is not None)
+    assert ("time_format = " in said) == (READ[name][1] is not None)
     if said:
-        advised = said.partition("time_format=")[2].partition(" says so")[0]
+        advised = said.partition("time_format = ")[2].partition(" says so")[0]
         assert plan(tmp_path, CASES / name, f"time_format = {advised}") == 0
         assert capsys.readouterr().err == ""
 

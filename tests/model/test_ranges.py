@@ -108,11 +108,11 @@ def test_one_in_a_hundred_is_told_and_trained(outside):
 def test_rows_that_do_not_count_are_not_asked():
     """Of a panel that is scored at its last rows, those alone; of a series, no row after its end."""
     samples = np.full((6, 5, 1), 9.0)
-    targets = np.where(np.arange(5) == 4, 0.5, 9.0)[:, None] * np.ones((6, 1, 1))
+    targets = np.where(np.arange(5) == 4, 0.5, 9.0)[:, None] * np.linspace(0.8, 1, 6)[:, None, None]
     panel = rk.Sequence.panel(samples, targets, horizon=0, score="last")
     schedule = rk.Schedule(panel, rk.Chunked(5), rk.Reset())
     assert rk.fit(chain("sigmoid"), schedule, backend="numpy", epochs=1)
-    assert train(chain("relu"), rk.Sequence(np.append(np.ones(64), -1.0), np.ones(65), horizon=0))
+    assert train(chain("relu"), rk.Sequence(np.append(np.ones(64), -1.0), np.linspace(0.5, 1, 65), horizon=0))
 
 
 def test_each_data_set_is_asked_through_its_own_scaler_and_head():
