@@ -71,11 +71,16 @@ def report(lesson, *without):
         return json.loads((Path(folder) / "report.json").read_text())
 
 
+@pytest.fixture(scope="module", params=LESSONS)
+def lesson(request):
+    """Each lesson in turn for all tests of it, so that workers seldom run the same one."""
+    return request.param
+
+
 def test_there_are_six_lessons():
     assert [name[:2] for name in LESSONS] == ["01", "02", "03", "04", "05", "06"]
 
 
-@pytest.mark.parametrize("lesson", LESSONS)
 def test_what_a_lesson_says_holds(lesson):
     found = report(lesson)
     assert len(found["checks"]) >= 3
@@ -83,7 +88,6 @@ def test_what_a_lesson_says_holds(lesson):
     assert found["figures"] >= 1
 
 
-@pytest.mark.parametrize("lesson", LESSONS)
 def test_exercises_tell_right_from_wrong_and_from_not_yet(lesson):
     marks = report(lesson)["marks"]
     assert len(marks) == 4
