@@ -13,19 +13,20 @@ import torch
 from torch import Tensor
 
 from rnnkit.backend import Carried, Draws, Report, Update, check_arguments, map_arrays
+from rnnkit.backend.lanes import begins_inside, hand_on, record, rows_left, start_of
 from rnnkit.model.frozen import lag_after, stretches
 from rnnkit.model.layers import Chain
 from rnnkit.model.rules import CLIP_EPSILON, Clip, ClipNorm, RuleState
 from rnnkit.model.state import State
-from rnnkit_torch.chain import arrays, check_tensors, layer_weights, leaves, own_initial, run
+from rnnkit_torch.chain import check_tensors, detach, layer_weights, leaves, own_initial, run
 from rnnkit_torch.losses import targets, window_loss
 from rnnkit_torch.pieces import Pieces, cut
 from rnnkit_torch.rules import step
 from rnnkit_torch.trees import from_numpy
-from rnnkit_torch.window import plan, train_window, where_lanes
+from rnnkit_torch.window import sections, train_window
 
 if TYPE_CHECKING:
-    from rnnkit.backend import Block, Slots
+    from rnnkit.backend import Batch, Block
 
 
 class Part(NamedTuple):
@@ -44,7 +45,7 @@ class Part(NamedTuple):
     lag: int
 
 
-class Course(NamedTuple):
+class Outlook(NamedTuple):
     """What is plain to see of each of K windows before any of them runs: bool `(K,)`, but for `begins`.
 
     Attributes:
@@ -98,20 +99,22 @@ def train_block(model: Chain, carried: Carried, block: Block, update: Update, dr
     ]
     own = own_initial(model, trained)
     drawn = None if draws.initial is None else from_numpy(draws.initial, like.device)
+    store = None if store is None else detach(store)
     lanes, count = map_arrays(lambda a: a.detach().clone(), state), rule_state.step
     losses, norms = np.zeros(steps), np.zeros(steps)
-    done, course = steps, _course(block)
-    plans = cache(lambda read: plan(window, read, block.detached, block.reweight, update.remat))
+    done, seen = steps, _outlook(block)
+    plans = cache(lambda read: sections(window, read, block.detached, block.reweight, update.remat))
     for k in range(steps):
         initial = own if drawn is None else map_arrays(lambda a, k=k: a[k], drawn)
-        started = lanes if course.warm[k] else _start(block, k, initial, lanes, store)
+        batch = block.batch(k)
+        started = lanes if seen.warm[k] else start_of(batch, _cold(initial, batch), lanes, store)
         scored = bool(wanted.some[k]) and block.detached < window
         g.zero_()
         result = train_window(
-            partial(_run_rows, model, weights, x[k], initial, block.reset[k], block.valid[k], course.whole[k]),
-            plans(() if course.straight[k] else _read(block, k)),
+            partial(_run_rows, model, weights, x[k], initial, block.reset[k], block.valid[k], seen.whole[k]),
+            plans(() if seen.straight[k] else tuple(sorted(rows_left(batch)))),
             started,
-            course.begins[k],
+            seen.begins[k],
             lambda y, k=k: window_loss(update.loss, y, wanted, k),
             scale=1.0 if block.scale is None else float(block.scale[k]),
             trained=scored and bool(parts),
@@ -134,33 +137,26 @@ def train_block(model: Chain, carried: Carried, block: Block, update: Update, dr
                     parameter.copy_(view)
         elif wanted.some[k]:
             losses[k] = result.loss.item()
-        lanes = result.states[window] if course.onward[k] else _handed_on(result.states, block.origin[k + 1], window)
-        if block.slots is not None and store is not None:
-            _record(block.slots, k, result.states, store)
+        after = result.states[window]
+        lanes = after if seen.onward[k] else hand_on(batch, result.states, after)
+        if batch.slots is not None and store is not None:
+            store = record(batch.slots, result.states, store)
     moments = {slot: _named(flat, params) for slot, flat in slots.items()}
     remembered = RuleState(count, moments, lag_after(rule_state, frozen, count - rule_state.step))
     return Carried(views, remembered, lanes, store), Report(losses, norms, done)
 
 
-def _course(block: Block) -> Course:
+def _outlook(block: Block) -> Outlook:
     window, origin, after = block.valid.shape[1], block.origin[:-1], block.origin[1:]
     recorded = False if block.slots is None else np.any(block.slots.write >= 0, (1, 2))
-    return Course(
+    return Outlook(
         warm=np.all(origin >= 0, 1),
         whole=np.all(block.valid & ~block.reset, (1, 2)),
         # origin below 0 hands nothing on; what stands there in the end is the state after the whole window
         onward=np.all((after < 0) | (after == window), 1),
         straight=np.all((after <= 0) | (after == window), 1) & np.logical_not(recorded),
-        begins=(origin == -1) & ~np.any(block.valid[:, : block.detached], 1),
+        begins=begins_inside(origin, block.valid, block.detached),
     )
-
-
-def _read(block: Block, k: int) -> tuple[int, ...]:
-    """The rows of window k before which a state is handed on or recorded."""
-    rows = set(block.origin[k + 1].tolist())
-    if block.slots is not None:
-        rows |= set(block.slots.at[k][block.slots.write[k] >= 0].tolist())
-    return tuple(sorted(rows))
 
 
 def _run_rows(
@@ -181,39 +177,10 @@ def _run_rows(
     return run(model, weights, x[rows], state, initial, pieces)
 
 
-def _start(block: Block, k: int, initial: State, carried: State, store: State | None) -> State:
-    """What each lane of window k starts from, by its `origin`; in the graph where it is learned."""
-    origin = block.origin[k]
+def _cold(initial: State, batch: Batch) -> State:
+    """The initial state of every lane, in the graph where it is learned."""
     # a copy, because parameters change in place and what a lane holds through padding must not
-    cold = map_arrays(lambda a: a.expand(len(origin), -1).clone(), initial)
-    started = where_lanes(origin >= 0, carried, cold)
-    if block.slots is None or store is None or not (origin == -2).any():
-        return started
-    slot = torch.from_numpy(np.maximum(block.slots.read[k], 0)).to(arrays(store)[0].device)
-    return where_lanes(origin == -2, map_arrays(lambda a: a.detach()[slot], store), started)
-
-
-def _handed_on(states: dict[int, State], next_origin: np.ndarray, window: int) -> State:
-    """The state of each lane before the row at which the next window goes on from it."""
-    rows = np.where(next_origin < 0, window, next_origin)
-    handed_on = states[window]
-    for row in np.unique(rows):
-        handed_on = where_lanes(rows == row, states[int(row)], handed_on)
-    return handed_on
-
-
-def _record(slots: Slots, k: int, states: dict[int, State], store: State) -> None:
-    """Write the states that window k records into their slots, in place."""
-    lane, nth = np.nonzero(slots.write[k] >= 0)
-    if not len(lane):
-        return
-    rows, which = np.unique(slots.at[k, lane, nth], return_inverse=True)
-    device = arrays(store)[0].device
-    lane, which, slot = (torch.from_numpy(i).to(device) for i in (lane, which, slots.write[k, lane, nth]))
-    for layer, entry in enumerate(store):
-        for field, values in enumerate(entry):
-            read = torch.stack([states[int(row)][layer][field] for row in rows])
-            values.index_copy_(0, slot, read[which, lane])
+    return map_arrays(lambda a: a.expand(len(batch.origin), -1).clone(), initial)
 
 
 def _clip(clip: Clip | None, g: Tensor, norm: float) -> None:

@@ -7,7 +7,7 @@ without a graph first, and once more with one when the gradient comes back to it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from rnnkit.backend import map_arrays
+from rnnkit.backend.lanes import cuts, select
 from rnnkit.model.state import State
 from rnnkit_torch.chain import arrays, detach, leaf
 
@@ -23,17 +24,17 @@ Run = Callable[[int, int, State], tuple[Tensor, State]]
 """Some rows of a window, in the graph: their outputs and the state after them."""
 
 
-class Plan(NamedTuple):
+class Sections(NamedTuple):
     """Where a window is cut.
 
     Attributes:
         head: the rows, ends included, between which the rows outside the gradient run.
-        sections: the same for the rows inside it, a list for each section; a single one without `remat`.
+        inside: the same for the rows inside it, a list for each section; a single one without `remat`.
         reweight: `(T,)` or None for ones; what the gradient is multiplied by that crosses from row t to row t - 1.
     """
 
     head: list[int]
-    sections: list[list[int]]
+    inside: list[list[int]]
     reweight: np.ndarray | None
 
 
@@ -49,19 +50,17 @@ class Trained(NamedTuple):
     states: dict[int, State]
 
 
-def plan(rows: int, read: Sequence[int], detached: int, reweight: np.ndarray | None, remat: int) -> Plan:
+def sections(rows: int, read: Iterable[int], detached: int, reweight: np.ndarray | None, remat: int) -> Sections:
     """Cut a window of so many rows wherever a state is read, outside the gradient ends, or a gradient is weighed."""
-    detached = min(detached, rows)
-    weighed = () if reweight is None else np.flatnonzero(reweight != 1)
-    cuts = sorted({0, rows, detached, *(int(row) for row in (*read, *weighed) if 0 < row < rows)})
+    found, detached = cuts(rows, detached, reweight, read), min(detached, rows)
     bounds = [*range(detached, rows, remat or rows), rows]
-    sections = [[a, *(row for row in cuts if a < row < b), b] for a, b in pairwise(bounds)]
-    return Plan([row for row in cuts if row <= detached], sections, reweight)
+    inside = [[a, *(row for row in found if a < row < b), b] for a, b in pairwise(bounds)]
+    return Sections([row for row in found if row <= detached], inside, reweight)
 
 
 def train_window(
     run: Run,
-    where: Plan,
+    where: Sections,
     started: State,
     begins: np.ndarray,
     loss: Callable[[Tensor], Tensor],
@@ -84,14 +83,14 @@ def train_window(
     states: dict[int, State] = {}
     outputs: list[Tensor] = []
     begun = started
-    again = trained and len(where.sections) > 1
+    again = trained and len(where.inside) > 1
     if len(where.head) > 1:
         with torch.no_grad():
             outputs, state = _run(run, where.head, started, None, states)
-        begun = where_lanes(begins, started, state)  # what is learned stays in the graph
+        begun = select(begins, started, state)  # what is learned stays in the graph
     with torch.set_grad_enabled(trained and not again):
         state = begun
-        for section in where.sections:
+        for section in where.inside:
             y, state = _run(run, section, state, where.reweight, states)
             outputs = outputs + y
         y = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
@@ -123,26 +122,10 @@ def _run(
     return outputs, state
 
 
-def where_lanes(lanes: np.ndarray, chosen: State, otherwise: State) -> State:
-    """For each lane the entries of `chosen` where true, else of `otherwise`."""
-    if lanes.all():
-        return chosen
-    if not lanes.any():
-        return otherwise
-
-    def pick(a: Any, b: Any) -> Any:
-        if isinstance(a, tuple):
-            entries = [pick(p, q) for p, q in zip(a, b, strict=True)]
-            return type(a)(*entries) if hasattr(a, "_fields") else tuple(entries)
-        return torch.where(torch.tensor(lanes[:, None], device=a.device), a, b)
-
-    return pick(chosen, otherwise)
-
-
-def _run_back(run: Run, where: Plan, begun: State, d_y: Tensor, states: dict[int, State]) -> None:
+def _run_back(run: Run, where: Sections, begun: State, d_y: Tensor, states: dict[int, State]) -> None:
     """Walk back over the sections, each run again with a graph, their gradients chained by the state."""
     d_state: list[Tensor] = []
-    for section in reversed(where.sections):
+    for section in reversed(where.inside):
         begin = section[0]
         before = begun if begin == where.head[-1] else map_arrays(leaf, states[begin])
         with torch.enable_grad():

@@ -21,11 +21,13 @@ from rnnkit.backend.protocol import PARTS, Backend, Carried, Draws, Gradients, R
 from rnnkit.backend.trees import map_arrays
 
 if TYPE_CHECKING:
-    from rnnkit.schedule.batch import Batch, Block, Slots
+    from rnnkit.schedule.batch import FRESH, RECORDED, Batch, Block, Slots
 
 __all__ = [
+    "FRESH",
     "GROUP",
     "PARTS",
+    "RECORDED",
     "TEXTBOOK",
     "Backend",
     "Batch",
@@ -48,7 +50,7 @@ __all__ = [
     "state_shapes",
 ]
 
-LATE = dict.fromkeys(("Batch", "Block", "Slots"), "rnnkit.schedule.batch")
+LATE = dict.fromkeys(("FRESH", "RECORDED", "Batch", "Block", "Slots"), "rnnkit.schedule.batch")
 """Modules of names that are loaded at their first use, lest `import rnnkit` load what reads data."""
 
 

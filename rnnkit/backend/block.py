@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnnkit.backend.lanes import begins_inside, cuts, hand_on, record, rows_left, start_of
 from rnnkit.backend.protocol import Backend, Carried, Draws, Report, Update
 from rnnkit.backend.trees import map_arrays
 from rnnkit.model.frozen import check_frozen, lag_after
@@ -51,9 +52,7 @@ def train_block(
         drawn = None if draws.initial is None else map_arrays(lambda a, k=k: a[k], draws.initial)
         cold = initial_state(model, backend.to_numpy(params), lanes, drawn)
         started = start_of(batch, cold, state, recorded)
-        window = run_window(
-            backend, model, params, batch, block.origin[k + 1], started, drawn, update.loss, update.remat
-        )
+        window = run_window(backend, model, params, batch, started, drawn, update.loss, update.remat)
         losses[k] = window.loss
         grads = {key: g for key, g in window.grads.items() if key not in update.frozen}
         norms[k] = np.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in grads.values()))
@@ -65,8 +64,8 @@ def train_block(
             clipped = backend.from_numpy(clip_gradients(update.clip, grads, norms[k]))
             params, rule_state = update_trained(backend, step_rule, params, clipped, rule_state, update.frozen)
         state = window.handed_on
-        if recorded is not None:
-            record(batch, window.states, recorded)
+        if batch.slots is not None and recorded is not None:
+            recorded = record(batch.slots, window.states, recorded)
     state, store = backend.from_numpy((state, recorded))
     return Carried(params, rule_state, state, store), Report(losses, norms, done)
 
@@ -108,7 +107,6 @@ def run_window(
     model: Chain,
     params: dict[str, Any],
     batch: Batch,
-    next_origin: np.ndarray,
     started: State,
     noise: State | None,
     loss: Loss,
@@ -121,13 +119,13 @@ def run_window(
     chained by their states, are the window, and so are their gradients.
 
     Args:
-        next_origin: `(B,)`; `origin` of the batch after this one.
         started: the state before row 0, NumPy arrays `(B, H)`.
         noise: the initial state of resets inside the window; None: the model's own.
         remat: see `train_block`.
     """
     given = {} if noise is None else {"initial": backend.from_numpy(noise)}
-    pieces = list(itertools.pairwise(_cuts(batch, next_origin, remat)))
+    others = rows_left(batch) | set(range(batch.detached, len(batch.x), remat) if remat else ())
+    pieces = list(itertools.pairwise(cuts(len(batch.x), batch.detached, batch.reweight, others)))
 
     def forward(start: int, stop: int, state: State) -> tuple[Any, State, Any]:
         rows = slice(start, stop)
@@ -142,11 +140,7 @@ def run_window(
         outputs.append(backend.to_numpy(y))
         tapes.append(None if remat or stop <= batch.detached else tape)
         states[stop] = backend.to_numpy(state)
-    # origin below 0 hands nothing on; what stands there then is the state after the whole window
-    rows = np.where(next_origin < 0, len(batch.x), next_origin)
-    handed_on = started
-    for row in np.unique(rows):
-        handed_on = where_lanes(rows == row, states[int(row)], handed_on)
+    handed_on = hand_on(batch, states, states[len(batch.x)])
     value, d_y = window_loss(loss, np.concatenate(outputs), batch.y, batch.weight)
     if not batch.weight.any():
         return Window(float(value), {}, handed_on, states)
@@ -163,56 +157,11 @@ def run_window(
         d_params, d_before = backend.to_numpy(piece.params), backend.to_numpy(piece.state)
         grads = {key: g + grads[key] for key, g in d_params.items()} if grads else dict(d_params)
         if start == batch.detached and isinstance(model.initial, Learned):
-            _add_starts(model, grads, d_before, starts_in_gradient(batch))
+            _add_starts(model, grads, d_before, begins_inside(batch.origin, batch.valid, batch.detached))
         if batch.reweight is not None:
             d_before = map_arrays(lambda d, t=start: d * d.dtype.type(batch.reweight[t]), d_before)  # type: ignore[index]
         d_state = backend.from_numpy(d_before)
     return Window(float(value), grads, handed_on, states)
-
-
-def start_of(batch: Batch, cold: State, carried: State, recorded: State | None) -> State:
-    """What each lane of a batch starts from, by its `origin`: NumPy arrays `(B, H)`."""
-    started, from_slot = where_lanes(batch.origin >= 0, carried, cold), batch.origin == -2
-    if batch.slots is None or recorded is None or not from_slot.any():
-        return started
-    slot = batch.slots.read
-    return where_lanes(from_slot, map_arrays(lambda a: a[slot], recorded), started)
-
-
-def starts_in_gradient(batch: Batch) -> np.ndarray:
-    """Lanes `(B,)` that stand at the initial state where the gradient begins: no row of theirs is outside of it."""
-    return (batch.origin == -1) & ~batch.valid[: batch.detached].any(0)
-
-
-def record(batch: Batch, states: dict[int, State], recorded: State) -> None:
-    """Write the states that a batch records into their slots, in place."""
-    assert batch.slots is not None  # else nobody asks
-    for lane, nth in np.argwhere(batch.slots.write >= 0):
-        state, slot = states[int(batch.slots.at[lane, nth])], batch.slots.write[lane, nth]
-        for entry, slots in zip(state, recorded, strict=True):
-            for a, b in zip(entry, slots, strict=True):
-                b[slot] = a[lane]
-
-
-def where_lanes(lanes: np.ndarray, chosen: State, otherwise: State) -> State:
-    """For each lane the entries of `chosen` where true, else of `otherwise`: states of NumPy arrays `(B, H)`."""
-    return tuple(
-        type(a)(*(np.where(lanes[:, None], p, q) for p, q in zip(a, b, strict=True))) if a else ()
-        for a, b in zip(chosen, otherwise, strict=True)
-    )
-
-
-def _cuts(batch: Batch, next_origin: np.ndarray, remat: int) -> list[int]:
-    """The rows, 0 and T among them, between which nothing happens to the state but the recurrence."""
-    window = len(batch.x)
-    cuts = {0, window, batch.detached, *(int(row) for row in next_origin)}
-    if batch.slots is not None:
-        cuts |= {int(row) for row in np.unique(batch.slots.at[batch.slots.write >= 0])}
-    if batch.reweight is not None:
-        cuts |= {int(row) for row in np.flatnonzero(batch.reweight != 1)}
-    if remat:
-        cuts |= set(range(batch.detached, window, remat))
-    return sorted(row for row in cuts if 0 <= row <= window)
 
 
 def _add_starts(model: Chain, grads: dict[str, np.ndarray], d_state: State, cold: np.ndarray) -> None:

@@ -10,11 +10,18 @@ BLOCK_ROWS = 65_536
 """Rows (times lanes) that are held at a time at most, unless one step has more."""
 
 
+FRESH = -1
+"""`origin` of a lane that starts from the initial state."""
+
+RECORDED = -2
+"""`origin` of a lane that starts from a recorded state."""
+
+
 class Slots(NamedTuple):
     """Which recorded states the windows start from, and which they record: a slot for each row that may start one.
 
     Attributes:
-        read: `(B,)`; the slot that the lane starts from, where its `origin` is -2.
+        read: `(B,)`; the slot that the lane starts from, where its `origin` is RECORDED.
         at: `(B, W)`; the state after row `at - 1` of the lane's window is recorded, after the step's update ...
         write: `(B, W)`; ... in this slot; -1: nothing. No slot is written twice in a step.
     """
@@ -33,9 +40,9 @@ class Batch(NamedTuple):
         reset: `(T, B)` bool; before row t is consumed, the lane's state becomes the initial state.
         valid: `(T, B)` bool; false is padding: the state is held, nothing is scored.
         weight: `(T, B)`; how much the row counts in the loss, 0 at padding and where it only advances the state.
-        origin: `(B,)`; -1: the lane starts from the initial state; k >= 0: from the state that the same lane of the
+        origin: `(B,)`; FRESH: the lane starts from the initial state; k >= 0: from the state that the same lane of the
             previous batch had after its row k - 1, in the first batch of an epoch, whatever k is, after the last row of
-            the epoch before; -2: from a recorded state, see `slots`.
+            the epoch before; RECORDED: from a recorded state, see `slots`.
         rows: `(T, B)`; which row of the sequence stands here, -1 at padding.
         segment: `(B,)`; the segment of the lane's first row, -1 for a lane of padding.
         row: `(B,)`; the lane's first row, counted in the whole sequence, -1 for a lane of padding.

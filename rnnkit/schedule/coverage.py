@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnkit.data import Sequence
 from rnnkit.errors import counted
+from rnnkit.schedule.batch import FRESH
 from rnnkit.schedule.grid import Grid, Pieces, joined, seen_before, windows_of
 from rnnkit.schedule.policies import StatePolicy, slots_of
 from rnnkit.schedule.slots import SlotTable
@@ -144,7 +145,7 @@ def _recorded_reach(grid: Grid, table: SlotTable, pieces: Pieces) -> np.ndarray:
 def history(grid: Grid, policy: StatePolicy, pieces: Pieces) -> tuple[np.ndarray, int]:
     """The piece `(P,)` at whose first row the state of each piece began; and how many windows are carried into."""
     windows = windows_of(pieces, 0, grid.steps, grid.lanes)
-    origin = np.maximum(policy.origins(grid, 0, grid.steps), -1)
+    origin = np.maximum(policy.origins(grid, 0, grid.steps), FRESH)
     carried = (origin[1:] >= 0) & (windows.piece[1:] >= 0)
     cut = np.concatenate([np.maximum(origin[1:], 0), np.zeros_like(origin[:1])])
     seen = seen_before(pieces, windows, 0, cut)[:-1]

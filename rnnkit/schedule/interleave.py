@@ -17,7 +17,7 @@ import numpy as np
 
 from rnnkit.checks import is_number
 from rnnkit.errors import ScheduleError
-from rnnkit.schedule.batch import Block, Slots
+from rnnkit.schedule.batch import FRESH, RECORDED, Block, Slots
 from rnnkit.schedule.brief import brief
 from rnnkit.schedule.checks import check_whole
 from rnnkit.schedule.grid import Grid
@@ -242,11 +242,11 @@ class _Stream:
         read, at, write = own, hand_on[..., None], np.where(hand_on >= 0, own, -1)[..., None]
         if block.slots is not None:
             shifted = self.slot + lanes
-            read = np.where(origin == -2, block.slots.read + shifted, own)
+            read = np.where(origin == RECORDED, block.slots.read + shifted, own)
             at = np.concatenate([at, block.slots.at], axis=2)
             write = np.concatenate([write, np.where(block.slots.write >= 0, block.slots.write + shifted, -1)], axis=2)
-        through = np.where(origin == -1, -1, -2)
-        end = np.full((1, lanes), -1)
+        through = np.where(origin == FRESH, FRESH, RECORDED)
+        end = np.full((1, lanes), FRESH)
         slots = Slots(read, np.maximum(at, 0), write)
         return block._replace(origin=np.concatenate([through, end]), slots=slots)
 
@@ -289,7 +289,7 @@ def _merged(steps: int, parts: list[tuple[Any, Block]]) -> Block:
         for at, part in parts:
             value = getattr(part, name)
             made[name][(at,) if name in BY_LANE else (at, slice(value.shape[1]))] = value
-    origin = np.full((steps + 1, lanes), -1)
+    origin = np.full((steps + 1, lanes), FRESH)
     width = max(part.slots.at.shape[2] for _, part in parts if part.slots is not None)
     read, at_row = np.zeros((steps, lanes), np.int64), np.zeros((steps, lanes, width), np.int64)
     write = np.full((steps, lanes, width), -1)

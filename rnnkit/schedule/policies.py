@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from rnnkit.errors import ScheduleError, counted
+from rnnkit.schedule.batch import FRESH, RECORDED
 from rnnkit.schedule.brief import brief
 from rnnkit.schedule.checks import check_whole, check_window
 from rnnkit.schedule.grid import Grid, Pieces, Windows, windows_of
@@ -26,8 +27,8 @@ class StatePolicy(Protocol):
     def origins(self, grid: Grid, first: int, stop: int) -> np.ndarray:
         """`origin` of each window of the steps `first <= step < stop`, `(stop - first, B)`.
 
-        -1: from the initial state. k >= 0: from the state that the lane had after row k - 1 of its previous window.
-        -2: from the recorded state of its first row, for a policy with `slots`.
+        FRESH (-1): from the initial state. k >= 0: from what the lane had after row k - 1 of its previous window.
+        RECORDED (-2): from the recorded state of its first row, for a policy with `slots`.
         """
         ...
 
@@ -48,7 +49,7 @@ class Reset:
 
     def origins(self, grid: Grid, first: int, stop: int) -> np.ndarray:
         """FRESH for every lane of the steps `first` to `stop`, `(steps, B)`."""
-        return np.full((stop - first, grid.lanes), -1)
+        return np.full((stop - first, grid.lanes), FRESH)
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,9 @@ class Carry:
         if first == 0 < stop and warm:
             origin[0] = grid.length
         if self.reset_every is not None:
-            origin[np.arange(first, stop) % self.reset_every == 0] = -1
+            origin[np.arange(first, stop) % self.reset_every == 0] = FRESH
         if self.reset_probability:
-            origin[grid.draw(first, stop) < self.reset_probability] = -1
+            origin[grid.draw(first, stop) < self.reset_probability] = FRESH
         return origin
 
 
@@ -134,7 +135,7 @@ class BurnIn:
 
     def origins(self, grid: Grid, first: int, stop: int) -> np.ndarray:
         """FRESH for every lane of the steps `first` to `stop`: the rows in front warm the state, `(steps, B)`."""
-        return np.full((stop - first, grid.lanes), -1)
+        return np.full((stop - first, grid.lanes), FRESH)
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ class Stored:
 
     def origins(self, grid: Grid, first: int, stop: int) -> np.ndarray:
         """RECORDED where a state stands in a slot for the window's first row, else FRESH, `(steps, B)`."""
-        return np.where(self.slots(grid).reads(first, stop, grid.epoch) >= 0, -2, -1)
+        return np.where(self.slots(grid).reads(first, stop, grid.epoch) >= 0, RECORDED, FRESH)
 
 
 def _earlier(grid: Grid, rows: int, in_gradient: bool) -> Grid:
@@ -212,7 +213,7 @@ def _continued(grid: Grid, first: int, stop: int, warm: bool) -> np.ndarray:
     # a window that starts at the very row of the one before starts from what that one started from
     again = _starts_again(windows)
     root = np.maximum.accumulate(np.where(again, 0, step - head), axis=0)
-    return np.where(np.take_along_axis(cold, root, axis=0), -1, np.where(again, 0, origin))[first - head :]
+    return np.where(np.take_along_axis(cold, root, axis=0), FRESH, np.where(again, 0, origin))[first - head :]
 
 
 def _check_choice(policy: Any, name: str, value: Any) -> None:

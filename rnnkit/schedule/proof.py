@@ -5,7 +5,7 @@ after its row k - 1 has seen, last, the last row that stands before position k t
 own first row is the next row of the same segment. If only padding stands before position k, the state is still the
 one that window started from; then both must start at the same row. Windows of padding hold their state.
 
-Where a window starts from a recorded state (`origin` -2), the slot must be that of its first row, and whatever is
+Where a window starts from a recorded state (`origin` RECORDED), the slot must be that of its first row, and whatever is
 recorded there must be the state before that very row.
 
 And no row may stand in two lanes of one step: overlapping windows side by side are consecutive in time, not
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rnnkit.errors import ContinuityError, ScheduleError, counted
+from rnnkit.schedule.batch import FRESH, RECORDED
 from rnnkit.schedule.grid import Grid, Pieces, Windows, joined, seen_before, windows_of
 from rnnkit.schedule.policies import slots_of
 from rnnkit.schedule.slots import SlotTable
@@ -46,7 +47,7 @@ def _prove_steps(schedule: Schedule, grid: Grid, first: int, stop: int) -> None:
     policy = getattr(schedule.policy, "proven", schedule.policy)
     origin = policy.origins(grid, first, stop)
     table = slots_of(schedule.policy, grid)
-    least = -1 if table is None else -2
+    least = FRESH if table is None else RECORDED
     if origin.shape != (stop - first, grid.lanes) or (origin < least).any() or (origin > grid.length).any():
         raise ScheduleError(
             f"{schedule.policy!r} expects to answer with origins of {least} to {grid.length}, one a step and lane "
@@ -57,13 +58,13 @@ def _prove_steps(schedule: Schedule, grid: Grid, first: int, stop: int) -> None:
     if grid.reweight is not None:
         _check_reweight(schedule, grid, first, stop)
     if first == 0 and grid.epoch and getattr(schedule.policy, "across_epochs", False):
-        origin = np.concatenate([np.full_like(origin[:1], -1), origin[1:]])  # the one place that is left out
+        origin = np.concatenate([np.full_like(origin[:1], FRESH), origin[1:]])  # the one place that is left out
     if (origin < 0).all():
         return
     head = max(first - 1, 0)
     pieces = joined(grid.pieces(head, stop))
     windows = windows_of(pieces, head, stop, grid.lanes)
-    origin = np.concatenate([np.full((first - head, grid.lanes), -1), origin])
+    origin = np.concatenate([np.full((first - head, grid.lanes), FRESH), origin])
     if not len(pieces.step):
         return
     wrong, seen_segment, seen_rows = _broken(pieces, windows, head, origin)

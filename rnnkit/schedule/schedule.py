@@ -14,7 +14,7 @@ from rnnkit.data import Sequence
 from rnnkit.data.joined import Joined
 from rnnkit.data.survey import Facts, Part, facts_of
 from rnnkit.errors import ScheduleError
-from rnnkit.schedule.batch import BLOCK_ROWS, Batch, Block
+from rnnkit.schedule.batch import BLOCK_ROWS, FRESH, Batch, Block
 from rnnkit.schedule.checks import check_whole, check_window
 from rnnkit.schedule.coverage import Coverage, cover
 from rnnkit.schedule.cut import CutSamples
@@ -131,7 +131,7 @@ class Schedule:
         for begin in range(first, stop, steps):
             block = self._assemble(grid, begin, min(begin + steps, stop), np.dtype(dtype))
             if begin == first > 0:
-                block.origin[0] = -1
+                block.origin[0] = FRESH
             yield block
 
     def slots(self, epoch: int = 0) -> SlotTable | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnkit.backend import Backend, Block, Gradients, Slots, map_arrays
+from rnnkit.backend import FRESH, RECORDED, Backend, Block, Gradients, Slots, map_arrays
 from rnnkit.model import (
     ACTIVATIONS,
     INITIAL,
@@ -123,7 +123,7 @@ def random_block(
     weight[2] = 0  # a window that only advances the state
     valid[3, rows // 2 :] = False  # a short window
     weight[3, rows // 2 :] = 0
-    origin = rng.integers(-1, rows + 1, (steps + 1, lanes))
+    origin = rng.integers(FRESH, rows + 1, (steps + 1, lanes))
     origin[steps // 2] = rows
     filler = np.zeros((steps, lanes), int)
     detached, reweight, slots = 0, None, None
@@ -135,7 +135,7 @@ def random_block(
         reweight = np.where(rng.random(rows) < 0.4, rng.uniform(0.5, 2, rows), 1.0)
     if "slots" in mechanisms:
         slots = random_slots(rng, rows, (steps, lanes))
-        origin[rng.random(origin.shape) < 0.4] = -2
+        origin[rng.random(origin.shape) < 0.4] = RECORDED
     return Block(
         x=rng.standard_normal((*shape, inputs)),
         y=y,

@@ -9,7 +9,8 @@ import numpy as np
 
 from rnnkit.backend import Backend, map_arrays
 from rnnkit.backend import backend as find_backend
-from rnnkit.backend.block import record, run_window, start_of
+from rnnkit.backend.block import run_window
+from rnnkit.backend.lanes import record, start_of
 from rnnkit.errors import ScheduleError
 from rnnkit.model.initialisers import draw_noise, initial_state, noise_generator
 from rnnkit.model.layers import Chain
@@ -73,14 +74,14 @@ def epoch_gradient(
                 drawn = None if noise is None else map_arrays(lambda a, k=k: a[k], noise)
                 started = start_of(batch, initial_state(model, params, lanes, drawn), carried, recorded)
                 remat_every = remat_rows(remat, block)
-                window = run_window(engine, model, own, batch, block.origin[k + 1], started, drawn, loss, remat_every)
+                window = run_window(engine, model, own, batch, started, drawn, loss, remat_every)
                 weight = float(batch.weight.sum(dtype=np.float64))
                 total, loss_sum = total + weight, loss_sum + weight * window.loss
                 for key, g in window.grads.items():
                     summed[key] += weight * g
                 carried = window.handed_on
-                if recorded is not None:
-                    record(batch, window.states, recorded)
+                if batch.slots is not None and recorded is not None:
+                    recorded = record(batch.slots, window.states, recorded)
     if not total:
         raise ScheduleError(f"epoch_gradient expects a schedule that scores some row, {schedule!r} scores none")
     return loss_sum / total, {key: (g / total).astype(kind) for key, g in summed.items()}

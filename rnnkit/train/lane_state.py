@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from rnnkit.backend.lanes import copied, cuts, hand_on, record, rows_left, select, start_of, value, write, zeros
 from rnnkit.checks import is_whole
 from rnnkit.errors import ContinuityError, ModelError, ScheduleError, counted
-from rnnkit.schedule.batch import Batch
-from rnnkit.train.arrays import check_alike, copied, leaves, select, take, value, write, zeros
+from rnnkit.schedule.batch import FRESH, RECORDED, Batch, Slots
+from rnnkit.train.alike import check_alike, leaves
 
 
 class LaneState:
@@ -63,7 +64,7 @@ class LaneState:
         self._axis = axis
         self._initial, self._lanes = initial, _lanes(initial, axis)
         self._handed_on = value(initial)
-        self._from = np.full(self._lanes, -1)  # hand_on of the batch before: which of its states stand there
+        self._from = np.full(self._lanes, FRESH)  # hand_on of the batch before: which of its states stand there
         self._window = 0  # rows of that batch
         self._seen = np.full(self._lanes, -1)  # the row that they have seen last
         self._store = zeros(initial, 0, axis)
@@ -104,11 +105,10 @@ class LaneState:
             ModelError: a piece without `put`.
         """
         self._check(batch)
-        axis, recordings = self._axis, []
-        hand_on = np.minimum(batch.hand_on, len(batch.x))
-        state = self._start(batch)
-        handed_on = select(hand_on == 0, state, self._initial, axis)
-        for start, stop in itertools.pairwise(_cuts(batch)):
+        axis, left = self._axis, rows_left(batch)
+        state = start_of(batch, self._initial, self._handed_on, self._store, axis)
+        states = {0: state}
+        for start, stop in itertools.pairwise(cuts(len(batch.x), batch.detached, None, left | _changes(batch))):
             state = select(batch.reset[start], self._initial, state, axis)
             self._due = True
             yield slice(start, stop), copied(state)
@@ -120,16 +120,14 @@ class LaneState:
             state = select(batch.valid[start], self._put, state, axis)
             if stop == batch.detached:  # who has read nothing yet stands at the initial state, inside the gradient
                 state = select(batch.valid[:stop].max(0), value(state), state, axis)
-            handed_on = select(hand_on == stop, state, handed_on, axis)
-            if batch.slots is not None:
-                lane, nth = np.nonzero((batch.slots.write >= 0) & (batch.slots.at == stop))
-                recordings.append((batch.slots.write[lane, nth], value(take(state, lane, axis))))
-        self._handed_on, self._put = value(handed_on), None
-        self._from, self._window = hand_on, len(batch.x)
-        last = batch.rows[np.maximum(hand_on, 1) - 1, np.arange(self._lanes)]
-        self._seen = np.where(hand_on > 0, last, -1)
-        for slots, states in recordings:
-            self._record(slots, states)
+            if stop in left:
+                states[stop] = value(state)
+        self._handed_on, self._put = value(hand_on(batch, states, self._initial, axis)), None
+        self._from, self._window = np.minimum(batch.hand_on, len(batch.x)), len(batch.x)
+        last = batch.rows[np.maximum(self._from, 1) - 1, np.arange(self._lanes)]
+        self._seen = np.where(self._from > 0, last, -1)
+        if batch.slots is not None:
+            self._record(batch.slots, states)
 
     def put(self, state: Any) -> None:
         """Say what the net's state is after the piece that `walk` handed out last; the numbers are copied.
@@ -145,27 +143,17 @@ class LaneState:
         check_alike(self._initial, state, "state")
         self._put, self._due = copied(state), False
 
-    def _start(self, batch: Batch) -> Any:
-        """What each lane of a batch starts from, by its `origin`."""
-        state = select(batch.origin >= 0, self._handed_on, self._initial, self._axis)
-        from_slot = batch.origin == -2
-        if batch.slots is None or not from_slot.any():
-            return state
-        slot = np.where(from_slot, batch.slots.read, batch.slots.read[from_slot][0])
-        return select(from_slot, take(self._store, slot, self._axis), state, self._axis)
-
-    def _record(self, slots: np.ndarray, states: Any) -> None:
+    def _record(self, slots: Slots, states: dict[int, Any]) -> None:
         """Write states into their slots; how many there are shows as they come."""
-        if not len(slots):
-            return
-        known, needed = len(self._recorded), int(slots.max()) + 1
+        written = slots.write[slots.write >= 0]
+        known, needed = len(self._recorded), int(written.max(initial=-1)) + 1
         if needed > known:
             size = max(needed, 2 * known)
             wider = zeros(self._store, size, self._axis)
             self._store = write(wider, np.arange(known), self._store, self._axis)
             self._recorded = np.concatenate([self._recorded, np.zeros(size - known, bool)])
-        self._store = write(self._store, slots, states, self._axis)
-        self._recorded[slots] = True
+        self._store = record(slots, states, self._store, self._axis)
+        self._recorded[written] = True
 
     def _check(self, batch: Batch) -> None:
         if batch.x.shape[1] != self._lanes:
@@ -178,7 +166,7 @@ class LaneState:
                 "LaneState expects reweight=False: weighing the gradient up between the rows of a window takes a net "
                 "that is rnnkit's own; train with rk.fit, or leave reweight out"
             )
-        carried, from_slot = batch.origin >= 0, batch.origin == -2
+        carried, from_slot = batch.origin >= 0, batch.origin == RECORDED
         # a lane may go back to its start, as it does across epochs, but not forward past rows that it has not seen
         passed = (batch.origin > 0) & (self._seen >= 0) & (batch.row > self._seen + 1)
         # the batch before may be the last of a block with shorter windows, or with longer ones the last of an epoch
@@ -219,15 +207,14 @@ def _lanes(initial: Any, axis: int) -> int:
     return next(iter(found.values()))
 
 
-def _cuts(batch: Batch) -> list[int]:
-    """The rows, 0 and T among them, between which nothing happens to a state that is asked for but the recurrence."""
+def _changes(batch: Batch) -> set[int]:
+    """The rows before which something happens to a state that is asked for besides what happens to every net's.
+
+    A reset; padding that a state outlives, and its end.
+    """
     window, valid = len(batch.x), batch.valid
-    hand_on = np.minimum(batch.hand_on, window)
-    cuts = {0, window, batch.detached, *hand_on.tolist(), *np.flatnonzero(batch.reset.any(1)).tolist()}
-    asked = np.maximum(hand_on, np.where(valid.any(0), window - valid[::-1].argmax(0), 0))
-    if batch.slots is not None:
-        cuts |= set(batch.slots.at[batch.slots.write >= 0].tolist())
+    asked = np.where(valid.any(0), window - valid[::-1].argmax(0), 0)
+    asked = np.maximum(np.minimum(batch.hand_on, window), asked)
     rows = np.arange(1, window)[:, None]
     changes = (valid[1:] & ~valid[:-1]) | (valid[:-1] & ~valid[1:] & (rows < asked))
-    cuts |= set((np.flatnonzero(changes.any(1)) + 1).tolist())
-    return sorted(row for row in cuts if 0 <= row <= window)
+    return {*np.flatnonzero(batch.reset.any(1)).tolist(), *(np.flatnonzero(changes.any(1)) + 1).tolist()}

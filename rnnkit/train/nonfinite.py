@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rnnkit.backend import Carried, Draws, Report, map_arrays
-from rnnkit.backend.block import start_of
+from rnnkit.backend.lanes import start_of
 from rnnkit.data.joined import Joined
 from rnnkit.errors import ModelError, NonFiniteError
 from rnnkit.model.heads import state_of

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rnnkit.backend import map_arrays, shapes_in, state_shapes
+from rnnkit.backend.lanes import select
 from rnnkit.checks import COUNTED, as_numbers, is_masked_array, is_whole
 from rnnkit.errors import DataError, ModelError, counted
 from rnnkit.model.initialisers import DTYPES, initial_state
@@ -88,12 +89,7 @@ class Stream:
         """
         fresh = initial_state(self.run.model, self.run.params, self.lanes)
         if lane is not None:
-            again = self._chosen(lane)[:, None]
-            now = self.run.backend.to_numpy(self.state)
-            fresh = tuple(
-                type(old)(*(np.where(again, a, b) for a, b in zip(new, old, strict=True))) if old else ()
-                for new, old in zip(fresh, now, strict=True)
-            )
+            fresh = select(self._chosen(lane), fresh, self.run.backend.to_numpy(self.state))
         self.state = fresh
 
     def _chosen(self, lane: int | Sequence[int]) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from rnnkit.errors import counted
+from rnnkit.schedule.batch import FRESH, RECORDED
 from rnnkit.schedule.brief import brief
 from rnnkit.schedule.interleave import Interleaved
 from rnnkit.view.plots import LANES, PADDING, new_figure
@@ -43,7 +44,7 @@ class TurnStep(NamedTuple):
     """A step of a turn.
 
     Attributes:
-        batch: its windows; -2 is the origin of a state that was recorded under the policy alone.
+        batch: its windows; RECORDED is the origin of a state that was recorded under the policy alone.
         member: the place of its data set in the turn, -1 where several stand in one batch.
     """
 
@@ -95,7 +96,7 @@ def steps_of(feed: Feed) -> Iterator[TurnStep]:
             slots, source = batch.slots, feed.source
             if isinstance(source, Interleaved) and slots is not None:
                 own = int(source.first_slot[member]) + len(batch.row)
-                carried = (batch.origin == -2) & (slots.read < own)
+                carried = (batch.origin == RECORDED) & (slots.read < own)
                 batch = batch._replace(origin=np.where(carried, len(batch.x), batch.origin))
             yield TurnStep(batch, member)
 
@@ -167,7 +168,7 @@ def plot_curriculum(curriculum: Curriculum, epoch: int = 0, steps: int | None = 
                         member = int(found[first, lane])
                         name = None if member < 0 else feed.names[member]
                         bars.append((left + first / length, lane, (stop - first) / length, name))
-                    if batch.origin[lane] == -1 and batch.valid[0, lane]:
+                    if batch.origin[lane] == FRESH and batch.valid[0, lane]:
                         resets.append((left, lane))
                     resets += [(left + t / length, lane) for t in np.flatnonzero(batch.reset[:, lane])]
                 left += 1.06

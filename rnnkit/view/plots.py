@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from rnnkit.errors import counted
+from rnnkit.schedule.batch import FRESH, RECORDED
 from rnnkit.view.text import drawn
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from rnnkit.schedule.schedule import Schedule
     from rnnkit.train.history import History
 
-INITIAL, CARRIED, RECORDED, UNSCORED, PADDING = "#D55E00", "#0072B2", "#009E73", "#BBBBBB", "#F2F2F2"
+INITIAL, CARRIED, FROM_SLOT, UNSCORED, PADDING = "#D55E00", "#0072B2", "#009E73", "#BBBBBB", "#F2F2F2"
 """Okabe and Ito's colours, which the colour-blind can tell apart."""
 
 TRUTH, MODEL, NAIVE = "#222222", "#0072B2", "#E69F00"
@@ -54,7 +55,7 @@ def plot_schedule(schedule: Schedule, steps: int = 12) -> Figure:
             left = step * length * 1.06
             axes.broken_barh([(left, length)], (lane - 0.4, 0.8), color=PADDING)
             occurs |= set() if batch.valid[:, lane].all() else {PADDING}
-            colour = {-1: INITIAL, -2: RECORDED}.get(int(batch.origin[lane]), CARRIED)
+            colour = {FRESH: INITIAL, RECORDED: FROM_SLOT}.get(int(batch.origin[lane]), CARRIED)
             stretches = _stretches(batch.valid, batch.reset, batch.weight, lane, colour)
             for start, stop, source, scored in stretches:
                 shade = source if scored else UNSCORED
@@ -83,7 +84,7 @@ def plot_schedule(schedule: Schedule, steps: int = 12) -> Figure:
     names = {
         "from the initial state": INITIAL,
         "carried from the window before": CARRIED,
-        "from a recorded state": RECORDED,
+        "from a recorded state": FROM_SLOT,
         "read again, not scored": UNSCORED,
         "padding": PADDING,
     }

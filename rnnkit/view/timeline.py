@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rnnkit.errors import counted
+from rnnkit.schedule.batch import FRESH, RECORDED
 
 if TYPE_CHECKING:
     from rnnkit.schedule import Batch
@@ -67,7 +68,7 @@ def _cell(batch: Batch, lane: int, where: Where) -> str:
     read = batch.rows[:, lane][batch.valid[:, lane]]
     if not len(read):
         return "."
-    source = {-1: "*", -2: "@"}.get(int(batch.origin[lane]), ">")
+    source = {FRESH: "*", RECORDED: "@"}.get(int(batch.origin[lane]), ">")
     inside = "|" * int(batch.reset[:, lane].sum())
     short = "." if len(read) < len(batch.rows) else ""
     return f"{source} {where(read)}{inside}{short}"
