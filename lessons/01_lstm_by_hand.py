@@ -12,7 +12,7 @@ with app.setup:
 
     import rnnkit as rk
     from rnnkit.tracing import worked_step
-    from rnnkit.tracing.worked import C_BEFORE, H_BEFORE, PARAMS, X
+    from rnnkit.tracing.worked import example
     from rnnkit.view.plots import MODEL, NAIVE, TRUTH, legend, new_figure, tidy
 
     DATA = Path(__file__).parent.parent / "examples" / "data"
@@ -228,8 +228,8 @@ def step(params, x, h, c):
 
 @app.cell
 def _():
-    worked = {key.removeprefix("0."): array for key, array in PARAMS.items()}  # the weights of the worked example
-    h_worked, c_worked = step(worked, X[0], H_BEFORE, C_BEFORE)
+    worked = example()  # its weights, what it reads, and the state that it starts from
+    h_worked, c_worked = step(worked.params, worked.x[0], *worked.before)
     h_worked.round(4), c_worked.round(4)
     return c_worked, h_worked
 

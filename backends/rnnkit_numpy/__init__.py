@@ -7,6 +7,7 @@ parameters have; complex128 runs through it, so that its gradients can be checke
 from typing import TYPE_CHECKING
 
 from rnnkit_numpy.chain import backward, forward
+from rnnkit_numpy.explain import explain
 from rnnkit_numpy.rules import update
 from rnnkit_numpy.trees import from_numpy, to_numpy
 
@@ -18,4 +19,4 @@ if TYPE_CHECKING:  # the type checker compares the module with the protocol
 
     textbook: Backend = rnnkit_numpy
 
-__all__ = ["backward", "forward", "from_numpy", "name", "to_numpy", "update"]
+__all__ = ["backward", "explain", "forward", "from_numpy", "name", "to_numpy", "update"]

@@ -9,8 +9,8 @@ import numpy as np
 
 from rnnkit.backend import Gradients, check_arguments, check_gradients
 from rnnkit.errors import ModelError
-from rnnkit.model import LSTM, Chain, Dense, LSTMState, State, initial_state
-from rnnkit_numpy import dense, lstm
+from rnnkit.model import Chain, Dense, Recurrent, State, initial_state, zero_state
+from rnnkit_numpy import dense, recurrence
 
 
 def forward(
@@ -66,12 +66,12 @@ def layer_params(params: dict[str, np.ndarray], index: int) -> dict[str, np.ndar
 @singledispatch
 def run_layer(layer: object, params, x, state, reset, valid, initial) -> tuple[np.ndarray, Any, Any]:
     """Forward pass of one layer: outputs, state after the last row, tape."""
-    raise ModelError(f"backend 'numpy' cannot run the layer {layer!r}; it knows LSTM and Dense")
+    raise ModelError(f"backend 'numpy' cannot run the layer {layer!r}; {recurrence.known()}")
 
 
 @run_layer.register
-def _(layer: LSTM, params, x, state, reset, valid, initial) -> tuple[np.ndarray, Any, Any]:
-    return lstm.forward(layer, params, x, state, reset, valid, initial)
+def _(layer: Recurrent, params, x, state, reset, valid, initial) -> tuple[np.ndarray, Any, Any]:
+    return recurrence.forward(layer, params, x, state, reset, valid, initial)
 
 
 @run_layer.register
@@ -83,13 +83,13 @@ def _(layer: Dense, params, x, state, reset, valid, initial) -> tuple[np.ndarray
 @singledispatch
 def run_layer_back(layer: object, params, tape, d_y, d_after) -> tuple[dict[str, np.ndarray], Any, np.ndarray]:
     """Backward pass of one layer: gradients of its parameters, of the state before row 0, and of its inputs."""
-    raise ModelError(f"backend 'numpy' cannot run the layer {layer!r}; it knows LSTM and Dense")
+    raise ModelError(f"backend 'numpy' cannot run the layer {layer!r}; {recurrence.known()}")
 
 
 @run_layer_back.register
-def _(layer: LSTM, params, tape, d_y, d_after) -> tuple[dict[str, np.ndarray], Any, np.ndarray]:
-    nothing = np.zeros_like(tape.h_before[0])
-    return lstm.backward(layer, params, tape, d_y, LSTMState(nothing, nothing) if d_after is None else d_after)
+def _(layer: Recurrent, params, tape, d_y, d_after) -> tuple[dict[str, np.ndarray], Any, np.ndarray]:
+    d_after = zero_state(layer, d_y.shape[1], d_y.dtype) if d_after is None else d_after
+    return recurrence.backward(layer, params, tape, d_y, d_after)
 
 
 @run_layer_back.register

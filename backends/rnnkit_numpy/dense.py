@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnkit.model import Dense
-from rnnkit_numpy.lstm import sigmoid
+from rnnkit_numpy.recurrence import sigmoid
 
 
-class Tape(NamedTuple):
+class DenseTape(NamedTuple):
     """Inputs `(T, B, I)` and outputs `(T, B, O)`: each activation's derivative is a function of its output."""
 
     x: np.ndarray
@@ -36,15 +36,15 @@ DERIVATIVE = {
 }
 
 
-def forward(layer: Dense, params: dict[str, np.ndarray], x: np.ndarray) -> tuple[np.ndarray, Tape]:
+def forward(layer: Dense, params: dict[str, np.ndarray], x: np.ndarray) -> tuple[np.ndarray, DenseTape]:
     """Run a layer over `x (T, B, I)`; returns `y (T, B, O)` and the tape."""
     a = x @ params["weight"].T + params["bias"]  # (1)
     y = ACTIVATE[layer.activation](a)  # (2)
-    return y, Tape(x, y)
+    return y, DenseTape(x, y)
 
 
 def backward(
-    layer: Dense, params: dict[str, np.ndarray], tape: Tape, d_y: np.ndarray
+    layer: Dense, params: dict[str, np.ndarray], tape: DenseTape, d_y: np.ndarray
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Returns the gradients with respect to the parameters and to x."""
     d_a = d_y * DERIVATIVE[layer.activation](tape.y)  # (2')

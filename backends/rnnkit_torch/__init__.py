@@ -1,6 +1,6 @@
-"""The PyTorch backend: PyTorch's LSTM and autograd, on the CPU or with CUDA.
+"""The PyTorch backend: PyTorch's own layers and autograd, on the CPU or with CUDA.
 
-It runs the function behind `torch.nn.LSTM`, so that weights and whole training trajectories are those of a
+It runs the functions behind the layers of `torch.nn`, so that weights and whole training trajectories are those of a
 loop written by hand. It follows the device of the tensors that it is given; `configure(device="cuda")` gives
 the backend whose `from_numpy` puts them there.
 """

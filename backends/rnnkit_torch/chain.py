@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import singledispatch
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,29 +11,13 @@ from torch import Tensor
 
 from rnnkit.backend import Gradients, check_arguments, check_gradients, map_arrays
 from rnnkit.errors import ModelError
-from rnnkit.model import (
-    INITIAL,
-    LSTM,
-    Chain,
-    Dense,
-    Learned,
-    LSTMState,
-    State,
-    initial_state,
-    parameter_shapes,
-)
+from rnnkit.model import Chain, Learned, State, initial_names, initial_state, parameter_shapes, state_type
+from rnnkit_torch.layers import in_one_piece, run_layer
 from rnnkit_torch.pieces import Pieces, cut
 
-ACTIVATE = {
-    "identity": lambda a: a,
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "sigmoid": torch.sigmoid,
-}
 
-
-class Tape(NamedTuple):
-    """A graph of autograd by its two ends; it lives as long as the tape does.
+class Graph(NamedTuple):
+    """A tape: a graph of autograd by its two ends, which lives as long as this does.
 
     Attributes:
         params, state, x: the leaves.
@@ -56,7 +39,7 @@ def forward(
     reset: np.ndarray | None = None,
     valid: np.ndarray | None = None,
     initial: State | None = None,
-) -> tuple[Tensor, State, Tape]:
+) -> tuple[Tensor, State, Graph]:
     """See `rnnkit.backend.Backend.forward`; what is returned is detached, the tape holds the graph."""
     check_tensors(params, x, state)
     reset, valid = check_arguments(model, params, x, state, reset, valid, initial)
@@ -67,13 +50,13 @@ def forward(
         x = leaf(x)
         cold = own_initial(model, weights) if initial is None else map_arrays(torch.detach, initial)
         y, after = run(model, layer_weights(model, weights), x, before, cold, cut(reset, valid, x.device))
-    return y.detach(), map_arrays(torch.detach, after), Tape(weights, before, x, y, after)
+    return y.detach(), map_arrays(torch.detach, after), Graph(weights, before, x, y, after)
 
 
 def backward(
     model: Chain,
     params: dict[str, Tensor],
-    tape: Tape,
+    tape: Graph,
     d_y: Tensor,
     d_state: State | None = None,
 ) -> Gradients:
@@ -112,47 +95,16 @@ def run(
     return pieces.scatter(x), tuple(after)
 
 
-@singledispatch
-def run_layer(
-    layer: object, weights: list[Tensor], x: Tensor, state: Any, initial: Any, pieces: Pieces
-) -> tuple[Tensor, Any]:
-    """One layer over rows as `Pieces.gather` lays them out: outputs laid out alike, the state after them."""
-    raise ModelError(f"backend 'torch' cannot run the layer {layer!r}; it knows LSTM and Dense")
-
-
-@run_layer.register
-def _(
-    layer: LSTM, weights: list[Tensor], x: Tensor, state: LSTMState, initial: LSTMState, pieces: Pieces
-) -> tuple[Tensor, LSTMState]:
-    if x.shape[0] == 0:  # no valid row, and PyTorch runs no empty sequence
-        y, h, c = x.new_zeros((*x.shape[:-1], layer.hidden)), state.h[:0], state.c[:0]
-    else:
-        before = [pieces.begin(s, cold).contiguous()[None] for s, cold in zip(state, initial, strict=True)]  # for cuDNN
-        biases, layers, dropout, train, bidirectional = True, 1, 0.0, torch.is_grad_enabled(), False
-        if pieces.sizes is None:
-            y, h, c = torch.lstm(x, before, weights, biases, layers, dropout, train, bidirectional, False)
-        else:
-            y, h, c = torch.lstm(x, pieces.sizes, before, weights, biases, layers, dropout, train, bidirectional)
-        h, c = h[0], c[0]
-    return y, LSTMState(pieces.end(h, state.h, initial.h), pieces.end(c, state.c, initial.c))
-
-
-@run_layer.register
-def _(
-    layer: Dense, weights: list[Tensor], x: Tensor, state: tuple[()], initial: tuple[()], pieces: Pieces
-) -> tuple[Tensor, tuple[()]]:
-    return ACTIVATE[layer.activation](torch.nn.functional.linear(x, *weights)), ()
-
-
 def own_initial(model: Chain, params: Mapping[str, Tensor]) -> State:
     """The model's own initial state, `(1, H)` each: the same for all lanes, and in the graph where it is learned."""
     like = next(iter(params.values()))
     plain = Chain(*model.layers) if isinstance(model.initial, Learned) else model
     numbers = initial_state(plain, {"": np.zeros(0)}, lanes=1)  # float64: they are rounded once, below
     if isinstance(model.initial, Learned):
+        names = [initial_names(state_type(layer)) for layer in model.layers]
         return tuple(
-            type(entry)(*(params[f"{index}.{name}"][None] for name in INITIAL)) if entry else ()
-            for index, entry in enumerate(numbers)
+            type(entry)(*(params[f"{index}.{name}"][None] for name in own)) if entry else ()
+            for index, (entry, own) in enumerate(zip(numbers, names, strict=True))
         )
     return map_arrays(lambda a: torch.tensor(a, dtype=like.dtype, device=like.device), numbers)
 
@@ -163,27 +115,14 @@ def leaf(a: Tensor) -> Tensor:
 
 
 def leaves(model: Chain, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Parameters as leaves of a new graph, on the memory of `params` but for the weights of an LSTM on CUDA.
+    """Parameters as leaves of a new graph, on the memory of `params` but for recurrent weights on CUDA.
 
     Those are copied: cuDNN wants them in one piece of memory, laid out its own way, and would otherwise copy
     (and warn) at every call.
     """
     fresh = {key: leaf(p) for key, p in params.items()}
     for index, layer in enumerate(model.layers):
-        if isinstance(layer, LSTM) and fresh[f"{index}.weight_ih"].is_cuda:
-            fresh |= {f"{index}.{key}": p for key, p in in_one_piece(layer, index, params).items()}
-    return fresh
-
-
-def in_one_piece(layer: LSTM, index: int, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of an LSTM as leaves laid out for cuDNN."""
-    like = params[f"{index}.weight_ih"]
-    # on the meta device no random number is drawn; leaving it lays the weights out for cuDNN
-    module = torch.nn.LSTM(layer.inputs, layer.hidden, device="meta", dtype=like.dtype).to_empty(device=like.device)
-    fresh = {name: getattr(module, f"{name}_l0") for name in parameter_shapes(layer)}
-    with torch.no_grad():
-        for name, p in fresh.items():
-            p.copy_(params[f"{index}.{name}"])
+        fresh |= in_one_piece(layer, index, params)
     return fresh
 
 

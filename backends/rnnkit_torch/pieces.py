@@ -1,4 +1,4 @@
-"""Resets and padding without a loop over time: a window cut into pieces that an LSTM runs straight through.
+"""Resets and padding without a loop over time: a window cut into pieces that a recurrent layer runs straight through.
 
 Each lane is cut where it resets. A *piece* is the valid rows between two cuts: padding holds the state, so
 leaving it out is exact. The first piece of a lane starts from the state it is given, every later one from the

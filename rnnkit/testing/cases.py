@@ -11,8 +11,7 @@ import numpy as np
 from rnnkit.backend import FRESH, RECORDED, Backend, Block, Gradients, Slots, map_arrays
 from rnnkit.model import (
     ACTIVATIONS,
-    INITIAL,
-    LSTM,
+    LAYERS,
     Chain,
     CrossEntropy,
     Dense,
@@ -22,14 +21,21 @@ from rnnkit.model import (
     Learned,
     Loss,
     Noise,
+    Recurrent,
     State,
     Zeros,
+    initial_names,
     setup,
+    state_type,
     zero_state,
 )
 
 MECHANISMS = ("detached", "reweight", "scale", "slots", "noise", "remat")
 """What may happen to the state and the gradient of a window besides the recurrence: see `random_block`."""
+
+
+CELLS = tuple(kind for kind in LAYERS if issubclass(kind, Recurrent))
+"""The recurrent layers there are."""
 
 
 @dataclass(frozen=True)
@@ -50,16 +56,18 @@ class Case:
     initial: State | None = None
 
 
-def random_case(rng: np.random.Generator, index: int) -> Case:
+def random_case(rng: np.random.Generator, index: int, cell: type[Recurrent] | None = None) -> Case:
     """A random window; `index` walks through depths, activations, initial states and, every fourth time, B == H.
 
     One in eight has a single lane, which a backend may walk in another way, with resets and padding between its rows.
+    `cell` is the class of its recurrent layers; left out, they are taken in turn.
     """
+    kind: Any = CELLS[index % len(CELLS)] if cell is None else cell
     depth = index % 3 + 1
     sizes = [int(s) for s in rng.permutation(np.arange(2, 9))]
     inputs, hidden, lanes, steps = sizes[0], sizes[1 : 1 + depth], sizes[5], sizes[6] + 4
     lanes = hidden[-1] if index % 4 == 3 else 1 if index % 8 == 5 else lanes
-    recurrent = [LSTM(a, b) for a, b in zip([inputs, *hidden], hidden, strict=False)]
+    recurrent = [kind(a, b) for a, b in zip([inputs, *hidden], hidden, strict=False)]
     activation = ACTIVATIONS[index % len(ACTIVATIONS)]
     dense = Dense(hidden[-1], 4, activation)  # type: ignore[arg-type]
     layers = (*recurrent, dense, Dense(4, 3)) if index % 2 else (*recurrent, dense)
@@ -94,15 +102,21 @@ def random_case(rng: np.random.Generator, index: int) -> Case:
 
 def random_initial(rng: np.random.Generator, layers: Collection[Layer], index: int) -> Initial:
     """One of the four kinds of initial state, by turns."""
-    sizes = [layer.hidden for layer in layers if isinstance(layer, LSTM)]
-    draw = lambda: tuple(tuple(rng.standard_normal(size).tolist()) for size in sizes)  # noqa: E731
-    return (Zeros(), Learned(), Given(h=draw(), c=draw()), Noise(0.5))[index % 4]
+    widths: dict[str, list[int]] = {}
+    for layer in layers:
+        if isinstance(layer, Recurrent):
+            for name, width in zip(layer.State._fields, layer.widths, strict=True):
+                widths.setdefault(name, []).append(width)
+    draw = lambda sizes: tuple(tuple(rng.standard_normal(size).tolist()) for size in sizes)  # noqa: E731
+    given = Given(**{name: draw(sizes) for name, sizes in widths.items()})
+    return (Zeros(), Learned(), given, Noise(0.5))[index % 4]
 
 
 def random_parameters(rng: np.random.Generator, model: Chain) -> dict[str, np.ndarray]:
     """Parameters in float64, those of a learned initial state away from the zeros at which they begin."""
     params, _ = setup(model, seed=int(rng.integers(1 << 31)), dtype="float64")
-    learned = [key for key in params if key.partition(".")[2] in INITIAL]
+    names = [initial_names(state_type(layer)) for layer in model.layers]
+    learned = [f"{index}.{name}" for index, own in enumerate(names) for name in own if f"{index}.{name}" in params]
     return params | {key: rng.standard_normal(params[key].shape) for key in learned}
 
 

@@ -12,15 +12,15 @@ from rnnkit.backend import TEXTBOOK, Backend, Carried, CompleteBackend, Draws, U
 from rnnkit.backend import backend as find_backend
 from rnnkit.errors import ModelError, RnnkitError, counted
 from rnnkit.model import (
-    INITIAL,
     LOSSES,
     Adam,
     ClipNorm,
     Learned,
-    LSTMState,
     Rule,
+    initial_names,
     initial_rule_state,
     initial_state,
+    state_type,
 )
 from rnnkit.testing.blocks import RULES, missed_updates, training_checks
 from rnnkit.testing.cases import (
@@ -60,9 +60,9 @@ class Conformance:
 def check_backend(backend: str | Backend, cases: int = 24, seed: int = 0) -> Conformance:
     """Check everything that the protocol promises, against the textbook backend in float64.
 
-    Outputs, final state and the gradients with respect to every parameter, x, h0 and c0, over chains of one to three
-    LSTM layers and dense layers of every activation, with a non-zero state, a gradient that enters through the final
-    state, resets and padding anywhere, resets to every kind of initial state; NaN at padding; a window cut in two;
+    Outputs, final state and the gradients with respect to every parameter, x and the state, over chains of one to
+    three recurrent layers and dense layers of every activation, with a non-zero state, a gradient that enters through
+    the final state, resets and padding anywhere, resets to every kind of initial state; NaN at padding; a window cut;
     every rule; `train_block` for every loss, rule and clipping with state handed on at any row, with each of
     `rnnkit.testing.MECHANISMS` alone and all at once, with frozen parameters and parameters that have missed updates;
     float32; arguments left alone; errors.
@@ -115,12 +115,16 @@ def _check_window(tested: Backend, textbook: Backend, case: Case) -> Iterator[tu
     yield "final state", relative_difference(final, final_ref)
     yield "gradient: parameters", relative_difference(grads.params, grads_ref.params)
     if isinstance(case.model.initial, Learned):
-        learned = [tuple(g.params[key] for key in g.params if key.endswith(INITIAL)) for g in (grads, grads_ref)]
+        states = [initial_names(state_type(layer)) for layer in case.model.layers]
+        keys = [f"{index}.{name}" for index, names in enumerate(states) for name in names]
+        learned = [tuple(g.params[key] for key in keys) for g in (grads, grads_ref)]
         yield "gradient: learned initial state", relative_difference(*learned)
     yield "gradient: x", relative_difference(grads.x, grads_ref.x)
-    for field in LSTMState._fields:
-        got, expected = ([getattr(s, field) for s in g.state if s] for g in (grads, grads_ref))
-        yield f"gradient: {field}0", relative_difference(tuple(got), tuple(expected))
+    for field in dict.fromkeys(field for entry in grads_ref.state if entry for field in entry._fields):
+        got, expected = (
+            tuple(getattr(s, field) for s in g.state if field in getattr(s, "_fields", ())) for g in (grads, grads_ref)
+        )
+        yield f"gradient: {field}0", relative_difference(got, expected)
     model, params, x, state = case.model, *tested.from_numpy((case.params, case.x, case.state))
     given = {} if case.initial is None else {"initial": tested.from_numpy(case.initial)}
     _, _, tape = tested.forward(model, params, x, state, case.reset, case.valid, **given)

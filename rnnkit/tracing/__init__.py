@@ -1,10 +1,10 @@
 """Back-propagation through time, seen: every number of a pass over some rows, forward and back."""
 
 from rnnkit.tracing.display import Thinned, unit_order
-from rnnkit.tracing.layers import DenseTrace, LayerTrace, LSTMTrace
+from rnnkit.tracing.layers import LayerTrace
 from rnnkit.tracing.reach import Reach
 from rnnkit.tracing.record import Trace
 from rnnkit.tracing.walk import trace
 from rnnkit.tracing.worked import worked_step
 
-__all__ = ["DenseTrace", "LSTMTrace", "LayerTrace", "Reach", "Thinned", "Trace", "trace", "unit_order", "worked_step"]
+__all__ = ["LayerTrace", "Reach", "Thinned", "Trace", "trace", "unit_order", "worked_step"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import html
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from rnnkit.checks import is_whole
 from rnnkit.errors import DataError, counted
-from rnnkit.tracing.layers import Arrays, DenseTrace, LayerTrace
+from rnnkit.tracing.layers import Arrays, LayerTrace
 
 if TYPE_CHECKING:
     from rnnkit.tracing.record import Trace
@@ -55,7 +55,7 @@ def arrays_of(trace: Trace) -> Arrays:
     unscale = (lambda a: a) if trace.scaler is None else trace.scaler.unscale_y
     found |= {"observed": unscale(numbers), "predicted": unscale(trace.y)}
     for index, seen in enumerate(trace.layers):
-        found |= {f"{index}.{name}": values for name, values in seen._asdict().items()}
+        found |= {f"{index}.{name}": values for name, values in seen.items()}
     for key, p in trace.params.items():
         found[f"param.{key}"], found[f"gradient.{key}"] = p, trace.gradient[key]
         found[f"contribution.{key}"] = trace.contribution_norm(key)
@@ -68,7 +68,7 @@ def thin(trace: Trace, rows: int, units: int) -> Thinned:
         if not is_whole(number) or number < 1:
             raise DataError(f"Trace.thinned expects {name} to be a whole number >= 1, got {number!r}")
     places = np.unique(np.linspace(0, len(trace) - 1, min(rows, len(trace))).round().astype(int))
-    chosen = tuple(_liveliest(output_of(seen), units) for seen in trace.layers)
+    chosen = tuple(_liveliest(seen.output, units) for seen in trace.layers)
     arrays = {}
     for name, values in arrays_of(trace).items():
         if not name.startswith(WHOLE):
@@ -80,7 +80,7 @@ def thin(trace: Trace, rows: int, units: int) -> Thinned:
     if len(places) < len(trace):
         left_out.append(f"{len(places):,} of {len(trace):,} rows, evenly spaced")
     for index, (seen, kept) in enumerate(zip(trace.layers, chosen, strict=True)):
-        width = output_of(seen).shape[1]
+        width = seen.output.shape[1]
         if len(kept) < width:
             left_out.append(f"the {len(kept):,} of {width:,} units of layer {index} whose output varies most")
     return Thinned(places, chosen, arrays, "; ".join(left_out))
@@ -135,15 +135,15 @@ def html_summary(trace: Trace) -> str:
     return f"<table><caption>Trace</caption>{''.join(rows)}</table>"
 
 
-def unit_order(seen: Any, by: Order = "similar") -> np.ndarray:
+def unit_order(seen: LayerTrace | np.ndarray, by: Order = "similar") -> np.ndarray:
     """The units of a layer `(H,)` in an order that puts alike ones side by side.
 
     Args:
-        seen: the trace of a layer.
+        seen: the trace of a layer, or what it gives, `(T, H)`.
         by: `"similar"`: by the angle that a unit's output, over time, makes in the plane of the two patterns that
             explain most of all outputs; `"peak"`: by the row at which it is furthest from its mean; `"index"`.
     """
-    values = output_of(seen)
+    values = seen.output if isinstance(seen, LayerTrace) else seen
     centred = values - values.mean(0)
     if by == "peak":
         return np.argsort(np.abs(centred).argmax(0), kind="stable")
@@ -155,11 +155,6 @@ def unit_order(seen: Any, by: Order = "similar") -> np.ndarray:
     if by not in ("index", "similar"):
         raise DataError(f"unit_order expects 'similar', 'peak' or 'index', got {by!r}")
     return np.arange(values.shape[1])
-
-
-def output_of(seen: LayerTrace) -> np.ndarray:
-    """What a layer gives, `(T, O)`."""
-    return seen.y if isinstance(seen, DenseTrace) else seen.h
 
 
 def _liveliest(values: np.ndarray, count: int) -> np.ndarray:

@@ -2,42 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from rnnkit.errors import ModelError
-from rnnkit.model import LSTM, Chain, LSTMState
-from rnnkit.tracing.layers import Arrays, step_back
+from rnnkit.model import Chain, state_type, zero_state
+from rnnkit.tracing.layers import Arrays, LayerPass
 
 FAINT = 1e-100
 """A gradient all of whose numbers are smaller has died away: it is followed no further, and zero from there on."""
 
 
-class Reach(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Reach:
     """The reach of the losses of n rows t over the states of T rows s, nothing cut but at resets.
 
-        h[k, s] = ‖∂ loss(t) / ∂ h(s)‖ with t = at[k],    0 where s > t
+        norms["h"][k, s] = ‖∂ loss(t) / ∂ h(s)‖ with t = at[k],    0 where s > t
 
     Attributes:
         layer: whose state it is.
         at: `(n,)`; places, from 0, of the rows t among the traced rows.
         since: `(n,)`; the first row since which the state was not reset before row t: no loss reaches further.
-        h, c: `(n, T)` float64: 2-norms over the units. The loss is that of the row, without its weight.
+        norms: by state array, `(n, T)` float64: 2-norms over the units; attributes, too, such as `reach.h`. The loss is
+            that of the row, without its weight.
     """
 
     layer: int
     at: np.ndarray
     since: np.ndarray
-    h: np.ndarray
-    c: np.ndarray
+    norms: Arrays
 
-    def by_lag(self, part: str = "h") -> np.ndarray:
+    def __getattr__(self, name: str) -> np.ndarray:
+        norms = vars(self).get("norms", {})  # none yet while a copy is made
+        if name not in norms:
+            raise AttributeError(f"the reach has no {name!r}, only {', '.join(norms)}")
+        return norms[name]
+
+    def by_lag(self, part: str | None = None) -> np.ndarray:
         """Mean over the rows t by lag t - s, `(T,)` from lag 0: over the rows whose state goes so far back.
 
-        NaN at lags that no row has. `part` is `"h"` or `"c"`.
+        NaN at lags that no row has. `part` is one of the state arrays; left out, the first, which the layer gives out.
         """
-        matrix = getattr(self, part)
+        matrix = self.norms[next(iter(self.norms)) if part is None else part]
         sums, counts = np.zeros(matrix.shape[1]), np.zeros(matrix.shape[1])
         for row, t, first in zip(matrix, self.at, self.since, strict=True):
             sums[: t + 1 - first] += row[first : t + 1][::-1]
@@ -47,7 +55,7 @@ class Reach(NamedTuple):
 
 def reach_of(
     model: Chain,
-    layer_params: list[Arrays],
+    passes: tuple[LayerPass, ...],
     forward: list[Arrays],
     d_loss: np.ndarray,
     reset: np.ndarray,
@@ -57,8 +65,8 @@ def reach_of(
     """Walk back once with the gradients of all n losses side by side: T steps on arrays `(n, H)`.
 
     Args:
-        layer_params: of each layer, by their bare names.
-        forward: what `forward_rows` gave for each layer.
+        passes: the numbers of each layer.
+        forward: what the `forward` of each gave.
         d_loss: `(T, O)`, the derivative of each row's loss with respect to its output.
         reset: `(T,)` bool; no gradient goes from there to the row before.
         layer: whose state; a recurrent layer.
@@ -66,10 +74,10 @@ def reach_of(
     """
     steps, count = len(reset), len(at)
     since = np.maximum.accumulate(np.where(reset, np.arange(steps), 0))[at]
-    found = Reach(layer, at, since, np.zeros((count, steps)), np.zeros((count, steps)))
-    zeros = lambda width: np.zeros((count, width))  # noqa: E731
+    state: Any = state_type(model.layers[layer])
+    found = Reach(layer, at, since, {part: np.zeros((count, steps)) for part in state._fields})
     above = range(layer, len(model.layers))
-    d_states: dict[int, Any] = {k: _entry(model.layers[k], zeros) for k in above}
+    d_states: dict[int, Any] = {k: zero_state(model.layers[k], count, d_loss.dtype) for k in above}
     stop = count
     for s in reversed(range(steps)):
         first = int(np.searchsorted(at, s))  # earlier losses know nothing of row s
@@ -81,13 +89,13 @@ def reach_of(
             for k in reversed(above):
                 begun = d_states[k]
                 after = type(begun)(*(a[lanes] for a in begun)) if begun else begun
-                back = step_back(model.layers[k], layer_params[k], forward[k], s, d, after)
+                back = passes[k].back(forward[k], s, d, after)
                 for a, b in zip(begun, back.d_state, strict=True):
                     a[lanes] = b
                 d = back.d_x
                 if k == layer:
-                    found.h[lanes, s] = np.sqrt((back.seen["d_h"] ** 2).sum(-1))
-                    found.c[lanes, s] = np.sqrt((back.seen["d_c"] ** 2).sum(-1))
+                    for part, norm in found.norms.items():
+                        norm[lanes, s] = np.sqrt((back.seen[f"d_{part}"] ** 2).sum(-1))
         if reset[s]:
             stop = min(stop, first)
         while stop > first and all(np.abs(a[stop - 1]).max() < FAINT for entry in d_states.values() for a in entry):
@@ -101,12 +109,8 @@ def check_recurrent(who: str, model: Chain, layer: int | None) -> int:
     Raises:
         ModelError: a layer that is not recurrent.
     """
-    recurrent = [index for index, inner in enumerate(model.layers) if isinstance(inner, LSTM)]
+    recurrent = [index for index, inner in enumerate(model.layers) if state_type(inner) is not None]
     chosen = recurrent[0] if layer is None else layer
     if chosen not in recurrent:
         raise ModelError(f"{who} expects a recurrent layer, one of {', '.join(map(str, recurrent))}, got {layer!r}")
     return chosen
-
-
-def _entry(layer: object, zeros: Any) -> Any:
-    return LSTMState(zeros(layer.hidden), zeros(layer.hidden)) if isinstance(layer, LSTM) else ()

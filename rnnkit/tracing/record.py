@@ -7,15 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from rnnkit.data import Standard
 from rnnkit.errors import ModelError, counted, did_you_mean
-from rnnkit.model import LSTM, Chain, Loss, LSTMState, State
+from rnnkit.model import Chain, Loss, State, state_type
 from rnnkit.tracing.display import ROWS, UNITS, Thinned, arrays_of, html_summary, table_of, thin, write_csv
-from rnnkit.tracing.layers import Arrays, LayerTrace, factors
+from rnnkit.tracing.layers import Arrays, LayerTrace, explained, factors
 from rnnkit.tracing.reach import Reach, check_recurrent, reach_of
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Trace:
         loss: `(T,)`; of each row by itself.
         d_loss: `(T, O)`; the derivative of each row's own loss with respect to y.
         d_y: `(T, O)`; the derivative of the mean loss with respect to y.
-        layers: an `LSTMTrace` or `DenseTrace` a layer.
+        layers: a `LayerTrace` a layer.
     """
 
     model: Chain
@@ -86,7 +86,7 @@ class Trace:
     @property
     def recurrent(self) -> tuple[int, ...]:
         """Which layers are recurrent."""
-        return tuple(index for index, layer in enumerate(self.model.layers) if isinstance(layer, LSTM))
+        return tuple(index for index, layer in enumerate(self.model.layers) if state_type(layer) is not None)
 
     @property
     def mean_loss(self) -> float:
@@ -107,10 +107,12 @@ class Trace:
     def d_state(self) -> State:
         """With respect to the state before the first row, an entry a layer, `(1, H)`; zero where that row resets."""
         share = 0.0 if self.reset[0] else 1.0
-        return tuple(
-            LSTMState(share * seen.d_h_before[:1], share * seen.d_c_before[:1]) if index in self.recurrent else ()  # type: ignore[union-attr]
-            for index, seen in enumerate(self.layers)
-        )
+        entries: list[Any] = []
+        for layer, seen in zip(self.model.layers, self.layers, strict=True):
+            state = state_type(layer)
+            handed = () if state is None else (share * seen[f"d_{field}_before"][:1] for field in state._fields)
+            entries.append(() if state is None else state(*handed))
+        return tuple(entries)
 
     def contribution(self, key: str) -> np.ndarray:
         """What each row adds to the gradient of a parameter: a new array `(T, *shape)`, which sums to `gradient[key]`.
@@ -148,9 +150,9 @@ class Trace:
         places = np.arange(len(self)) if at is None else np.unique(np.asarray(at))
         if not len(places) or places.dtype.kind not in "iu" or places[0] < 0 or places[-1] >= len(self):
             raise ModelError(f"Trace.reach expects places from 0 to {len(self) - 1}, got {at!r}")
-        forward = [seen._asdict() for seen in self.layers]
-        parts = [self._layer_params(k) for k in range(len(self.layers))]
-        return reach_of(self.model, parts, forward, self.d_loss, self.reset, index, places)
+        forward = [dict(seen) for seen in self.layers]
+        passes = explained(self.model, self.params)
+        return reach_of(self.model, passes, forward, self.d_loss, self.reset, index, places)
 
     def to_numpy(self) -> Arrays:
         """All of it by flat names: `"rows"`, `"loss"`, `"0.f"`, `"0.d_f_pre"`, `"gradient.0.weight_ih"`; no copies.
@@ -214,15 +216,11 @@ class Trace:
         """What a notebook shows: a small table."""
         return html_summary(self)
 
-    def _layer_params(self, index: int) -> Arrays:
-        prefix = f"{index}."
-        return {key.removeprefix(prefix): p for key, p in self.params.items() if key.startswith(prefix)}
-
     def _factors(self) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
         found = {
             f"{index}.{name}": pair
-            for index, seen in enumerate(self.layers)
-            for name, pair in factors(seen, self.reset).items()
+            for index, (layer, seen) in enumerate(zip(self.model.layers, self.layers, strict=True))
+            for name, pair in factors(layer, seen, self.reset).items()
         }
         return {key: found[key] for key in self.params}
 

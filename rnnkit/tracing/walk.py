@@ -13,7 +13,6 @@ from rnnkit.checks import is_whole
 from rnnkit.data import Sequence
 from rnnkit.errors import DataError, ModelError, ScheduleError
 from rnnkit.model import (
-    LSTM,
     Chain,
     Loss,
     State,
@@ -22,10 +21,11 @@ from rnnkit.model import (
     layers_to_run,
     row_gradient,
     row_loss,
+    state_type,
     window_loss,
     zero_state,
 )
-from rnnkit.tracing.layers import TRACES, Arrays, LayerTrace, forward_rows, step_back
+from rnnkit.tracing.layers import Arrays, LayerPass, LayerTrace, explained, traced
 from rnnkit.tracing.record import Trace
 from rnnkit.tracing.rows import choose_rows, state_before
 from rnnkit.train.passes import WARM_ROWS
@@ -87,8 +87,8 @@ def trace(
     state = state_before(find_backend(TEXTBOOK), model, kept, series, chosen)
     x, target = series.take(chosen.rows, np.float64)
     check_targets(objective, target, model.outputs)
-    parts = layer_parameters(model, kept)
-    forward, y = forward_pass(model, parts, x, state, chosen.reset, initial_state(model, kept, 1))
+    passes = explained(model, kept)
+    forward, y = forward_pass(passes, x, state, chosen.reset, initial_state(model, kept, 1))
     weight = series.scored(chosen.rows).astype(np.float64)
     if not weight.any():
         raise DataError(
@@ -120,29 +120,23 @@ def trace(
         loss=row_loss(objective, y, target),
         d_loss=row_gradient(objective, y, target),
         d_y=d_y,
-        layers=_walk_back(model, parts, forward, d_y, chosen.reset | cut),
+        layers=_walk_back(model, passes, forward, d_y, chosen.reset | cut),
     )
 
 
-def layer_parameters(model: Chain, params: Mapping[str, np.ndarray]) -> list[Arrays]:
-    """The parameters of each layer by their bare names."""
-    prefixes = [f"{index}." for index in range(len(model.layers))]
-    return [{key.removeprefix(p): value for key, value in params.items() if key.startswith(p)} for p in prefixes]
-
-
 def forward_pass(
-    model: Chain, parts: list[Arrays], x: np.ndarray, state: State, reset: np.ndarray, initial: State
+    passes: tuple[LayerPass, ...], x: np.ndarray, state: State, reset: np.ndarray, initial: State
 ) -> tuple[list[Arrays], np.ndarray]:
     """The forward numbers of every layer, and the model's output `(T, O)`."""
     forward = []
-    for index, layer in enumerate(model.layers):
-        seen, x = forward_rows(layer, parts[index], x, state[index], reset, initial[index])
+    for layer, before, cold in zip(passes, state, initial, strict=True):
+        seen, x = layer.forward(x, before, reset, cold)
         forward.append(seen)
     return forward, x
 
 
 def _walk_back(
-    model: Chain, parts: list[Arrays], forward: list[Arrays], d_y: np.ndarray, ends: np.ndarray
+    model: Chain, passes: tuple[LayerPass, ...], forward: list[Arrays], d_y: np.ndarray, ends: np.ndarray
 ) -> tuple[LayerTrace, ...]:
     """From the last row to the first, in each from the last layer to the first; no gradient leaves a row that ends."""
     backward: list[Arrays] = [{} for _ in model.layers]
@@ -151,13 +145,15 @@ def _walk_back(
     for t in reversed(range(len(d_y))):
         d = d_y[t]
         for index in reversed(range(len(model.layers))):
-            back = step_back(model.layers[index], parts[index], forward[index], t, d, d_states[index])
+            back = passes[index].back(forward[index], t, d, d_states[index])
             d_states[index], d = back.d_state, back.d_x
             for name, value in back.seen.items():
                 backward[index].setdefault(name, np.empty((len(d_y), len(value))))[t] = value
         if ends[t]:
             d_states = list(zeros)
-    return tuple(TRACES[type(layer)](**forward[index], **backward[index]) for index, layer in enumerate(model.layers))
+    return tuple(
+        traced(layer, seen | d_seen) for layer, seen, d_seen in zip(model.layers, forward, backward, strict=True)
+    )
 
 
 def _without_lanes(entry: Any) -> Any:
@@ -181,7 +177,7 @@ def _what_is_traced(
         series, params, loss, model = seen_by("trace", model, series, ahead=True), model.params, model.loss, model.model
     elif params is None:
         raise ModelError("trace expects params with a Chain, got none; make them with rk.setup(model), or give a Run")
-    if not any(isinstance(layer, LSTM) for layer in layers_to_run(model, "trace")):
+    if all(state_type(layer) is None for layer in layers_to_run(model, "trace")):
         raise ModelError(f"trace expects a model with a recurrent layer, got {model!r}: no gradient goes back in time")
     if not isinstance(params, Mapping):
         raise ModelError(f"trace expects params as a dict of arrays, got {type(params).__name__}; see rk.setup(model)")

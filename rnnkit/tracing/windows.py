@@ -10,9 +10,9 @@ import numpy as np
 from rnnkit.checks import is_whole
 from rnnkit.errors import ScheduleError
 from rnnkit.model import initial_state, row_gradient, row_loss, window_loss, zero_state
-from rnnkit.tracing.layers import TRACES, Arrays, step_back
+from rnnkit.tracing.layers import Arrays, LayerPass, explained, traced
 from rnnkit.tracing.record import Trace
-from rnnkit.tracing.walk import forward_pass, layer_parameters
+from rnnkit.tracing.walk import forward_pass
 
 
 def in_windows(trace: Trace, length: int, lookback: int = 0, fresh: bool = False, anew: bool = False) -> Trace:
@@ -42,22 +42,22 @@ def in_windows(trace: Trace, length: int, lookback: int = 0, fresh: bool = False
         raise ScheduleError(
             "in_windows expects lookback=0 with fresh=True: windows that overlap have states of their own"
         )
-    parts = layer_parameters(trace.model, trace.params)
+    passes = explained(trace.model, trace.params)
     begins = _begins(trace, length, anew)
     start = np.flatnonzero(begins)
     cut = begins & (np.arange(len(trace)) > 0)
-    forward: list[Arrays] = [dict(seen._asdict()) for seen in trace.layers]
+    forward: list[Arrays] = [dict(seen) for seen in trace.layers]
     changed: dict[str, Any] = {"cut": cut, "truncate": int(length)}
     d_y = trace.d_y
     if fresh:
         reset, initial = trace.reset | begins, initial_state(trace.model, trace.params, 1)
-        forward, y = forward_pass(trace.model, parts, trace.x, trace.state, reset, initial)
+        forward, y = forward_pass(passes, trace.x, trace.state, reset, initial)
         _, d_y = window_loss(trace.loss_function, y, trace.target, trace.weight)
         changed |= {"reset": reset, "y": y, "d_y": d_y, "loss": row_loss(trace.loss_function, y, trace.target)}
         changed |= {"d_loss": row_gradient(trace.loss_function, y, trace.target)}
-    backward = _walk_back(trace, parts, forward, d_y, changed.get("reset", trace.reset), start, lookback)
+    backward = _walk_back(trace, passes, forward, d_y, changed.get("reset", trace.reset), start, lookback)
     layers = tuple(
-        TRACES[type(layer)](**(forward[index] | backward[index])) for index, layer in enumerate(trace.model.layers)
+        traced(layer, seen | d_seen) for layer, seen, d_seen in zip(trace.model.layers, forward, backward, strict=True)
     )
     return replace(trace, **changed, layers=layers)
 
@@ -78,7 +78,7 @@ def _begins(trace: Trace, length: int, anew: bool) -> np.ndarray:
 
 def _walk_back(
     trace: Trace,
-    parts: list[Arrays],
+    passes: tuple[LayerPass, ...],
     forward: list[Arrays],
     d_y: np.ndarray,
     reset: np.ndarray,
@@ -97,7 +97,7 @@ def _walk_back(
         for index in reversed(range(len(model.layers))):
             begun = states[index]
             after = type(begun)(*(a[first:last] for a in begun)) if begun else begun
-            back = step_back(model.layers[index], parts[index], forward[index], t, d, after)
+            back = passes[index].back(forward[index], t, d, after)
             for a, b in zip(begun, back.d_state, strict=True):
                 a[first:last] = 0 if reset[t] else b
             d = back.d_x

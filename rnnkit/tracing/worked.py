@@ -1,164 +1,205 @@
-"""One time step of a tiny LSTM worked by hand: every equation, with its numbers filled in."""
+"""One time step of a tiny recurrent layer worked by hand: every equation, with its numbers filled in."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnkit.model import GATES, LSTM, Chain, LSTMState
-from rnnkit.tracing.layers import Arrays, Back, forward_rows, step_back
-
-MODEL = Chain(LSTM(1, 2))
-"""One input, two units."""
-
-PARAMS: Arrays = {
-    "0.weight_ih": np.array([[0.5], [-0.4], [0.3], [0.2], [0.8], [-0.6], [0.4], [0.1]]),
-    "0.weight_hh": np.array(
-        [[0.1, -0.2], [0.3, 0.2], [0.2, 0.1], [-0.1, 0.4], [0.5, -0.3], [0.2, 0.6], [-0.4, 0.2], [0.3, 0.1]]
-    ),
-    "0.bias_ih": np.array([0.1, 0.0, 1.0, 1.0, 0.0, 0.2, 0.0, -0.1]),
-    "0.bias_hh": np.zeros(8),
-}
-
-X, H_BEFORE, C_BEFORE = np.array([[2.0]]), np.array([0.5, -0.5]), np.array([1.0, -0.5])
-"""What the step reads, and the state that it starts from."""
-
-D_Y, D_H, D_C = np.array([1.0, -0.5]), np.array([0.2, 0.4]), np.array([-0.3, 0.1])
-"""What comes back: through the output of the step, and from the step after it through h and through c."""
+from rnnkit.errors import ModelError
+from rnnkit.model import LAYERS, Chain, Recurrent
+from rnnkit.tracing.formulas import filled, named
+from rnnkit.tracing.layers import Arrays, RowBack, explained
 
 DIGITS = 4
 
-
-class Step(NamedTuple):
-    """The numbers of the step: `(1, ...)` arrays of the forward pass by name, and the way back."""
-
-    forward: Arrays
-    back: Back
+COUNTED = {1: "one gate", 2: "both gates", 3: "all three gates", 4: "all four gates", 5: "all five gates"}
 
 
-def step_numbers() -> Step:
-    """The numbers that the worked step shows, in full."""
-    (layer,) = MODEL.layers
-    params = {key.partition(".")[2]: p for key, p in PARAMS.items()}
-    state = LSTMState(H_BEFORE[None], C_BEFORE[None])
-    forward, _ = forward_rows(layer, params, X, state, np.zeros(1, bool), state)
-    return Step(forward, step_back(layer, params, forward, 0, D_Y, LSTMState(D_H, D_C)))
+class WorkedStep(NamedTuple):
+    """What a step is worked with.
+
+    Attributes:
+        layer: one input, and a unit for each number of the example.
+        params: by their bare names.
+        x: what the step reads, `(1, I)`.
+        before: the state that it starts from, the cell's named tuple of `(H,)` arrays.
+        d_y: what comes back through the output of the step, `(H,)`.
+        d_later: what comes back from the step after it, by state array.
+    """
+
+    layer: Recurrent
+    params: Arrays
+    x: np.ndarray
+    before: Any
+    d_y: np.ndarray
+    d_later: Any
+
+    def numbers(self) -> tuple[Arrays, RowBack]:
+        """Every number in full: `(1, ...)` arrays of the forward pass by name, and the way back."""
+        (shown,) = explained(Chain(self.layer), {f"0.{name}": p for name, p in self.params.items()})
+        state = type(self.before)(*(s[None] for s in self.before))
+        forward, _ = shown.forward(self.x, state, np.zeros(1, bool), state)
+        return forward, shown.back(forward, 0, self.d_y, self.d_later)
 
 
-def worked_step() -> str:
-    """One time step of an LSTM with one input and two units, forward and back, as a worked example.
+def example(kind: type[Recurrent] | None = None) -> WorkedStep:
+    """The step that a cell is worked by hand with; `kind` as for `worked_step`."""
+    kinds = {layer.__name__: layer for layer in LAYERS if issubclass(layer, Recurrent)}
+    chosen: Any = next(iter(kinds.values())) if kind is None else kind
+    if not isinstance(chosen, type) or not issubclass(chosen, Recurrent):
+        raise ModelError(
+            f"worked_step expects the class of a recurrent layer, such as {next(iter(kinds))}, got {kind!r}"
+        )
+    made: Any = chosen
+    units = len(next(iter(made(1, 1).labels.example.before.values())))
+    layer = made(1, units)
+    told = layer.labels.example
+    state = lambda rows: layer.State(*(np.array(rows[field]) for field in layer.State._fields))  # noqa: E731
+    return WorkedStep(
+        layer=layer,
+        params={name: np.array(values) for name, values in told.params.items()},
+        x=np.array([[told.x]]),
+        before=state(told.before),
+        d_y=np.array(told.d_y),
+        d_later=state(told.d_later),
+    )
+
+
+def worked_step(kind: type[Recurrent] | None = None) -> str:
+    """One time step of a recurrent layer with one input and two units, forward and back, as a worked example.
 
     Every line is an equation, the same with its numbers, and the result, to four digits; the numbers in brackets are
-    those of `rnnkit_numpy.lstm`. A unit is a column of numbers: `i1` is the input gate of unit 1, `c1_before` the cell
+    those of the backend `numpy`. A unit is a column of numbers: `i1` is the input gate of unit 1, `c1_before` the cell
     before the step. `d_` is the derivative of a loss with respect to what follows.
+
+    Args:
+        kind: the class of the layer; left out, `rk.LSTM`.
+
+    Raises:
+        ModelError: something else.
 
     Example:
         >>> from rnnkit.tracing import worked_step
         >>> print(worked_step().splitlines()[0])
         One step of LSTM(inputs=1, hidden=2), worked by hand
     """
-    step = step_numbers()
-    values = {name: row[0] for name, row in step.forward.items()} | step.back.seen
+    step = example(kind)
+    forward, back = step.numbers()
+    values = {name: row[0] for name, row in forward.items()} | back.seen
+    values |= {f"d_{field}_later": d for field, d in zip(step.before._fields, step.d_later, strict=True)}
+    units = range(step.layer.hidden)
+    states = "    ".join(f"{s}_before = {_numbers(v)}" for s, v in zip(step.before._fields, step.before, strict=True))
+    later = "    ".join(f"d_{s}_later = {_numbers(d)}" for s, d in zip(step.before._fields, step.d_later, strict=True))
     lines = [
-        "One step of LSTM(inputs=1, hidden=2), worked by hand",
+        f"One step of {step.layer!r}, worked by hand",
         "",
-        f"What it reads:          x = {_number(X[0, 0])}",
-        f"The state before it:    h_before = {_numbers(H_BEFORE)}    c_before = {_numbers(C_BEFORE)}",
+        f"What it reads:          x = {_number(step.x[0, 0])}",
+        f"The state before it:    {states}",
         "The weights of a gate stand in a row for each unit: weight_ih | weight_hh | bias_ih + bias_hh",
+        *(_weights(step, gate, unit) for gate in step.layer.gates for unit in units),
+        *("", "FORWARD"),
     ]
-    bias = PARAMS["0.bias_ih"] + PARAMS["0.bias_hh"]
-    for number, gate in enumerate(GATES):
-        for unit in range(2):
-            row = 2 * number + unit
-            ih, hh = PARAMS["0.weight_ih"][row], PARAMS["0.weight_hh"][row]
-            lines.append(f"    {gate}{unit + 1}:  {_numbers(ih)} | {_numbers(hh)} | {_number(bias[row])}")
-    lines += ["", "FORWARD"]
-    for unit in range(2):
-        lines += ["", *_forward(unit, values, bias)]
+    for unit in units:
+        lines += ["", f"unit {unit + 1}", *_forward(step, unit, values)]
     lines += [
-        "",
-        "BACKWARD",
-        "",
-        f"Through the output of this step:     d_y = {_numbers(D_Y)}",
-        f"From the step after it:              d_h_later = {_numbers(D_H)}    d_c_later = {_numbers(D_C)}",
+        *("", "BACKWARD", ""),
+        f"Through the output of this step:     d_y = {_numbers(step.d_y)}",
+        f"From the step after it:              {later}",
     ]
-    for unit in range(2):
-        lines += ["", *_backward(unit, values)]
-    return "\n".join([*lines, "", *_handed_on(values), ""])
+    for unit in units:
+        lines += ["", f"unit {unit + 1}", *_backward(step, unit, values)]
+    return "\n".join([*lines, "", *_handed_on(step, values), *_share(step, values), ""])
 
 
-def _forward(unit: int, v: Arrays, bias: np.ndarray) -> list[str]:
-    n = unit + 1
-    lines = []
-    for number, gate in enumerate(GATES):
-        row = 2 * number + unit
-        (ih,), hh = PARAMS["0.weight_ih"][row], PARAMS["0.weight_hh"][row]
-        said = f"w_x x + w_1 h1_before + w_2 h2_before + b of {gate}{n}"
-        numbers = " + ".join(
-            f"{_signed(w)} · {_signed(a)}" for w, a in zip((ih, *hh), (X[0, 0], *H_BEFORE), strict=True)
-        )
-        lines.append(_line("(2)", f"{gate}{n}_pre", said, f"{numbers} + {_signed(bias[row])}", v[f"{gate}_pre"][unit]))
-    for gate in GATES:
-        name = "tanh" if gate == "g" else "σ"
-        a = v[f"{gate}_pre"][unit]
-        lines.append(_line("(3)", f"{gate}{n}", f"{name}({gate}{n}_pre)", f"{name}({_number(a)})", v[gate][unit]))
-    i, f, g, o, c_before, tanh_c = (_signed(v[name][unit]) for name in (*GATES, "c_before", "tanh_c"))
-    return [
-        f"unit {n}",
-        *lines,
-        _line("(4)", f"c{n}", f"f{n} c{n}_before + i{n} g{n}", f"{f} · {c_before} + {i} · {g}", v["c"][unit]),
-        _line("(5)", f"tanh_c{n}", f"tanh(c{n})", f"tanh({_number(v['c'][unit])})", v["tanh_c"][unit]),
-        _line("(5)", f"h{n}", f"o{n} tanh_c{n}", f"{o} · {tanh_c}", v["h"][unit]),
-    ]
+def _row(step: WorkedStep, gate: str, unit: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """The weights of a unit's gate from x and from the output before, none where there is no product, and its bias."""
+    layer, found, bias = step.layer, [], 0.0
+    for part, gates in (("ih", layer.from_x), ("hh", layer.from_state)):
+        if gate in gates:
+            row = layer.hidden * gates.index(gate) + unit
+            found.append(step.params[f"weight_{part}"][row])
+            bias += float(step.params[f"bias_{part}"][row])
+        else:
+            found.append(np.zeros(0))
+    return found[0], found[1], bias
 
 
-def _backward(unit: int, v: Arrays) -> list[str]:
-    n = unit + 1
-    i, f, g, o, c_before, tanh_c = (_signed(v[name][unit]) for name in (*GATES, "c_before", "tanh_c"))
-    d_h, d_c, d_i, d_f, d_g, d_o = (_signed(v[f"d_{name}"][unit]) for name in ("h", "c", *GATES))
-    d_y, d_h_later, d_c_later = (_signed(d[unit]) for d in (D_Y, D_H, D_C))
-    told = [
-        ("(6')", "d_h", "d_y + d_h_later", f"{d_y} + {d_h_later}"),
-        ("(5')", "d_o", "d_h tanh_c", f"{d_h} · {tanh_c}"),
-        ("(5')", "d_c", "d_c_later + d_h o (1 - tanh_c²)", f"{d_c_later} + {d_h} · {o} · (1 - {tanh_c}²)"),
-        ("(4')", "d_f", "d_c c_before", f"{d_c} · {c_before}"),
-        ("(4')", "d_i", "d_c g", f"{d_c} · {g}"),
-        ("(4')", "d_g", "d_c i", f"{d_c} · {i}"),
-        ("(4')", "d_c_before", "d_c f", f"{d_c} · {f}"),
-        ("(3')", "d_i_pre", "d_i i (1 - i)", f"{d_i} · {i} · (1 - {i})"),
-        ("(3')", "d_f_pre", "d_f f (1 - f)", f"{d_f} · {f} · (1 - {f})"),
-        ("(3')", "d_g_pre", "d_g (1 - g²)", f"{d_g} · (1 - {g}²)"),
-        ("(3')", "d_o_pre", "d_o o (1 - o)", f"{d_o} · {o} · (1 - {o})"),
-    ]
-    return [f"unit {n}", *(_line(mark, name, said, numbers, v[name][unit]) for mark, name, said, numbers in told)]
+def _weights(step: WorkedStep, gate: str, unit: int) -> str:
+    from_x, from_state, bias = _row(step, gate, unit)
+    return f"    {gate}{unit + 1}:  {_numbers(from_x)} | {_numbers(from_state)} | {_number(bias)}"
 
 
-def _handed_on(v: Arrays) -> list[str]:
-    """What both units hand to the step before and to the layer below, and the gradient of some weights."""
-    lines = ["what goes on, through both units and all four gates"]
-    for name, weights, said in (
-        ("d_x", PARAMS["0.weight_ih"][:, 0], "Σ w_x d_pre"),
-        ("d_h1_before", PARAMS["0.weight_hh"][:, 0], "Σ w_1 d_pre"),
-        ("d_h2_before", PARAMS["0.weight_hh"][:, 1], "Σ w_2 d_pre"),
-    ):
-        d_pre = [v[f"d_{gate}_pre"][unit] for gate in GATES for unit in range(2)]
+def _forward(step: WorkedStep, unit: int, values: Arrays) -> Iterator[str]:
+    first = step.before._fields[0]
+    for gate in step.layer.gates:
+        from_x, from_state, bias = _row(step, gate, unit)
+        terms = [("w_x x", w, a) for w, a in zip(from_x, step.x[0], strict=False)]
+        terms += [
+            (f"w_{k} {first}{k}_before", w, a)
+            for k, (w, a) in enumerate(zip(from_state, step.before[0], strict=False), start=1)
+        ]
+        said = " + ".join([*(term for term, _, _ in terms), f"b of {gate}{unit + 1}"])
+        numbers = " + ".join([*(f"{_signed(w)} · {_signed(a)}" for _, w, a in terms), _signed(bias)])
+        yield _line(2, "", _of_unit(f"{gate}_pre", unit), said, numbers, values[f"{gate}_pre"][unit])
+    for number, name, formula in step.layer.labels.forward:
+        said = named(formula, lambda value: _of_unit(value, unit))
+        yield _line(number, "", _of_unit(name, unit), said, _with_numbers(formula, values, unit), values[name][unit])
+
+
+def _backward(step: WorkedStep, unit: int, values: Arrays) -> Iterator[str]:
+    labels, first = step.layer.labels, step.before._fields[0]
+    held = (labels.forward[-1].number + 1, f"d_{first}", f"{{d_y}} + {{d_{first}_later}}")
+    for number, name, formula in (held, *labels.backward):
+        yield _line(number, "'", name, named(formula), _with_numbers(formula, values, unit), values[name][unit])
+
+
+def _handed_on(step: WorkedStep, values: Arrays) -> Iterator[str]:
+    """What all units hand to the step before and to the layer below."""
+    layer, first = step.layer, step.before._fields[0]
+    yield f"what goes on, through both units and {COUNTED.get(len(layer.gates), 'all gates')}"
+    ways = [("d_x", "x", layer.from_x, step.params["weight_ih"][:, 0], values["d_x"][0], "")]
+    for unit in range(layer.hidden):
+        past = f"d_{first}_past"
+        weights, value = step.params["weight_hh"][:, unit], values[f"d_{first}_before"][unit]
+        more = f"{_signed(values[past][unit])} + " if past in values else ""
+        ways.append((f"d_{first}{unit + 1}_before", f"{unit + 1}", layer.from_state, weights, value, more))
+    for name, index, gates, weights, value, more in ways:
+        d_pre = [values[f"d_{gate}_pre"][unit] for gate in gates for unit in range(layer.hidden)]
         numbers = " + ".join(f"{_signed(w)} · {_signed(d)}" for w, d in zip(weights, d_pre, strict=True))
-        value = v["d_x"][0] if name == "d_x" else v["d_h_before"][int(name[3]) - 1]
-        lines.append(_line("(2')", name, said, numbers, value))
-    lines += ["", "what this step adds to the gradient of the forget gate's weights of unit 1"]
-    d_pre = v["d_f_pre"][0]
-    for name, factor, said in (
-        ("d_w_x", X[0, 0], "d_f1_pre x"),
-        ("d_w_1", H_BEFORE[0], "d_f1_pre h1_before"),
-        ("d_w_2", H_BEFORE[1], "d_f1_pre h2_before"),
-    ):
-        lines.append(_line("(2')", name, said, f"{_signed(d_pre)} · {_signed(factor)}", d_pre * factor))
-    return [*lines, _line("(2')", "d_b", "d_f1_pre", _number(d_pre), d_pre)]
+        said = f"Σ w_{index} d_pre" if not more else f"d_{first}_past + Σ w_{index} d_pre"
+        yield _line(2, "'", name, said, more + numbers, value)
 
 
-def _line(mark: str, name: str, said: str, numbers: str, value: float) -> str:
-    return f"{mark:<4} {name:<11} = {said} = {numbers} = {_number(value)}"
+def _share(step: WorkedStep, values: Arrays) -> Iterator[str]:
+    """What the step adds to the gradient of some weights."""
+    labels, first = step.layer.labels, step.before._fields[0]
+    gate = labels.example.gate
+    told = next(shown.said for shown in labels.shown if shown.name == gate).partition(":")[0]
+    yield ""
+    yield f"what this step adds to the gradient of the {told}'s weights of unit 1"
+    d_pre = values[f"d_{gate}_pre"][0]
+    factors = [("x", "x", step.x[0, 0])]
+    factors += [(f"{k}", f"{first}{k}_before", h) for k, h in enumerate(step.before[0], start=1)]
+    for index, said, factor in factors:
+        numbers = f"{_signed(d_pre)} · {_signed(factor)}"
+        yield _line(2, "'", f"d_w_{index}", f"d_{gate}1_pre {said}", numbers, d_pre * factor)
+    yield _line(2, "'", "d_b", f"d_{gate}1_pre", _number(d_pre), d_pre)
+
+
+def _of_unit(name: str, unit: int) -> str:
+    """A value's name with the number of its unit: `c_before` is `c1_before`."""
+    return re.sub(r"^(.*?)(_before|_pre)?$", rf"\g<1>{unit + 1}\2", name)
+
+
+def _with_numbers(formula: str, values: Arrays, unit: int) -> str:
+    return filled(formula, lambda name: _number(values[name][unit]), lambda name: _signed(values[name][unit]))
+
+
+def _line(number: int, mark: str, name: str, said: str, numbers: str, value: float) -> str:
+    return f"{f'({number}{mark})':<4} {name:<11} = {said} = {numbers} = {_number(value)}"
 
 
 def _number(value: float) -> str:

@@ -34,6 +34,9 @@ DEPTH = 1e-9
 
 STATES = (MODEL, INITIAL, "#009E73", NAIVE, "#CC79A7", "#56B4E9")
 
+LINES = ("-", "--", ":", "-.")
+"""A style for each state array of a layer, in turn."""
+
 
 def as_text(bias: GradientBias) -> str:
     """The table of all parameters together, a line a length, and what the numbers say."""
@@ -106,14 +109,19 @@ def plot_bias(bias: GradientBias) -> Figure:
 
 def _plot_reach(axes: Axes, reach: GradientReach) -> float:
     """A line for each part of the state, a colour a layer; returns the largest value."""
-    layers = list(dict.fromkeys(name.partition(".")[0] for name in reach.norms if name != "all"))
+    layers: dict[str, list[str]] = {}  # the parts of the state of each
+    for name in reach.norms:
+        if name != "all":
+            layer, _, part = name.partition(".")
+            layers.setdefault(layer, []).append(part)
     for name, norms in reach.norms.items():
         seen = norms > 0  # what has died away entirely has no place on a logarithmic axis
         if name == "all":
             axes.plot(reach.lags[seen], norms[seen], color=TRUTH, linewidth=1.8, label="all states")
             continue
         layer, _, part = name.partition(".")
-        colour, line = STATES[layers.index(layer) % len(STATES)], "-" if part == "h" else "--"
+        colour = STATES[list(layers).index(layer) % len(STATES)]
+        line = LINES[layers[layer].index(part) % len(LINES)]
         axes.plot(reach.lags[seen], norms[seen], line, color=colour, linewidth=1.2, label=f"layer {layer}, {part}")
     return max(float(norms.max(initial=0)) for norms in reach.norms.values())
 

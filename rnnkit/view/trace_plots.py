@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnkit.errors import counted
-from rnnkit.model import BinaryCrossEntropy, CrossEntropy, parameter_shapes
+from rnnkit.model import BinaryCrossEntropy, CrossEntropy
+from rnnkit.model.layers import Labels
 from rnnkit.tracing.display import ROWS, Order, Thinned, unit_order
 from rnnkit.tracing.reach import check_recurrent
 from rnnkit.view.plots import INITIAL, MODEL, NAIVE, TRUTH, legend, new_figure, tidy
@@ -36,6 +37,9 @@ DEPTH = 1e-6
 CUT = "#666666"
 
 CELL, OWN, LOSS = "#CC79A7", "#009E73", "#888888"
+
+STATES = (MODEL, CELL, NAIVE, "#56B4E9")
+"""A colour for each state array of a cell, in turn."""
 
 LINES = (MODEL, CELL, OWN, NAIVE, "#56B4E9", TRUTH, "#999933")
 
@@ -72,7 +76,7 @@ def plot_rows(trace: Trace, layer: int | None = None) -> Figure:
 
 
 def plot_gates(trace: Trace, layer: int | None = None, order: Order = "similar") -> Figure:
-    """Every gate, the cell and the hidden state of every unit over time, a line a unit.
+    """Every gate and every state array of every unit over time, a line a unit.
 
     Args:
         trace: what `rk.trace` returned.
@@ -82,7 +86,8 @@ def plot_gates(trace: Trace, layer: int | None = None, order: Order = "similar")
     index = check_recurrent("plot_gates", trace.model, layer)
     shown = trace.thinned(ROWS, UNITS)
     units = _ordered(trace, shown, index, order)
-    figure, panels = new_figure(11, 13, 7)
+    labels = _labels(trace, index)
+    figure, panels = new_figure(11, 13 * (1 + len(labels.shown)) / 7, 1 + len(labels.shown))
     for column in range(min(shown.arrays[f"{index}.x"].shape[1], OUTPUTS) if index == 0 else 0):
         panels[0].plot(shown.places, shown.arrays["0.x"][:, column], color=LINES[column], linewidth=1.1)
     if index:
@@ -90,29 +95,21 @@ def plot_gates(trace: Trace, layer: int | None = None, order: Order = "similar")
     scaled = " (scaled)" if trace.scaler is not None and index == 0 else ""
     panels[0].set_title(f"x, what the layer reads{scaled}", loc="left", fontsize=9)
     tidy(panels[0])
-    told = {
-        "i": "i, input gate: how much of the candidate is written",
-        "f": "f, forget gate: how much of the cell is kept",
-        "g": "g, candidate: what would be written",
-        "o": "o, output gate: how much of the cell is shown",
-        "c": "c, cell",
-        "h": "h, hidden state: o tanh(c)",
-    }
-    for axes, (name, title) in zip(panels[1:], told.items(), strict=True):
+    for axes, (name, said, low, high) in zip(panels[1:], labels.shown, strict=True):
         values = shown.arrays[f"{index}.{name}"][:, units]
-        _heat(figure, axes, shown, values, None if name == "c" else 1.0, signed=name in "gch")
-        axes.set_title(title, loc="left", fontsize=9)
+        _heat(figure, axes, shown, values, high, signed=low is None or low < 0)
+        axes.set_title(f"{name}, {said}", loc="left", fontsize=9)
         axes.set_ylabel("unit")
     for axes in panels:
         _mark(axes, trace, named=False)
     by = {"similar": "alike ones together", "peak": "by the row of their peak", "index": "by number"}[order]
-    width = parameter_shapes(trace.model)[f"{index}.weight_hh"][1]
+    width = trace.layers[index].output.shape[1]
     _finish(panels, trace, shown, f"{trace.name}, layer {index}: {counted(width, 'unit')}, {by}")
     return figure
 
 
 def plot_gradient(trace: Trace, layer: int | None = None) -> Figure:
-    """The gradient on its way back: its size at every row, what it says to every cell, and what every row adds.
+    """The gradient on its way back: its size at every row, what it says to every unit, and what every row adds.
 
     Args:
         trace: what `rk.trace` returned.
@@ -121,19 +118,21 @@ def plot_gradient(trace: Trace, layer: int | None = None) -> Figure:
     index = check_recurrent("plot_gradient", trace.model, layer)
     shown = trace.thinned(ROWS, UNITS)
     figure, (sizes, cells, added) = new_figure(11, 9, 3)
-    seen: Any = trace.layers[index]
+    seen = trace.layers[index]
     pieces = _unbroken(trace, shown)
-    for name, label, colour in (
-        ("d_h", "‖d_h‖, hidden state", MODEL),
-        ("d_c", "‖d_c‖, cell", CELL),
-        ("d_y", "‖d_y‖, through the row's own output", OWN),
-    ):
-        norm = np.sqrt((getattr(seen, name) ** 2).sum(-1))[shown.places]
+    states = _labels(trace, index).states
+    sized = [
+        (f"d_{part}", f"‖d_{part}‖, {said}", colour)
+        for (part, said), colour in zip(states.items(), STATES, strict=False)
+    ]
+    for name, label, colour in (*sized, ("d_y", "‖d_y‖, through the row's own output", OWN)):
+        norm = np.sqrt((seen[name] ** 2).sum(-1))[shown.places]
         _line(sizes, *pieces(_positive(norm)), color=colour, linewidth=1.3, label=label)
     sizes.set_title("Its size", loc="left", fontsize=9)
     units = _ordered(trace, shown, index, "similar")
-    _heat(figure, cells, shown, shown.arrays[f"{index}.d_c"][:, units], None, signed=True)
-    cells.set_title("d_c of every unit; red: less in the cell would lower the loss", loc="left", fontsize=9)
+    part, said = list(states.items())[-1]  # of an LSTM the cell
+    _heat(figure, cells, shown, shown.arrays[f"{index}.d_{part}"][:, units], None, signed=True)
+    cells.set_title(f"d_{part} of every unit; red: less in the {said} would lower the loss", loc="left", fontsize=9)
     cells.set_ylabel("unit")
     keys = [key for key in trace.params if key.startswith(f"{index}.") and "initial" not in key]
     names = {key: "both biases" if key.endswith("bias_ih") else key for key in keys if not key.endswith("bias_hh")}
@@ -175,17 +174,18 @@ def plot_reach(trace: Trace, layer: int | None = None) -> Figure:
     figure, _ = new_figure(12, 5.6)
     figure.clear()
     matrix, lags = figure.subplots(1, 2)  # two axes of their own
-    largest = max(float(reach.h.max()), np.finfo(float).tiny)
+    first, whole = next(iter(reach.norms.items()))
+    largest = max(float(whole.max()), np.finfo(float).tiny)
     image = matrix.pcolormesh(
         np.arange(steps + 1) - 0.5,
         _edges(at),
-        np.ma.masked_less_equal(reach.h, 0),
+        np.ma.masked_less_equal(whole, 0),
         cmap=SIZE,
         norm=LogNorm(DEPTH * largest, largest),
         rasterized=True,
     )
     matrix.invert_yaxis()
-    figure.colorbar(image, ax=matrix, pad=0.01).set_label("‖∂ loss(t) / ∂ h(s)‖", fontsize=8)
+    figure.colorbar(image, ax=matrix, pad=0.01).set_label(f"‖∂ loss(t) / ∂ {first}(s)‖", fontsize=8)
     edges = np.flatnonzero(trace.cut)
     if len(edges):
         stairs = np.concatenate([[0], np.repeat(edges, 2), [steps]]) - 0.5
@@ -201,7 +201,7 @@ def plot_reach(trace: Trace, layer: int | None = None) -> Figure:
     _row_ticks(matrix.xaxis, trace)
     _row_ticks(matrix.yaxis, trace)
     last = 1.2 * (trace.truncate or 1)
-    for part, colour in (("h", MODEL), ("c", CELL)):
+    for part, colour in zip(reach.norms, STATES, strict=False):
         profile = _positive(reach.by_lag(part))
         seen = profile > DEPTH * np.nanmax(profile, initial=0)
         last = max(last, float(np.flatnonzero(seen).max(initial=1)))
@@ -240,8 +240,13 @@ def judged_values(trace: Trace, shown: Thinned) -> tuple[np.ndarray, np.ndarray]
 
 def _ordered(trace: Trace, shown: Thinned, index: int, order: Order) -> np.ndarray:
     """Places, among the units of a layer that are shown, in an order for the eye."""
-    seen: Any = trace.layers[index]
-    return unit_order(seen._replace(h=seen.h[:, shown.units[index]]), order)
+    return unit_order(trace.layers[index].output[:, shown.units[index]], order)
+
+
+def _labels(trace: Trace, index: int) -> Labels:
+    """What people read about the cell of a recurrent layer."""
+    layer: Any = trace.model.layers[index]
+    return layer.labels
 
 
 def _heat(figure: Figure, axes: Axes, shown: Thinned, values: np.ndarray, most: float | None, *, signed: bool) -> None:

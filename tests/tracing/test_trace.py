@@ -15,7 +15,8 @@ import rnnkit as rk
 from builders.series import walk
 from rnnkit.model import Loss, as_loss, initial_state, row_loss, window_loss
 from rnnkit.testing import relative_difference
-from rnnkit.tracing import worked, worked_step
+from rnnkit.tracing import worked_step
+from rnnkit.tracing.worked import example
 from rnnkit.train import epoch_gradient
 
 STEP = 1e-200
@@ -413,12 +414,11 @@ def test_units_that_do_alike_stand_together() -> None:
 
     t = np.arange(100)
     phases = np.array([0.0, 2.0, 0.1, 4.0, 2.1, 4.1])
-    layer = rk.trace(SINGLE, series(), (40, 46), params=parameters(SINGLE)).layers[0]
-    waves = layer._replace(h=np.sin(t[:, None] / 7 - phases))  # type: ignore[call-arg]
+    waves = np.sin(t[:, None] / 7 - phases)
     order = unit_order(waves, "similar").tolist()
     for a, b in ((0, 2), (1, 4), (3, 5)):
         assert abs(order.index(a) - order.index(b)) in (1, 5)  # side by side, or at both ends of the circle
-    peaks = layer._replace(h=np.eye(4)[:, [2, 0, 3, 1]])  # type: ignore[call-arg]
+    peaks = np.eye(4)[:, [2, 0, 3, 1]]
     assert unit_order(peaks, "peak").tolist() == [1, 3, 0, 2]
     assert unit_order(peaks, "index").tolist() == [0, 1, 2, 3]
     with pytest.raises(rk.DataError, match="unit_order expects 'similar', 'peak' or 'index', got 'size'"):
@@ -574,11 +574,11 @@ def test_the_worked_step_shows_the_numbers_of_the_textbook() -> None:
             assert value == pytest.approx(float(result), abs=3e-4), line  # its numbers are rounded, too
         name = name.strip()
         shown[name + unit if name.startswith("d_") and unit else name] = float(result)
-    engine = rk.backend("numpy")
-    state = (rk.LSTMState(worked.H_BEFORE[None], worked.C_BEFORE[None]),)
-    y, after, tape = engine.forward(worked.MODEL, worked.PARAMS, worked.X[None], state)
-    d_after = (rk.LSTMState(worked.D_H[None], worked.D_C[None]),)
-    grads = engine.backward(worked.MODEL, worked.PARAMS, tape, worked.D_Y[None, None], d_after)
+    engine, step = rk.backend("numpy"), example()
+    model, params = rk.Chain(step.layer), {f"0.{name}": p for name, p in step.params.items()}
+    state, d_after = (rk.LSTMState(*(s[None] for s in values)) for values in (step.before, step.d_later))
+    y, after, tape = engine.forward(model, params, step.x[None], (state,))
+    grads = engine.backward(model, params, tape, step.d_y[None, None], (d_after,))
     expected = {"d_x": grads.x.item(), "d_b": grads.params["0.bias_ih"][2], "d_w_x": grads.params["0.weight_ih"][2, 0]}
     for number in (1, 2):
         k = number - 1

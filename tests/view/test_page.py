@@ -99,7 +99,7 @@ def test_the_numbers_on_the_page_are_the_trace_s(page: str) -> None:
     for layer, index in zip(held["layers"], (0, 1), strict=True):
         found: Any = seen.layers[index]
         assert layer["units"] == list(range(found.h.shape[1]))
-        for name in set(found._fields) - {"x", "d_x"}:
+        for name in set(found) - {"x", "d_x"}:
             np.testing.assert_array_equal(layer["arrays"][name], getattr(found, name), strict=True)
         np.testing.assert_array_equal(layer["x"], found.x[:, :1])
         np.testing.assert_array_equal(layer["d_x"], found.d_x[:, :1])

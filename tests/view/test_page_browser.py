@@ -142,7 +142,7 @@ def keys(page: Any, *pressed: str) -> None:
 def expected(seen: rk.Trace, row: int, index: int, unit: int) -> dict[str, str]:
     """What the step has to say, from the trace."""
     layer: Any = seen.layers[index]
-    names = [name for name in layer._fields if name not in ("x", "d_x", "tanh_c", "d_y")]
+    names = [name for name in layer if name not in ("x", "d_x", "tanh_c", "d_y")]
     values = {name: getattr(layer, name)[row, unit] for name in names}
     ends = bool(seen.reset[row])
     values |= {"after": values["h"], "d_x": layer.d_x[row, 0]}

@@ -20,7 +20,7 @@ def test_windows_without_lookback_are_what_a_truncated_trace_is(length: int) -> 
     found, expected = in_windows(traced(), length), traced(truncate=length)
     assert (found.truncate, found.cut.tolist()) == (length, expected.cut.tolist())
     for a, b in zip(found.layers, expected.layers, strict=True):
-        for name in a._fields:
+        for name in a:
             np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=1e-12, atol=1e-16, err_msg=name)
 
 

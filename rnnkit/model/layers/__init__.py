@@ -5,7 +5,7 @@ from rnnkit.model.layers.dense import ACTIVATIONS, Activation, Dense
 from rnnkit.model.layers.heads import Heads
 from rnnkit.model.layers.initial import Given, Initial, Learned, Noise, Zeros
 from rnnkit.model.layers.kinds import LAYERS
-from rnnkit.model.layers.labels import Labels, Line, Shown
+from rnnkit.model.layers.labels import Example, Labels, Line, Shown
 from rnnkit.model.layers.lstm import GATES, INITIAL, LSTM, LSTMState
 from rnnkit.model.layers.protocol import Layer, initial_parameters, parameter_shapes, state_type, zero_state
 from rnnkit.model.layers.recurrence import Recurrent, initial_names
@@ -19,6 +19,7 @@ __all__ = [
     "Activation",
     "Chain",
     "Dense",
+    "Example",
     "Given",
     "Heads",
     "Initial",

@@ -36,6 +36,29 @@ class Line(NamedTuple):
     formula: str
 
 
+Numbers = tuple[float, ...]
+
+
+class Example(NamedTuple):
+    """Small numbers to work one row of a cell by hand, for one input and as many units as stand here.
+
+    Attributes:
+        params: the parameters by their bare names, a tuple a row.
+        x: what the row reads.
+        before: by state array, the state that it starts from.
+        d_y: what comes back through the output of the row.
+        d_later: by state array, what comes back from the row after it.
+        gate: of whose weights the gradient is shown.
+    """
+
+    params: Mapping[str, tuple[Numbers, ...] | Numbers]
+    x: float
+    before: Mapping[str, Numbers]
+    d_y: Numbers
+    d_later: Mapping[str, Numbers]
+    gate: str
+
+
 class Labels(NamedTuple):
     """All that people read about a cell.
 
@@ -46,6 +69,7 @@ class Labels(NamedTuple):
         forward: the pointwise function, from equation (3) on: (1) is the state that the row starts from, (2) the
             gates' products, and behind the last line the state is held at padding.
         backward: what inverts it, from the last line to the first; `d_h` of the output, which begins it, is given.
+        example: numbers for a row worked by hand.
     """
 
     states: Mapping[str, str]
@@ -53,3 +77,4 @@ class Labels(NamedTuple):
     look: str
     forward: tuple[Line, ...]
     backward: tuple[Line, ...]
+    example: Example

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from rnnkit.model.layers.labels import Labels, Line, Shown
+from rnnkit.model.layers.labels import Example, Labels, Line, Shown
 from rnnkit.model.layers.protocol import check_sizes
 from rnnkit.model.layers.recurrence import Recurrent, initial_names
 from rnnkit.model.ranges import Range, output_range
@@ -35,7 +35,7 @@ LABELS = Labels(
         Shown("i", "input gate: how much of the candidate is written", 0, 1),
         Shown("f", "forget gate: how much of the cell is kept", 0, 1),
         Shown("g", "candidate: what would be written", -1, 1),
-        Shown("o", "output gate: how much of the cell is let out", 0, 1),
+        Shown("o", "output gate: how much of the cell is shown", 0, 1),
         Shown("c", "cell"),
         Shown("h", "hidden state: o tanh(c)", -1, 1),
     ),
@@ -63,6 +63,22 @@ LABELS = Labels(
         Line(3, "d_f_pre", "{d_f} · {f} · (1 - {f})"),
         Line(3, "d_g_pre", "{d_g} · (1 - {g}²)"),
         Line(3, "d_o_pre", "{d_o} · {o} · (1 - {o})"),
+    ),
+    example=Example(
+        params={
+            "weight_ih": ((0.5,), (-0.4,), (0.3,), (0.2,), (0.8,), (-0.6,), (0.4,), (0.1,)),
+            "weight_hh": (
+                *((0.1, -0.2), (0.3, 0.2), (0.2, 0.1), (-0.1, 0.4)),
+                *((0.5, -0.3), (0.2, 0.6), (-0.4, 0.2), (0.3, 0.1)),
+            ),
+            "bias_ih": (0.1, 0.0, 1.0, 1.0, 0.0, 0.2, 0.0, -0.1),
+            "bias_hh": (0.0,) * 8,
+        },
+        x=2.0,
+        before={"h": (0.5, -0.5), "c": (1.0, -0.5)},
+        d_y=(1.0, -0.5),
+        d_later={"h": (0.2, 0.4), "c": (-0.3, 0.1)},
+        gate="f",
     ),
 )
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from rnnkit.data.times import write_times
-from rnnkit.model import GATES, LSTM, CrossEntropy
+from rnnkit.model import CrossEntropy, Recurrent
 from rnnkit.study.agreement import WHOLE, Agreement, agreement, vector
-from rnnkit.tracing import LSTMTrace, Reach, Thinned, Trace, unit_order
+from rnnkit.tracing import Reach, Thinned, Trace, unit_order
 from rnnkit.tracing.layers import Arrays
 from rnnkit.tracing.windows import first_reached, in_windows
 from rnnkit.view.page.lanes import lanes_of
+from rnnkit.view.page.step import step_of, words_of
 from rnnkit.view.page.variants import Variant
 from rnnkit.view.trace_plots import judged_values
 
@@ -22,9 +23,6 @@ ORDERS = ("similar", "peak", "index")
 
 LOSSES, STATES = 256, 512
 """Rows and columns of the matrix of reach at most."""
-
-NUMBERS = tuple(name for name in LSTMTrace._fields if name not in ("x", "d_x"))
-"""What the page holds of every unit at every row, beside `_parts`."""
 
 
 class Cut(NamedTuple):
@@ -34,7 +32,7 @@ class Cut(NamedTuple):
         starts: `(n,)`; places at which it is cut.
         reset: `(T,)` bool.
         agreed: how it agrees with the whole gradient, all parameters together.
-        norms: by recurrent layer, `d_h` and `d_c` of every row, `(T,)` each, under `"h"` and `"c"`.
+        norms: by recurrent layer and state array, such as `"h"`, the size of its derivative at every row, `(T,)`.
     """
 
     starts: np.ndarray
@@ -89,8 +87,8 @@ def find(trace: Trace, variants: list[Variant]) -> Findings:
 def _cut(cut: Trace, reference: np.ndarray) -> Cut:
     norms = {}
     for layer in cut.recurrent:
-        seen: Any = cut.layers[layer]
-        norms[layer] = {"h": np.linalg.norm(seen.d_h, axis=1), "c": np.linalg.norm(seen.d_c, axis=1)}
+        seen = cut.layers[layer]
+        norms[layer] = {part: np.linalg.norm(seen[f"d_{part}"], axis=1) for part in recurrent(cut, layer).State._fields}
     return Cut(np.flatnonzero(cut.cut), cut.reset, agreement(vector(cut.gradient, WHOLE), reference), norms)
 
 
@@ -152,29 +150,43 @@ def reach_size(trace: Trace) -> int:
 
 def cells_of(trace: Trace, rows: int, units: int) -> int:
     """How many numbers of units the page would hold, thinned to so many rows and units."""
-    arrays = len(NUMBERS) + 2 * len(GATES) + 2
-    widths = [min(units, cast(LSTM, trace.model.layers[layer]).hidden) for layer in trace.recurrent]
-    return min(rows, len(trace)) * arrays * sum(widths)
+    numbers = 0
+    for index in trace.recurrent:
+        layer = recurrent(trace, index)
+        arrays = len(_shown(trace, index)) + len(layer.from_x) + len(layer.from_state) + len(layer.widths)
+        numbers += arrays * min(units, layer.hidden)
+    return min(rows, len(trace)) * numbers
+
+
+def recurrent(trace: Trace, index: int) -> Recurrent:
+    """A recurrent layer of a trace's model."""
+    return cast(Recurrent, trace.model.layers[index])
+
+
+def _shown(trace: Trace, index: int) -> list[str]:
+    """The numbers that the page holds of every unit at every row, beside `_parts`."""
+    return [name for name in trace.layers[index] if name not in ("x", "d_x")]
 
 
 def _layer(found: Findings, shown: Thinned, index: int, spaced: np.ndarray, dtype: str) -> dict[str, Any]:
     trace, units = found.trace, shown.units[index]
-    layer, seen = cast(LSTM, trace.model.layers[index]), cast(LSTMTrace, trace.layers[index])
-    bias = trace.params[f"{index}.bias_ih"] + trace.params[f"{index}.bias_hh"]
-    numbers = {name: getattr(seen, name) for name in NUMBERS} | _parts(trace, index)
+    layer, seen = recurrent(trace, index), trace.layers[index]
+    numbers = {name: seen[name] for name in _shown(trace, index)} | _parts(trace, index)
     arrays = {name: packed(values[shown.places][:, units], dtype) for name, values in numbers.items()}
     reach = found.reach[index]
-    kept = seen._replace(h=seen.h[:, units])
+    kept, (first, *_) = seen.output[:, units], layer.State._fields
     return {
         "index": index,
         "inputs": layer.inputs,
         "hidden": layer.hidden,
         "units": units.tolist(),
         "orders": {by: unit_order(kept, by).tolist() for by in ORDERS},
-        "bias": {gate: packed(b[units], "float64") for gate, b in zip(GATES, np.split(bias, len(GATES)), strict=True)},
+        "words": words_of(layer),
+        "step": step_of(layer, seen),
+        "bias": {gate: packed(bias[units], "float64") for gate, bias in _biases(trace, index).items()},
         "arrays": arrays,
-        "x": packed(seen.x[shown.places][:, :1], "float64"),
-        "d_x": packed(seen.d_x[shown.places][:, :1], "float64"),
+        "x": packed(seen["x"][shown.places][:, :1], "float64"),
+        "d_x": packed(seen["d_x"][shown.places][:, :1], "float64"),
         "norm": _norms(found.whole, index, shown.places),
         "reach": {
             "at": reach.at.tolist(),
@@ -182,22 +194,35 @@ def _layer(found: Findings, shown: Thinned, index: int, spaced: np.ndarray, dtyp
             "every": len(trace) <= STATES and len(reach.at) == int(np.count_nonzero(trace.weight > 0)),
             "since": reach.since.tolist(),
             "states": spaced.tolist(),
-            "h": packed(reach.h[:, spaced], "float32"),
+            first: packed(reach.norms[first][:, spaced], "float32"),
         },
-        "profile": {part: packed(reach.by_lag(part), "float32") for part in ("h", "c")},
+        "profile": {part: packed(reach.by_lag(part), "float32") for part in reach.norms},
     }
 
 
 def _parts(trace: Trace, index: int) -> Arrays:
     """Of what the sums of a step are made, `(T, H)` each: gates from x and from h, the gradient from the row after."""
-    seen = cast(LSTMTrace, trace.layers[index])
-    found = {}
-    for name, key, read in (("x", "weight_ih", seen.x), ("h", "weight_hh", seen.h_before)):
+    layer, seen = recurrent(trace, index), trace.layers[index]
+    first, found = layer.State._fields[0], {}
+    for name, key, read, gates in (
+        ("x", "weight_ih", seen["x"], layer.from_x),
+        (first, "weight_hh", seen[f"{first}_before"], layer.from_state),
+    ):
         sums = read @ trace.params[f"{index}.{key}"].T
-        found |= {f"{gate}_from_{name}": a for gate, a in zip(GATES, np.split(sums, len(GATES), 1), strict=True)}
+        found |= {f"{gate}_from_{name}": a for gate, a in zip(gates, np.split(sums, len(gates), 1), strict=True)}
     goes_on = ~(trace.reset | trace.cut)[1:, None]
-    for part, before in (("h", seen.d_h_before), ("c", seen.d_c_before)):
+    for part in layer.State._fields:
+        before = seen[f"d_{part}_before"]
         found[f"d_{part}_later"] = np.concatenate([before[1:] * goes_on, np.zeros_like(before[:1])])
+    return found
+
+
+def _biases(trace: Trace, index: int) -> Arrays:
+    """By gate, all that is added to its products, `(H,)` each."""
+    layer, found = recurrent(trace, index), {}
+    for key, gates in (("bias_ih", layer.from_x), ("bias_hh", layer.from_state)):
+        for gate, bias in zip(gates, np.split(trace.params[f"{index}.{key}"], len(gates)), strict=True):
+            found[gate] = found[gate] + bias if gate in found else bias
     return found
 
 
@@ -208,7 +233,8 @@ def _variant(found: Findings, shown: Thinned, number: int) -> dict[str, Any]:
     for layer in found.trace.recurrent:
         reach = found.reach[layer]
         kept = place >= first[reach.at][:, None]
-        profiles.append(packed(reach._replace(h=reach.h * kept).by_lag("h"), "float32"))
+        inside = {part: norm * kept for part, norm in reach.norms.items()}
+        profiles.append(packed(replace(reach, norms=inside).by_lag(), "float32"))
     since = np.maximum.accumulate(np.where(cut.reset, place, 0))
     return {
         "label": variant.label,

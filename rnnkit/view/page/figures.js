@@ -3,14 +3,7 @@
 const CONFIG = { displayModeBar: false, responsive: true, doubleClick: false };
 const CIVIDIS = ["#00224e", "#35456c", "#666970", "#948e77", "#c8b866", "#fee838"].map((c, k) => [k / 5, c]);
 const MARKS = 100, DEPTH = 1e-6;
-const GATES = [
-  ["i", "i, input gate: how much of the candidate is written", "share"],
-  ["f", "f, forget gate: how much of the cell is kept", "share"],
-  ["g", "g, candidate: what would be written", "signed"],
-  ["o", "o, output gate: how much of the cell is let out", "share"],
-  ["c", "c, cell", "signed"],
-  ["h", "h, hidden state: o tanh(c)", "signed"],
-];
+const STATES = ["model", "cell", "naive", "truth"];
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const narrow = () => window.innerWidth < 740;
@@ -113,14 +106,14 @@ const FIGURES = {
 
   gates() {
     const layer = LAYERS[chosen.layer], order = layer.orders[chosen.order];
-    const units = order.map((k) => `unit ${layer.units[k]}`), most = cellScale(layer);
-    const share = 1 / GATES.length, gap = 0.035, rows = units.map(() => ROWS);
+    const units = order.map((k) => `unit ${layer.units[k]}`), { shown } = layer.words;
+    const share = 1 / shown.length, gap = 0.035 * (6 / shown.length), rows = units.map(() => ROWS);
     const data = [], axes = {}, titles = [];
-    GATES.forEach(([name, said, kind], k) => {
-      const suffix = k ? k + 1 : "", edge = name === "c" ? most : 1;
+    shown.forEach(([name, said, low, high], k) => {
+      const suffix = k ? k + 1 : "", edge = low === null ? ownScale(layer, name) : high, isShare = low === 0;
       data.push({
         type: "heatmap", x: PLACES, y: units, z: order.map((unit) => column(layer.arrays[name], unit)), yaxis: `y${suffix}`,
-        zmin: kind === "share" ? 0 : -edge, zmax: edge, colorscale: kind === "share" ? CIVIDIS : signed(), showscale: false,
+        zmin: isShare ? 0 : -edge, zmax: edge, colorscale: isShare ? CIVIDIS : signed(), showscale: false,
         customdata: rows, hovertemplate: `row %{customdata}, %{y}: ${name} = %{z:.5g}<extra></extra>`,
       });
       axes[`yaxis${suffix}`] = axis({
@@ -129,22 +122,19 @@ const FIGURES = {
       });
       titles.push(title(said, `y${suffix}`));
     });
-    const xaxis = rowAxis({ anchor: `y${GATES.length}`, title: { text: rowTitle() } });
+    const xaxis = rowAxis({ anchor: `y${shown.length}`, title: { text: rowTitle() } });
     return { data, layout: layout({
-      height: narrow() ? 860 : 1000, ...axes, xaxis, annotations: titles, shapes: [...unitMarks(order), ...timeMarks()],
+      height: Math.round(((narrow() ? 860 : 1000) * shown.length) / 6), ...axes, xaxis, annotations: titles, shapes: [...unitMarks(order), ...timeMarks()],
       margin: { l: narrow() ? 30 : 40, r: 10, t: 10, b: 42 },
     }) };
   },
 
   norms() {
-    const whole = LAYERS[chosen.layer].norm, cut = variant().norms[chosen.layer];
-    const curves = [whole.h, whole.c, cut.h, cut.c].map((held) => positive(list(held)));
-    const data = [
-      broken(curves[0], "model", "‖d_h‖, whole", { line: { width: 1.5, dash: "dot" } }),
-      broken(curves[1], "cell", "‖d_c‖, whole", { line: { width: 1.5, dash: "dot" } }),
-      broken(curves[2], "model", "‖d_h‖, windows", { line: { width: 2.5 } }),
-      broken(curves[3], "cell", "‖d_c‖, windows", { line: { width: 2.5 } }),
-    ];
+    const whole = LAYERS[chosen.layer].norm, cut = variant().norms[chosen.layer], { states } = LAYERS[chosen.layer].words;
+    const drawn = [[whole, "whole", { width: 1.5, dash: "dot" }], [cut, "windows", { width: 2.5 }]].flatMap(
+      ([norms, said, style]) => states.map((part, k) => [positive(list(norms[part])), STATES[k % STATES.length], `‖d_${part}‖, ${said}`, style]));
+    const curves = drawn.map(([values]) => values);
+    const data = drawn.map(([values, name, said, style]) => broken(values, name, said, { line: style }));
     return { data, layout: layout({
       height: 360, shapes: timeMarks(), yaxis: logAxis(curves), xaxis: rowAxis({ title: { text: rowTitle() } }),
       margin: { l: narrow() ? 50 : 64, r: 10, t: narrow() ? 60 : 34, b: 42 },
@@ -152,7 +142,7 @@ const FIGURES = {
   },
 
   reach() {
-    const held = LAYERS[chosen.layer].reach, matrix = unpack(held.h), z = [];
+    const held = LAYERS[chosen.layer].reach, [part] = LAYERS[chosen.layer].words.states, matrix = unpack(held[part]), z = [];
     const top = Math.max(...[0, ...matrix.values].filter((v) => v > 0), Number.MIN_VALUE);
     for (let t = 0; t < matrix.rows; t++) {
       const row = Array.from(matrix.values.subarray(t * matrix.columns, (t + 1) * matrix.columns));
@@ -161,6 +151,7 @@ const FIGURES = {
     // Lines of the rows that are not scored stay empty, where each of the others has one.
     const all = held.every ? Array.from({ length: PAGE.all_rows }, (_, t) => t) : held.at;
     const lines = held.every ? all.map((t) => z[held.at.indexOf(t)] ?? held.states.map(() => null)) : z;
+    document.getElementById("reach-of").textContent = `‖∂ loss(t) / ∂ ${part}(s)‖`;
     document.getElementById("reach-low").textContent = show(DEPTH * top, 2);
     document.getElementById("reach-high").textContent = show(top, 2);
     const first = list(variant().first), stairs = { x: [], y: [] };
@@ -181,7 +172,7 @@ const FIGURES = {
   },
 
   profile() {
-    const layer = LAYERS[chosen.layer], whole = positive(list(layer.profile.h));
+    const layer = LAYERS[chosen.layer], whole = positive(list(layer.profile[layer.words.states[0]]));
     const kept = positive(list(variant().profiles[chosen.layer])), own = ownReach(layer);
     const far = (values) => values.reduce((last, v, k) => (v > DEPTH * (whole[0] || 1) ? k : last), 1);
     const { length, lookback } = variant(), lags = whole.map((_, k) => k);
@@ -230,18 +221,18 @@ const SAID_PREDICTED = PAGE.classes ? "predicted class" : "predicted";
 const SAID_TARGET = PAGE.classes ? "target class" : PAGE.horizon ? "what comes" : "target";
 const ROW_FIGURES = ["series", "gates", "norms", "reach"];
 
-/** The size that most of the cell stays within: the colours' end. */
-function cellScale(layer) {
-  const sizes = Float64Array.from(layer.arrays.c.values, Math.abs).sort();
+/** The size that most of a value without bounds stays within: the colours' end. */
+function ownScale(layer, name) {
+  const sizes = Float64Array.from(layer.arrays[name].values, Math.abs).sort();
   const most = sizes[Math.floor(0.98 * (sizes.length - 1))] || sizes[sizes.length - 1] || 1;
-  document.getElementById("cell-low").textContent = show(-most, 2);
-  document.getElementById("cell-high").textContent = show(most, 2);
+  document.getElementById(`${name}-low`).textContent = show(-most, 2);
+  document.getElementById(`${name}-high`).textContent = show(most, 2);
   return most;
 }
 
 /** The reach of the chosen row's own loss by lag: of the nearest row that the matrix has, none where it is not scored. */
 function ownReach(layer) {
-  const { at, rows, states, h, since } = layer.reach, matrix = unpack(h), place = here(), found = new Array(PAGE.all_rows).fill(null);
+  const { at, rows, states, since } = layer.reach, matrix = unpack(layer.reach[layer.words.states[0]]), place = here(), found = new Array(PAGE.all_rows).fill(null);
   if (!(WEIGHT[chosen.row] > 0)) return { values: found, said: "chosen row: not scored" };
   const t = at.reduce((best, a, k) => (Math.abs(a - place) < Math.abs(at[best] - place) ? k : best), 0);
   states.forEach((s, k) => { if (s <= at[t] && s >= since[t]) found[at[t] - s] = matrix.values[t * matrix.columns + k]; });
@@ -250,7 +241,7 @@ function ownReach(layer) {
 
 function unitMarks(order) {
   const at = order.indexOf(chosen.unit);
-  return GATES.map((_, k) => ({
+  return LAYERS[chosen.layer].words.shown.map((_, k) => ({
     type: "rect", xref: "paper", yref: k ? `y${k + 1}` : "y", x0: 0, x1: 1, y0: at - 0.5, y1: at + 0.5,
     line: { color: colour("chosen"), width: 1.2 },
   }));

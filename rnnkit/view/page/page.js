@@ -7,6 +7,30 @@ function fillSelect(id, texts, value) {
   at(id).value = String(value);
 }
 
+/** What is said about the cell of the chosen layer. */
+function fillCell() {
+  const { gates_title, states_title, look, shown } = LAYERS[chosen.layer].words;
+  at("gates-title").textContent = `2. ${gates_title[0].toUpperCase()}${gates_title.slice(1)}`;
+  at("gates-look").textContent = look;
+  at("gates").setAttribute("aria-label", `Heat maps of ${gates_title}`);
+  at("norms").setAttribute("aria-label", `Size of the gradient with respect to ${states_title}`);
+  const scales = new Map();
+  for (const [name, , low, high] of shown) {
+    const key = low === null ? name : `${low} ${high}`;
+    scales.set(key, { low, high, names: [...(scales.get(key)?.names ?? []), name] });
+  }
+  at("gates-scales").replaceChildren(...Array.from(scales.values(), ({ low, high, names }) => {
+    const line = document.createElement("li"), from = document.createElement("span"), to = document.createElement("span");
+    const scale = document.createElement("i"), text = (value) => String(value).replace("-", "−");
+    scale.className = `scale ${low === 0 ? "share" : "signed"}`;
+    if (low === null) from.id = `${names[0]}-low`, to.id = `${names[0]}-high`;
+    else from.textContent = text(low), to.textContent = text(high);
+    line.append(`${names.join(", ")} `, from, scale, to);
+    return line;
+  }));
+  buildStep();
+}
+
 function fillUnits() {
   const layer = LAYERS[chosen.layer];
   chosen.unit = Math.min(chosen.unit, layer.units.length - 1);
@@ -70,6 +94,7 @@ function listen() {
   });
   at("layer").addEventListener("change", () => {
     chosen.layer = Number(at("layer").value);
+    fillCell();
     fillUnits();
     fillStep();
     draw("gates", "norms", "reach", "profile");
@@ -115,7 +140,7 @@ function chooseUnit(unit) {
   at("unit").value = String(unit);
   fillStep();
   const moved = {}, place = LAYERS[chosen.layer].orders[chosen.order].indexOf(unit);
-  GATES.forEach((_, k) => Object.assign(moved, { [`shapes[${k}].y0`]: place - 0.5, [`shapes[${k}].y1`]: place + 0.5 }));
+  LAYERS[chosen.layer].words.shown.forEach((_, k) => Object.assign(moved, { [`shapes[${k}].y0`]: place - 0.5, [`shapes[${k}].y1`]: place + 0.5 }));
   if (DRAWN.has("gates")) Plotly.relayout("gates", moved);
 }
 
@@ -136,13 +161,14 @@ function start() {
   fillSelect("variant", PAGE.variants.map((v, k) => [k, v.label]), 0);
   fillSelect("target", Array.from({ length: OBSERVED.columns }, (_, k) => [k, String(k)]), 0);
   at("target").parentElement.hidden = OBSERVED.columns < 2;
-  const { d_h } = LAYERS[0].arrays, said = Array.from(d_h.values.subarray(chosen.row * d_h.columns, (chosen.row + 1) * d_h.columns), Math.abs);
+  const d_h = LAYERS[0].arrays[`d_${LAYERS[0].words.states[0]}`];
+  const said = Array.from(d_h.values.subarray(chosen.row * d_h.columns, (chosen.row + 1) * d_h.columns), Math.abs);
   chosen.unit = said.indexOf(Math.max(...said));
   fillUnits();
   const cuts = PAGE.truncate === null ? "of the whole gradient" : `of the gradient cut every ${PAGE.truncate} rows`;
   at("step-note").textContent = "a is a gate before its activation; d_v is the derivative of the mean loss of all rows with respect to v, "
     + `${cuts}, whatever windows are chosen above. Where a sum runs over all units, its result alone is shown; x is the layer's first input${PAGE.scaled ? ", scaled" : ""}.`;
-  buildStep();
+  fillCell();
   sayVariant();
   drawLanes();
   listen();

@@ -120,7 +120,10 @@ def _filled(library: str, plain: dict[str, Any]) -> str:
     folder = files("rnnkit.view.page")
     read = lambda name: (folder / name).read_text(encoding="utf-8")  # noqa: E731
     numbers = json.dumps(plain, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    words = plain["layers"][0]["words"]  # the first of the layers to choose from
     parts = {
+        "gates": html.escape(words["gates_title"].capitalize()),
+        "look": html.escape(words["look"]),
         "title": html.escape(f"{plain['name']}: back-propagation through time"),
         "style": read("page.css"),
         "library": library,
