@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rnnkit.backend import Block, Carried, Draws, Report, Update
-from rnnkit.errors import BackendError
+from rnnkit.errors import BackendError, did_you_mean
 from rnnkit.model import Chain
 from rnnkit_numba import arrays, protocol, train
 from rnnkit_numba.stepper import Stepper
@@ -30,7 +30,8 @@ def configure(*, threads: int = 0, **unknown: Any) -> WithThreads:
         WithThreads(threads=2)
     """
     if unknown:
-        raise BackendError(f"backend 'numba' takes the option threads, got {', '.join(unknown)}; leave it out")
+        near = did_you_mean(next(iter(unknown)), ["threads"])
+        raise BackendError(f"backend 'numba' takes the option threads, got {', '.join(unknown)}; leave it out{near}")
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 0:
         raise BackendError(
             f"backend 'numba' expects threads to be a whole number from 0 on, got {threads!r}; 0 is one a processor"

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from rnnkit.errors import BackendError
+from rnnkit.errors import BackendError, did_you_mean
 from rnnkit_torch import trees
 from rnnkit_torch.block import train_block
 from rnnkit_torch.chain import backward, forward
@@ -28,7 +28,8 @@ def configure(*, device: str = "cpu", **unknown: Any) -> OnDevice:
         OnDevice(device='cpu')
     """
     if unknown:
-        raise BackendError(f"backend 'torch' takes the option device, got {', '.join(unknown)}; leave it out")
+        near = did_you_mean(next(iter(unknown)), ["device"])
+        raise BackendError(f"backend 'torch' takes the option device, got {', '.join(unknown)}; leave it out{near}")
     try:
         place = torch.device(device)
     except (RuntimeError, TypeError):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from rnnkit.backend import Backend, backend
 from rnnkit.cli.config import Config
@@ -35,6 +36,13 @@ class Builder:
             self.add(path if key is None else (*path, key), str(error))
 
 
+class BackendOption(NamedTuple):
+    """An option of the backend, and where in the config it stands."""
+
+    path: Keys
+    value: Any
+
+
 def started(draft: Draft) -> tuple[Builder, Callable[[], Backend]]:
     """A builder that knows whether the backend can be had, and what gives the backend once nothing else is wrong."""
     builder, found = Builder(draft), []
@@ -42,9 +50,9 @@ def started(draft: Draft) -> tuple[Builder, Callable[[], Backend]]:
         try:
             found.append(load_backend(draft.config))
         except BackendError as error:
-            options = [key for key in ("device", "threads") if getattr(draft.config, key) is not None]
-            key = mentioned(str(error), options) or "backend"
-            builder.add((key,), str(error))
+            options = options_of(draft.config)
+            key = mentioned(str(error), options)
+            builder.add(("backend",) if key is None else options[key].path, str(error))
     return builder, lambda: found[0]
 
 
@@ -54,8 +62,24 @@ def load_backend(config: Config) -> Backend:
     Raises:
         BackendError: as `rnnkit.backend` does.
     """
+    for key in () if isinstance(config.backend, str) else config.backend.model_extra or {}:
+        if getattr(config, key, None) is not None and key in ("device", "threads"):
+            raise BackendError(f"backend expects {key} once, got it in [backend] and as {key}; leave one of them out")
+    return backend(backend_name(config), **{key: option.value for key, option in options_of(config).items()})
+
+
+def backend_name(config: Config) -> str:
+    """The name of the backend that a config asks for."""
+    return config.backend if isinstance(config.backend, str) else config.backend.name
+
+
+def options_of(config: Config) -> dict[str, BackendOption]:
+    """The options that a config gives its backend: those of `[backend]`, and `device` and `threads` at the top."""
+    inside = {} if isinstance(config.backend, str) else config.backend.model_extra or {}
     given = {"device": config.device, "threads": config.threads}
-    return backend(config.backend, **{key: value for key, value in given.items() if value is not None})
+    options = [BackendOption((key,), value) for key, value in given.items()]
+    options += [BackendOption(("backend", key), value) for key, value in inside.items()]
+    return {str(option.path[-1]): option for option in options if option.value is not None}
 
 
 def no_file(path: Path, option: str) -> str:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from rnnkit.backend import TEXTBOOK, Backend, backend, installed_backends, map_arrays
 from rnnkit.cli.build import build
-from rnnkit.cli.builder import load_backend
+from rnnkit.cli.builder import backend_name, load_backend
 from rnnkit.cli.experiment import Experiment
 from rnnkit.cli.read import Draft
 from rnnkit.cli.report import describe, say
@@ -46,7 +46,7 @@ def check(draft: Draft, console: Console) -> int:
     for name in installed_backends():
         if name != TEXTBOOK:
             try:
-                tested = load_backend(experiment.config) if name == experiment.config.backend else backend(name)
+                tested = load_backend(experiment.config) if name == backend_name(experiment.config) else backend(name)
                 compared[name] = differences(tested, textbook, cases)
             except (BackendError, ModelError) as error:
                 skipped[name] = str(error)

@@ -42,6 +42,8 @@ class Table(BaseModel):
     """A table of a config: unknown keys are refused, and values are not converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    text_means: ClassVar[str | None] = None
+    """The key that a text means which stands in the table's place."""
 
 
 class Described(Table):
@@ -188,12 +190,20 @@ class Train(Table):
     check_range: bool = True
 
 
+class Engine(Table):
+    """`[backend]`: its name, and options of its own, such as `threads`; `backend = "torch"` says the name alone."""
+
+    model_config = ConfigDict(extra="allow")
+    text_means: ClassVar[str | None] = "name"
+    name: str = "numba"
+
+
 class Config(Table):
     """The whole file."""
 
     name: str = field_of(min_length=1)
     seed: int = field_of(default=0, ge=0)
-    backend: str = "numba"
+    backend: str | Engine = "numba"
     device: str | None = None
     threads: int | None = field_of(default=None, ge=0)
     dtype: Literal["float32", "float64"] = "float32"

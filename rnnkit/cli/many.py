@@ -10,6 +10,7 @@ from rnnkit.cli.config import (
     INFERRED,
     Columns,
     Described,
+    Engine,
     Model,
     PolicyTable,
     SplitterTable,
@@ -93,7 +94,7 @@ class ManyConfig(Table):
 
     name: str = field_of(min_length=1)
     seed: int = field_of(default=0, ge=0)
-    backend: str = "numba"
+    backend: str | Engine = "numba"
     device: str | None = None
     threads: int | None = field_of(default=None, ge=0)
     dtype: Literal["float32", "float64"] = "float32"

@@ -70,6 +70,9 @@ def apply_override(raw: dict[str, Any], override: Override, whole: type[Table] =
             tables = tables_at(schema, key) if schema else ()
             if not last and here.get(key) is None:
                 here[key] = _default(schema, key)
+            short = tables[0].text_means if not last and len(tables) == 1 else None
+            if short is not None and isinstance(here[key], str):
+                here[key] = {short: here[key]}
         else:
             return f"has no parts: {'.'.join(map(str, override.path[:depth]))} is {here!r}, not a table"
         if last:

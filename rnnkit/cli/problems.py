@@ -60,7 +60,10 @@ def find_problems(raw: dict[str, Any], schema: type[Table] = Config) -> list[Pro
         if issubclass(table, Described):
             problems += _refused_by_core(table, found, path, broken)
     several, known = raw.get("backends"), installed_backends()
-    named: list[tuple[Keys, Any]] = [(("backend",), raw.get("backend"))]
+    whole = raw.get("backend")
+    named: list[tuple[Keys, Any]] = [(("backend",), whole)]
+    if isinstance(whole, dict):
+        named = [(("backend", "name"), whole.get("name"))]
     if isinstance(several, list):
         named += [(("backends", index), name) for index, name in enumerate(several)]
     for path, name in named:

@@ -730,6 +730,9 @@ def test_warmup_leaves_nothing_to_compile(capfd):
 
 def test_threads_are_the_backends_to_take(home, capsys):
     assert main(["train", "a.toml", "--backend", "numba", "--threads", "2", "--train.epochs", "1", "--out", "two"]) == 0
+    assert main(["train", "a.toml", "--backend.name", "numba", "--backend.threads", "1", "--out", "one"]) == 0
+    assert read(home / "one" / "config.toml").config.backend.model_dump() == {"name": "numba", "threads": 1}
+    assert main(["evaluate", "one"]) == main(["evaluate", "one", "--backend", "numpy"]) == 0
     assert main(["train", "a.toml", "--backend", "numpy", "--threads", "2"]) == 2
     assert "backend 'numpy' takes no options, got threads" in capsys.readouterr().err
 

@@ -14,7 +14,19 @@ import pytest
 
 import rnnkit as rk
 from rnnkit.cli.build import build, build_with_backend
-from rnnkit.cli.config import Config, Data, Described, Table, Train, default_of, spell_out, table_of, tables_in, walk
+from rnnkit.cli.config import (
+    Config,
+    Data,
+    Described,
+    Engine,
+    Table,
+    Train,
+    default_of,
+    spell_out,
+    table_of,
+    tables_in,
+    walk,
+)
 from rnnkit.cli.folder import resolved, to_toml
 from rnnkit.cli.locate import line_of, locate
 from rnnkit.cli.overrides import parse_overrides
@@ -146,6 +158,8 @@ def mentioned(text: str) -> tuple[dict[type[Table], set[str]], dict[type[Table],
         (schema,) = {table for table in every_table() if table.__name__ == name}
         choices.setdefault(schema, []).append({**choice, "type": name})
         shown.setdefault(schema, set()).update(choice)
+    for inline in re.findall(r"^# backend = (\{.*\})", text, re.MULTILINE):
+        shown.setdefault(Engine, set()).update(set(tomllib.loads(f"v = {inline}")["v"]) - {"threads"})
     for schema in shown:
         shown[schema] |= alone & set(schema.model_fields)
     return shown, choices
@@ -315,6 +329,53 @@ def test_each_mistake_has_its_message(folder, tokens, message):
     text = MINIMAL.replace('"wave.csv"', '"wave.csv"\ntarget = "value"\ntime = "time"')
     with pytest.raises(rk.ConfigError, match=message):
         build_with_backend(draft(folder, text, *tokens))
+
+
+def with_backend(table: str) -> str:
+    """A config with some lines about the backend, and one data file."""
+    whole = MINIMAL.replace('"wave.csv"', '"wave.csv"\ntarget = "value"\ntime = "time"')
+    return f"{table}\n{whole}"
+
+
+@pytest.mark.parametrize(
+    ("table", "tokens", "engine"),
+    [
+        ('backend = {name = "numba", threads = 1}', [], rk.backend("numba", threads=1)),
+        ("backend = {threads = 1}", [], rk.backend("numba", threads=1)),
+        ("", ["--backend.threads", "1"], rk.backend("numba", threads=1)),
+        ('backend = "numba"', ["--backend.threads", "2"], rk.backend("numba", threads=2)),
+        ('backend = {name = "numba", threads = 1}', ["--backend.threads", "none"], rk.backend("numba")),
+        ('backend = {name = "numba", threads = 1}', ["--backend", "numpy"], rk.backend("numpy")),
+        ("backend = {threads = 1}", ["--backend.name", "numba"], rk.backend("numba", threads=1)),
+        ('backend = "numpy"', ["--backend", "numba", "--threads", "1"], rk.backend("numba", threads=1)),
+        ("threads = 1", [], rk.backend("numba", threads=1)),
+    ],
+)
+def test_options_of_a_backend_stand_with_its_name(folder, table, tokens, engine):
+    _, found = build_with_backend(draft(folder, with_backend(table), *tokens))
+    assert found == engine
+
+
+@pytest.mark.parametrize(
+    ("table", "tokens", "message"),
+    [
+        (
+            "backend = {thraeds = 1}",
+            [],
+            "line 1, backend.thraeds: .*got thraeds; .* did you mean 'threads'",
+        ),
+        ("", ["--backend.thraeds", "1"], "option --backend.thraeds: .* did you mean 'threads'"),
+        ("backend = {threads = -1}", [], "line 1, backend.threads: .* expects threads to be a whole number"),
+        ('backend = {name = "nunba"}', [], "line 1, backend.name: expects one of the .*; did you mean 'numba'"),
+        ("", ["--backend.name", "nunba"], "option --backend.name: expects one of the .*; did you mean 'numba'"),
+        ("backend = {threads = 1}", ["--threads", "2"], r"backend expects threads once, got it in \[backend\] and"),
+        ("backend = 5", [], "line 1, backend: expects text or a table, got 5"),
+        ('backend = {name = "numpy", threads = 1}', [], "backend.threads: backend 'numpy' takes no options"),
+    ],
+)
+def test_a_wrong_option_of_a_backend_is_told_where_it_stands(folder, table, tokens, message):
+    with pytest.raises(rk.ConfigError, match=message):
+        build_with_backend(draft(folder, with_backend(table), *tokens))
 
 
 DATA = '[data]\npath = "wave.csv"\ntarget = "value"\ntime = "time"\n'
