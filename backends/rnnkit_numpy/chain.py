@@ -22,7 +22,7 @@ def forward(
     valid: np.ndarray | None = None,
     initial: State | None = None,
 ) -> tuple[np.ndarray, State, Any]:
-    """See `rnnkit.backend.Backend.forward`."""
+    """Run a chain over a window: `Backend.forward` of `rnnkit.backend` says what goes in and comes out."""
     reset, valid = check_arguments(model, params, x, state, reset, valid, initial)
     initial = initial_state(model, params, x.shape[1]) if initial is None else initial
     x = np.where(valid[..., None], x, 0)  # what stands at padding has no influence, NaN neither
@@ -41,7 +41,7 @@ def backward(
     d_y: np.ndarray,
     d_state: State | None = None,
 ) -> Gradients:
-    """See `rnnkit.backend.Backend.backward`."""
+    """Walk back through a window: `Backend.backward` of `rnnkit.backend` says what goes in and comes out."""
     valid, tapes = tape
     check_gradients(model, valid.shape, d_y, d_state)
     d_x = np.where(valid[..., None], d_y, 0)

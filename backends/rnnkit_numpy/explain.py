@@ -65,7 +65,7 @@ class RecurrentNumbers:
     params: Arrays
 
     def forward(self, x: np.ndarray, state: Any, reset: np.ndarray, initial: Any) -> tuple[Arrays, np.ndarray]:
-        """See `explain`."""
+        """Run the layer over some rows, and give every number by name."""
         layer, lane = self.layer, np.s_[:, None]
         valid = np.ones_like(reset)
         y, _, tape = recurrence.forward(layer, self.params, x[lane], state, reset[lane], valid[lane], initial)
@@ -75,7 +75,7 @@ class RecurrentNumbers:
         return {"x": x} | before | pre | {name: values[:, 0] for name, values in tape.seen.items()}, y[:, 0]
 
     def back(self, rows: Arrays, t: int, d_y: np.ndarray, d_state: Any) -> BackRow:
-        """See `explain`."""
+        """Go back through row t."""
         layer, fields = self.layer, self.layer.State._fields
         if d_y.ndim == 1:
             one = self.back(rows, t, d_y[None], layer.State(*(d[None] for d in d_state)))
@@ -102,12 +102,12 @@ class DenseNumbers:
     params: Arrays
 
     def forward(self, x: np.ndarray, state: Any, reset: np.ndarray, initial: Any) -> tuple[Arrays, np.ndarray]:
-        """See `explain`."""
+        """Run the layer over some rows, and give every number by name."""
         y = dense.forward(self.layer, self.params, x[:, None])[0][:, 0]
         return {"x": x, "pre": x @ self.params["weight"].T + self.params["bias"], "y": y}, y  # (1)
 
     def back(self, rows: Arrays, t: int, d_y: np.ndarray, d_state: Any) -> BackRow:
-        """See `explain`."""
+        """Go back through row t."""
         d_pre = d_y * dense.DERIVATIVE[self.layer.activation](rows["y"][t])  # (2')
         d_x = d_pre @ self.params["weight"]  # (1')
         return BackRow({"d_y": d_y, "d_pre": d_pre, "d_x": d_x}, (), d_x)

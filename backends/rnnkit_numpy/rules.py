@@ -15,7 +15,7 @@ from rnnkit.model.rules import SGD, Adam, AdamW, RMSProp, Rule, RuleState
 def update(
     rule: Rule, params: dict[str, np.ndarray], grads: dict[str, np.ndarray], rule_state: RuleState
 ) -> tuple[dict[str, np.ndarray], RuleState]:
-    """See `rnnkit.backend.Backend.update`."""
+    """Make one optimizer step, as `Backend.update` of `rnnkit.backend` says."""
     count, lags = rule_state.step + 1, lag_of(rule_state, params)
     new_params: dict[str, np.ndarray] = {}
     new_slots: dict[str, dict[str, np.ndarray]] = {slot: {} for slot in rule_state.slots}

@@ -10,10 +10,10 @@ from rnnkit.backend import map_arrays
 
 
 def from_numpy(tree: Any) -> Any:
-    """The same tree; nothing is copied."""
+    """Hand a tree of NumPy arrays on; nothing is copied."""
     return map_arrays(np.asarray, tree)
 
 
 def to_numpy(tree: Any) -> Any:
-    """The same tree; nothing is copied."""
+    """Hand a tree of NumPy arrays back; nothing is copied."""
     return map_arrays(np.asarray, tree)

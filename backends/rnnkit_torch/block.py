@@ -20,7 +20,7 @@ from rnnkit.model.rules import CLIP_EPSILON, Clip, ClipNorm, RuleState
 from rnnkit.model.state import State
 from rnnkit_torch.chain import check_tensors, detach, layer_weights, leaves, own_initial, run
 from rnnkit_torch.losses import targets, window_loss
-from rnnkit_torch.pieces import Pieces, cut
+from rnnkit_torch.pieces import PackedRows, cut
 from rnnkit_torch.rules import step
 from rnnkit_torch.trees import from_numpy
 from rnnkit_torch.window import sections, train_window
@@ -173,7 +173,7 @@ def _run_rows(
 ) -> tuple[Tensor, State]:
     """Some rows of a window, in the graph."""
     rows, shape = slice(start, stop), (stop - start, x.shape[1])
-    pieces = Pieces(shape, shape) if whole else cut(reset[rows], valid[rows], x.device)  # `cut` would look again
+    pieces = PackedRows(shape, shape) if whole else cut(reset[rows], valid[rows], x.device)  # `cut` would look again
     return run(model, weights, x[rows], state, initial, pieces)
 
 

@@ -13,7 +13,7 @@ from rnnkit.backend import Gradients, check_arguments, check_gradients, map_arra
 from rnnkit.errors import ModelError
 from rnnkit.model import Chain, Learned, State, initial_names, initial_state, parameter_shapes, state_type
 from rnnkit_torch.layers import in_one_piece, run_layer
-from rnnkit_torch.pieces import Pieces, cut
+from rnnkit_torch.pieces import PackedRows, cut
 
 
 class Graph(NamedTuple):
@@ -40,7 +40,7 @@ def forward(
     valid: np.ndarray | None = None,
     initial: State | None = None,
 ) -> tuple[Tensor, State, Graph]:
-    """See `rnnkit.backend.Backend.forward`; what is returned is detached, the tape holds the graph."""
+    """Run a chain over a window, as `Backend.forward` says; what is returned is detached, the tape holds the graph."""
     check_tensors(params, x, state)
     reset, valid = check_arguments(model, params, x, state, reset, valid, initial)
     if initial is not None:
@@ -60,7 +60,7 @@ def backward(
     d_y: Tensor,
     d_state: State | None = None,
 ) -> Gradients:
-    """See `rnnkit.backend.Backend.backward`; the graph is kept: a tape may be walked back more than once."""
+    """Walk back through a window, as `Backend.backward` says; the graph is kept, and a tape may be used again."""
     check_gradients(model, tape.y.shape[:2], d_y, d_state)
     outputs, d_outputs = [tape.y], [d_y]
     if d_state is not None:
@@ -81,7 +81,7 @@ def backward(
 
 
 def run(
-    model: Chain, weights: Sequence[list[Tensor]], x: Tensor, state: State, initial: State, pieces: Pieces
+    model: Chain, weights: Sequence[list[Tensor]], x: Tensor, state: State, initial: State, pieces: PackedRows
 ) -> tuple[Tensor, State]:
     """Run a chain over a window, in the graph: `x (T, B, I)` in, `y (T, B, O)` and the state after it out.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnnkit.errors import ModelError
 from rnnkit.model import LSTM, Dense, Recurrent, parameter_shapes
-from rnnkit_torch.pieces import Pieces
+from rnnkit_torch.pieces import PackedRows
 
 
 class Native(NamedTuple):
@@ -38,16 +38,16 @@ ACTIVATE = {
 
 @singledispatch
 def run_layer(
-    layer: object, weights: list[Tensor], x: Tensor, state: Any, initial: Any, pieces: Pieces
+    layer: object, weights: list[Tensor], x: Tensor, state: Any, initial: Any, pieces: PackedRows
 ) -> tuple[Tensor, Any]:
-    """One layer over rows as `Pieces.gather` lays them out: outputs laid out alike, the state after them."""
+    """One layer over rows as `PackedRows.gather` lays them out: outputs laid out alike, the state after them."""
     known = ", ".join(kind.__name__ for kind in RECURRENT)
     raise ModelError(f"backend 'torch' cannot run the layer {layer!r}; it knows {known} and {Dense.__name__}")
 
 
 @run_layer.register
 def _(
-    layer: Recurrent, weights: list[Tensor], x: Tensor, state: Any, initial: Any, pieces: Pieces
+    layer: Recurrent, weights: list[Tensor], x: Tensor, state: Any, initial: Any, pieces: PackedRows
 ) -> tuple[Tensor, Any]:
     if type(layer) not in RECURRENT:
         return run_layer.dispatch(object)(layer, weights, x, state, initial, pieces)
@@ -69,7 +69,7 @@ def _(
 
 @run_layer.register
 def _(
-    layer: Dense, weights: list[Tensor], x: Tensor, state: tuple[()], initial: tuple[()], pieces: Pieces
+    layer: Dense, weights: list[Tensor], x: Tensor, state: tuple[()], initial: tuple[()], pieces: PackedRows
 ) -> tuple[Tensor, tuple[()]]:
     return ACTIVATE[layer.activation](torch.nn.functional.linear(x, *weights)), ()
 

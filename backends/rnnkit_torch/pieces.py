@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 
-class Pieces(NamedTuple):
+class PackedRows(NamedTuple):
     """Where rows and states of a window go: T rows, B lanes; P pieces, the longest of L rows, N rows in all.
 
     Attributes:
@@ -75,11 +75,11 @@ def of_lanes(initial: Tensor, lanes: Tensor | None) -> Tensor:
     return initial.expand(len(lanes), -1) if len(initial) == 1 else initial[lanes]
 
 
-def cut(reset: np.ndarray, valid: np.ndarray, device: torch.device) -> Pieces:
+def cut(reset: np.ndarray, valid: np.ndarray, device: torch.device) -> PackedRows:
     """Cut a window at its resets and leave out its padding: `reset` and `valid` bool `(T, B)`."""
     steps, lanes = reset.shape
     if valid.all() and not reset.any():
-        return Pieces((steps, lanes), (steps, lanes))
+        return PackedRows((steps, lanes), (steps, lanes))
 
     # a piece's key is its lane and, within the lane, the number of resets up to it
     resets = reset.cumsum(0)
@@ -110,7 +110,7 @@ def cut(reset: np.ndarray, valid: np.ndarray, device: torch.device) -> Pieces:
         same = alike and len(values) == plain and bool((values == np.arange(plain)).all())
         return None if same else torch.from_numpy(values).to(device)
 
-    return Pieces(
+    return PackedRows(
         shape=(steps, lanes),
         running=(longest, count),
         rows=index(rows, steps * lanes, alike=(longest, count) == (steps, lanes)),

@@ -21,7 +21,7 @@ from rnnkit.model.rules import SGD, Adam, AdamW, RMSProp, Rule, RuleState
 def update(
     rule: Rule, params: dict[str, Tensor], grads: dict[str, Tensor], rule_state: RuleState
 ) -> tuple[dict[str, Tensor], RuleState]:
-    """See `rnnkit.backend.Backend.update`."""
+    """Make one optimizer step, as `Backend.update` of `rnnkit.backend` says."""
     count, lags = rule_state.step + 1, lag_of(rule_state, params)
     new, slots = map_arrays(torch.clone, (dict(params), rule_state.slots))
     for key, p in new.items():

@@ -144,15 +144,15 @@ def _run_back(run: Run, where: Sections, begun: State, d_y: Tensor, states: dict
 
 
 class Weighed(torch.autograd.Function):
-    """The same numbers; the gradient that comes back is multiplied by a factor."""
+    """Hand numbers on; the gradient that comes back is multiplied by a factor."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, factor: float) -> Tensor:  # type: ignore[override]
-        """See `torch.autograd.Function`."""
+        """Hand the numbers on, and remember the factor."""
         ctx.factor = factor
         return a.view_as(a)
 
     @staticmethod
     def backward(ctx: Any, d_a: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        """See `torch.autograd.Function`."""
+        """Multiply the gradient by the factor."""
         return d_a * ctx.factor, None

@@ -42,7 +42,7 @@ class Extremes:
 
 
 class _Ends:
-    """Of some columns the lowest value (with sign -1 the highest), how often it occurs, and the one next to it.
+    """The lowest value of some columns (with sign -1 the highest), how often it occurs, and the one next to it.
 
     Attributes:
         sign: what values are multiplied by, so that the outermost is the lowest.

@@ -41,12 +41,12 @@ class Thinned(NamedTuple):
     left_out: str
 
     def table(self) -> Arrays:
-        """As `Trace.table`, of what is shown; units by their own numbers."""
+        """Lay out what is shown as text; units by their own numbers."""
         return table_of(self.arrays["rows"], self.arrays, self.units)
 
 
 def arrays_of(trace: Trace) -> Arrays:
-    """See `Trace.to_numpy`."""
+    """Gather every number of a trace in one dict, keys `"{layer}.{name}"`."""
     names = ("rows", "reset", "cut", "x", "y", "target", "weight", "loss", "d_loss", "d_y")
     found = {name: getattr(trace, name) for name in names}
     if trace.times is not None:
@@ -63,7 +63,7 @@ def arrays_of(trace: Trace) -> Arrays:
 
 
 def thin(trace: Trace, rows: int, units: int) -> Thinned:
-    """See `Trace.thinned`."""
+    """Choose at most so many rows and units of a trace, the rows evenly, the units by how much they move."""
     for name, number in (("rows", rows), ("units", units)):
         if not is_whole(number) or number < 1:
             raise DataError(f"Trace.thinned expects {name} to be a whole number >= 1, got {number!r}")
@@ -87,7 +87,7 @@ def thin(trace: Trace, rows: int, units: int) -> Thinned:
 
 
 def table_of(rows: np.ndarray, arrays: Arrays, units: tuple[np.ndarray, ...] | None = None) -> Arrays:
-    """See `Trace.table`; `units` are those that the layers' arrays hold."""
+    """Lay out rows and units of a trace as text; `units` are those that the layers' arrays hold."""
     columns: dict[str, list[np.ndarray]] = {"row": [], "layer": [], "unit": [], "quantity": [], "value": []}
     shown = {
         name: values

@@ -16,7 +16,7 @@ from rnnkit.tracing.walk import forward_pass
 
 
 def in_windows(trace: Trace, length: int, lookback: int = 0, fresh: bool = False, anew: bool = False) -> Trace:
-    """The same rows in windows of `length` rows, counted from the first one.
+    """Trace rows again in windows of `length` rows, counted from the first one.
 
     The loss of a row reaches back to the start of its window, and with `lookback` so many rows further. The rows before
     a window are read again by it, and by others: a derivative is the sum over all windows that reach its row.

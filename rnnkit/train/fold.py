@@ -75,7 +75,7 @@ class Fold:
         return Carried(*self.engine.from_numpy((first, rule_state._replace(slots=moments), state)))
 
     def enter(self, carried: Carried, feed: Feed, lanes: int) -> Carried:
-        """The same with every lane at the initial state, and nothing recorded: a feed begins."""
+        """Begin a feed: every lane stands at the initial state, and nothing is recorded."""
         chain, slots = self.chain(feed.heads[0]), feed.slots
         state = initial_state(chain, self.engine.to_numpy(self.parameters(carried, feed.heads[0])), lanes)
         store = None if slots is None else zero_state(chain, slots, np.dtype(self.dtype))

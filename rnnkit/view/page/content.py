@@ -11,7 +11,7 @@ import numpy as np
 from rnnkit.data.times import write_times
 from rnnkit.model import CrossEntropy, Recurrent
 from rnnkit.study.agreement import WHOLE, Agreement, agreement, vector
-from rnnkit.tracing import Reach, Thinned, Trace, unit_order
+from rnnkit.tracing import GradientReach, Thinned, Trace, unit_order
 from rnnkit.tracing.layers import Arrays
 from rnnkit.tracing.windows import first_reached, in_windows
 from rnnkit.view.page.lanes import lanes_of
@@ -58,7 +58,7 @@ class Findings:
     whole: Cut
     variants: list[Variant]
     cut: list[Cut]
-    reach: dict[int, Reach]
+    reach: dict[int, GradientReach]
     bias: Arrays
 
 
@@ -201,7 +201,7 @@ def _layer(found: Findings, shown: Thinned, index: int, spaced: np.ndarray, dtyp
 
 
 def _parts(trace: Trace, index: int) -> Arrays:
-    """Of what the sums of a step are made, `(T, H)` each: gates from x and from h, the gradient from the row after."""
+    """Take the sums of a step apart, `(T, H)` each: gates from x and from h, the gradient from the row after."""
     layer, seen = recurrent(trace, index), trace.layers[index]
     first, found = layer.State._fields[0], {}
     for name, key, read, gates in (
@@ -259,7 +259,7 @@ def _norms(cut: Cut, layer: int, places: np.ndarray) -> dict[str, Any]:
 
 
 def _number(value: float) -> float | None:
-    """As JSON has it, which knows no NaN."""
+    """Write a number as JSON has it, which knows no NaN."""
     return float(value) if np.isfinite(value) else None
 
 
