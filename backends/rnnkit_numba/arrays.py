@@ -13,6 +13,7 @@ import numpy as np
 from rnnkit.backend import map_arrays
 from rnnkit.errors import ModelError
 from rnnkit.model import DTYPES
+from rnnkit_numba.kernels.vectors import LINE_BYTES
 
 KNOWN = frozenset(np.dtype(name) for name in DTYPES)
 
@@ -30,10 +31,6 @@ def to_numpy(tree: Any) -> Any:
 def plain(array: Any, dtype: Any) -> np.ndarray:
     """A C-contiguous, aligned, writeable `ndarray` of a dtype; a copy only where the array is none of it."""
     return np.require(array, dtype, ["C", "A", "W", "E"])
-
-
-LINE_BYTES = 64
-"""Bytes of a cache line."""
 
 
 def aligned(shape: int | tuple[int, ...], dtype: Any, *, zeros: bool = False) -> np.ndarray:

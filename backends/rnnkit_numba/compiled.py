@@ -10,7 +10,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -235,7 +235,7 @@ class Wait:
 
     def begin(self, argument_types: Any, how_often: str) -> None:
         """The entry is about to be compiled."""
-        names = {str(a.dtype) for a in argument_types if isinstance(a, types.Array)} & {"float32", "float64"}
+        names = {str(array.dtype) for array in arrays_among(argument_types)} & {"float32", "float64"}
         self._dtype = "float32" if "float32" in names else "".join(names)
         self._began = time.perf_counter()
         if self._dtype:
@@ -250,11 +250,20 @@ class Wait:
         print(f"rnnkit: {text}", file=sys.stderr, flush=True)
 
 
+def arrays_among(given: Any) -> Iterator[Any]:
+    """The types of all arrays among types of arguments, those inside tuples included."""
+    for kind in given:
+        if isinstance(kind, types.BaseTuple):
+            yield from arrays_among(kind)
+        elif isinstance(kind, types.Array):
+            yield kind
+
+
 @cache
 def source_digest(folder: Path) -> str:
-    """Sixteen hexadecimal digits for a folder's sources and whatever else shapes their machine code."""
+    """Sixteen hexadecimal digits for all sources of a folder and whatever else shapes their machine code."""
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
     digest.update(f"{config.BOUNDSCHECK} {config.OPT} {os.environ.get(VECTOR_BYTES)}".encode())
-    for source in sorted(folder.glob("*.py")):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
+    for source in sorted(folder.rglob("*.py")):
+        digest.update(source.relative_to(folder).as_posix().encode() + b"\0" + source.read_bytes() + b"\0")
     return digest.hexdigest()[:16]

@@ -1,27 +1,11 @@
-"""A model as the kernels see it: a table of layers, and flat buffers for parameters, state and tape.
-
-Every row of the table is one layer; its columns say what the layer is and where its numbers stand:
-
-    KIND, INPUTS, OUTPUTS, ACTIVATION    what it computes; OUTPUTS are the hidden units of an LSTM
-    READ, WIDTH                          numbers of a row of its inputs and of its outputs on the tape
-    PARAMETERS                           its first parameter in the flat buffers
-    LEARNED                              numbers of its learned initial state, which stands behind its biases
-    PACKED, DERIVED                      its parameters in panels, and what is derived from them (`packing.py`)
-    STATE                                its first number in a lane's row of the state `(B, S)`
-    GATES, CELLS, HIDDEN, OUTPUT         its arrays on the tape, in numbers a lane
-    INITIAL                              h₀ and c₀ of each lane, what a reset goes to, on the tape, too
-
-Rows of every layer's outputs are padded to a whole number of vectors, so that no loop has a remainder: hidden
-units that have no weights and stay zero. A tape holds one block of lanes after the other. Within a block of B lanes
-every array is `(rows, B, width)`, so that an array which starts at n numbers a lane starts at n B.
-"""
+"""Where everything of a model stands: its table of layers, and flat buffers for parameters, state and tape."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, singledispatch
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,30 +13,36 @@ import numpy as np
 from rnnkit.backend import map_arrays
 from rnnkit.errors import ModelError
 from rnnkit.model import (
-    ACTIVATIONS,
-    LSTM,
     Chain,
-    Dense,
     Learned,
-    LSTMState,
+    Recurrent,
     Rule,
     RuleState,
     State,
     layers_to_run,
     parameter_shapes,
     slot_names,
+    state_type,
 )
-from rnnkit_numba.products import summing_scratch
-from rnnkit_numba.single_lane import recurrent_rows
-from rnnkit_numba.vectors import lanes_of
+from rnnkit_numba.kernels.products import summing_scratch
+from rnnkit_numba.kernels.vectors import W_for
+from rnnkit_numba.layers import extent
+from rnnkit_numba.table import (
+    COLUMNS,
+    DERIVED,
+    INPUTS,
+    LEARNED,
+    OUTPUTS,
+    PACKED,
+    PARAMETERS,
+    READ,
+    STATE,
+    STATES,
+    WIDTH,
+    padded,
+)
 
-KIND, INPUTS, OUTPUTS, ACTIVATION, READ, WIDTH, PARAMETERS, LEARNED, PACKED, DERIVED, STATE = range(11)
-GATES, CELLS, HIDDEN, OUTPUT, INITIAL = range(11, 16)
-COLUMNS = 16
-
-KIND_LSTM, KIND_DENSE = 0, 1
-
-BLOCK_LANES = 16
+GROUP_LANES = 16
 """Lanes that go through a window together; a constant, so that no sum depends on the number of threads."""
 
 
@@ -86,66 +76,8 @@ class Layout:
         return sum(self.panels.values())
 
     def scratch(self, lanes: int, dtype: Any) -> int:
-        """Numbers of scratch space for a block of so many lanes: rows of them, and that of the products."""
-        return lanes * self.work + summing_scratch(int(self.table[:, [INPUTS, OUTPUTS]].sum(1).max()), lanes_of(dtype))
-
-
-@dataclass(frozen=True)
-class Extent:
-    """What one layer takes: lengths, those of each parameter in its panels, and where its arrays on the tape start.
-
-    These are counted from its own start.
-    """
-
-    kind: int
-    activation: int
-    panels: tuple[int, ...]
-    derived: int
-    state: int
-    tape: int
-    arrays: dict[int, int]
-
-
-def padded(features: int, vector: int) -> int:
-    """Features rounded up to a whole number of vectors."""
-    return -(-features // vector) * vector
-
-
-@singledispatch
-def extent(layer: Any, steps: int, vector: int) -> Extent:
-    """What a layer takes for a window of `steps` rows and vectors of so many numbers."""
-    raise ModelError(f"backend 'numba' cannot run the layer {layer!r}; it knows LSTM and Dense")
-
-
-@extent.register
-def _(layer: LSTM, steps: int, vector: int) -> Extent:
-    width = padded(layer.hidden, vector)
-    gates = 4 * width
-    cells = gates * steps
-    hidden = cells + width * (steps + 1)
-    return Extent(
-        kind=KIND_LSTM,
-        activation=0,
-        panels=(gates * layer.inputs, gates * recurrent_rows.py_func(layer.hidden, vector), gates, gates),
-        derived=gates * (1 + width + padded(layer.inputs, vector)),
-        state=2 * layer.hidden,
-        tape=hidden + width * (steps + 1) + 2 * width,
-        arrays={GATES: 0, CELLS: cells, HIDDEN: hidden, OUTPUT: hidden + width, INITIAL: hidden + width * (steps + 1)},
-    )
-
-
-@extent.register
-def _(layer: Dense, steps: int, vector: int) -> Extent:
-    width = padded(layer.outputs, vector)
-    return Extent(
-        kind=KIND_DENSE,
-        activation=ACTIVATIONS.index(layer.activation),
-        panels=(width * layer.inputs, width),
-        derived=layer.outputs * padded(layer.inputs, vector),
-        state=0,
-        tape=width * steps,
-        arrays={GATES: 0, CELLS: 0, HIDDEN: 0, OUTPUT: 0, INITIAL: 0},
-    )
+        """Numbers of scratch space for a group of so many lanes: rows of them, and that of the products."""
+        return lanes * self.work + summing_scratch(int(self.table[:, [INPUTS, OUTPUTS]].sum(1).max()), W_for(dtype))
 
 
 @lru_cache(maxsize=64)
@@ -155,26 +87,28 @@ def layout(model: Chain, steps: int, dtype: Any) -> Layout:
     Raises:
         ModelError: a layer that this backend does not know, or heads.
     """
-    layers = layers_to_run(model, "backend 'numba'")
-    vector = lanes_of(dtype)
+    layers, W = layers_to_run(model, "backend 'numba'"), W_for(dtype)
     table = np.zeros((len(layers), COLUMNS), np.int64)
     parameters = derived = state = flops = 0
     panels: dict[str, int] = {}
     read = model.inputs
-    tape = padded(steps * read, vector)  # the inputs stand first; every array begins with a whole vector
+    tape = padded(steps * read, W)  # the inputs stand first; every array begins with a whole vector
     shapes = parameter_shapes(model)
     for index, (row, layer) in enumerate(zip(table, layers, strict=True)):
-        taken = extent(layer, steps, vector)
-        width = padded(layer.outputs, vector)
+        taken = extent(layer, steps, W)
+        width = padded(layer.outputs, W)
         learned = taken.state if isinstance(model.initial, Learned) else 0
-        row[[KIND, INPUTS, OUTPUTS, ACTIVATION]] = taken.kind, layer.inputs, layer.outputs, taken.activation
-        row[[READ, WIDTH, PARAMETERS, LEARNED]] = read, width, parameters, learned
-        row[[PACKED, DERIVED, STATE]] = sum(panels.values()), derived, state
+        row[[INPUTS, OUTPUTS, READ, WIDTH]] = layer.inputs, layer.outputs, read, width
+        row[[PARAMETERS, LEARNED, PACKED, DERIVED, STATE]] = parameters, learned, sum(panels.values()), derived, state
+        row[list(taken.columns)] = list(taken.columns.values())
         for column, offset in taken.arrays.items():
             row[column] = tape + offset
-        lengths = (*taken.panels, layer.outputs, padded(learned, vector) - layer.outputs)
+        lengths = list(taken.panels)
+        if learned:
+            lengths += [layer.outputs] * int(row[STATES])
+            lengths[-1] += padded(learned, W) - learned
         names = [key for key in shapes if key.startswith(f"{index}.")]
-        panels |= dict(zip(names, lengths, strict=False))
+        panels |= dict(zip(names, lengths, strict=True))
         size = sum(math.prod(shape) for shape in parameter_shapes(layer).values())
         parameters += size + learned
         derived += taken.derived
@@ -184,8 +118,9 @@ def layout(model: Chain, steps: int, dtype: Any) -> Layout:
         read = width
     table[:, DERIVED] += sum(panels.values())
     table.flags.writeable = False
-    widest = padded(int(table[:, [INPUTS, OUTPUTS]].max()), vector)
-    work = (2 * steps + 3) * widest  # two gradients of a layer's rows; d_h, d_c or h⁻
+    widest = padded(int(table[:, [INPUTS, OUTPUTS]].max()), W)
+    most = 1 + int(table[:, STATES].max())
+    work = (2 * steps + most) * widest  # two gradients of a layer's rows; those of a state, or h⁻
     return Layout(table, parameters, sum(panels.values()) + derived + widest, panels, state, tape, work, flops)
 
 
@@ -239,7 +174,7 @@ def flatten_state(model: Chain, state: State, lanes: int, dtype: np.dtype) -> np
     Raises:
         ModelError: shapes that are not those of the model's state.
     """
-    expected = [(lanes, layer.hidden) for layer in model.layers if isinstance(layer, LSTM) for _ in range(2)]
+    expected = [(lanes, width) for layer in model.layers for width in state_widths(layer)]
     arrays = [np.asarray(array, dtype) for entry in state for array in entry]
     if len(state) != len(model.layers) or [array.shape for array in arrays] != expected:
         raise ModelError(
@@ -256,11 +191,17 @@ def unflatten_state(model: Chain, flat_BS: np.ndarray) -> State:
 def state_views(model: Chain, flat_BS: np.ndarray) -> State:
     """The state of each layer, as views."""
     entries: list[Any] = []
-    offset = 0
+    first = 0
     for layer in model.layers:
-        if not isinstance(layer, LSTM):
-            entries.append(())
-            continue
-        entries.append(LSTMState(*(flat_BS[:, offset + k * layer.hidden :][:, : layer.hidden] for k in range(2))))
-        offset += 2 * layer.hidden
+        arrays = []
+        for width in state_widths(layer):
+            arrays.append(flat_BS[:, first : first + width])
+            first += width
+        kind = state_type(layer)
+        entries.append(() if kind is None else kind(*arrays))
     return tuple(entries)
+
+
+def state_widths(layer: Any) -> tuple[int, ...]:
+    """Numbers a lane of each array of a layer's state."""
+    return layer.widths if isinstance(layer, Recurrent) else ()

@@ -1,4 +1,4 @@
-"""The compiled loop over a block's windows, and the way of one block of lanes through a window.
+"""The compiled loop over a block's windows, and the way of one lane group through a window.
 
 A window is taken in pieces that share one tape. Rows outside the gradient (`detached`) go first, forward only. The
 rest is one piece; or, where the tape would be too long, pieces of `piece_rows` rows: on the way forward the state at
@@ -8,24 +8,111 @@ reset or scored are left out: padding holds the state.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from rnnkit_numba.compiled import entry, kernel
-from rnnkit_numba.layout import OUTPUT, WIDTH
-from rnnkit_numba.losses import add_loss
-from rnnkit_numba.packing import add_blocks, clear_what_pads, derive, move, read_initial, share, write_initial
+from rnnkit_numba.kernels.pointers import pointer
+from rnnkit_numba.kernels.vectors import W_of
+from rnnkit_numba.kernels.views import copy, fill, vector
+from rnnkit_numba.layers.given import Back, Piece, net_of
+from rnnkit_numba.losses import Targets, add_loss
+from rnnkit_numba.packing import add_groups, clear_what_pads, derive, move, read_initial, share, write_initial
 from rnnkit_numba.places import keep_apart
-from rnnkit_numba.pointers import pointer
-from rnnkit_numba.rules import add_squares, global_norm, may_divide_by_zero, update_stretches
+from rnnkit_numba.rules import Trained, add_squares, global_norm, may_divide_by_zero, update_stretches
+from rnnkit_numba.table import OUTPUT_AT, WIDTH
 from rnnkit_numba.threads import meet
-from rnnkit_numba.vectors import lanes as lanes_of_a_vector
-from rnnkit_numba.views import copy, fill, vector
 from rnnkit_numba.window import backward as window_backward
 from rnnkit_numba.window import forward as window_forward
 from rnnkit_numba.window import read_state, start
 
 SAME, TRAINED, DRAWN = range(3)
 """Whether the initial state is the same throughout, stands among the parameters, or is drawn for each window."""
+
+FRESH, RECORDED = -1, -2
+"""Origins of a lane's state in a window: the initial state, or a recorded one."""
+
+
+class GroupWindow(NamedTuple):
+    """A window of one lane group.
+
+    Attributes:
+        next_origin_B: the origin of each lane in the next window, which says the row whose state is handed on.
+    """
+
+    x_TBI: Any
+    y_TBO: Any
+    reset_TB: Any
+    valid_TB: Any
+    weight_TB: Any
+    next_origin_B: Any
+    at_BR: Any
+    write_BR: Any
+    reweight_T: Any
+
+
+class Room(NamedTuple):
+    """Where one lane group is computed.
+
+    Attributes:
+        tape, work: see `Piece`.
+        heads_PBS: states at the head of each piece.
+        d_packed: the gradients of the parameters in panels.
+    """
+
+    tape: Any
+    work: Any
+    heads_PBS: Any
+    d_packed: Any
+
+
+class LaneStates(NamedTuple):
+    """States of lanes in a window: what they start from, what resets go to, what is handed on and recorded.
+
+    Attributes:
+        running_BS: what stands after the last row that has been computed.
+        d_state_BS, d_initial_BS: the gradients of the state before row 0, and of what resets go to.
+    """
+
+    started_BS: Any
+    handed_on_BS: Any
+    running_BS: Any
+    d_state_BS: Any
+    d_initial_BS: Any
+    initial_BS: Any
+    found_BRS: Any
+
+
+@kernel
+def window_of(windows, k, first, last):
+    """Window k for the lanes from `first` to `last - 1`."""
+    return GroupWindow(
+        windows.x_KTBI[k, :, first:last],
+        windows.y_KTBO[k, :, first:last],
+        windows.reset_KTB[k, :, first:last],
+        windows.valid_KTB[k, :, first:last],
+        windows.weight_KTB[k, :, first:last],
+        windows.origin_KB[k + 1, first:last],
+        windows.at_KBR[k, first:last],
+        windows.write_KBR[k, first:last],
+        windows.reweight_T,
+    )
+
+
+@kernel
+def states_of(scratch, first, last):
+    """The states of the lanes from `first` to `last - 1`."""
+    states = scratch.states_6BS
+    return LaneStates(
+        states[0, first:last],
+        states[1, first:last],
+        states[2, first:last],
+        states[3, first:last],
+        states[4, first:last],
+        states[5, first:last],
+        scratch.found_BRS[first:last],
+    )
 
 
 @kernel
@@ -59,316 +146,213 @@ def any_valid(valid_TB, b):
 
 
 @kernel
-def read_states(table, tape, first, rows, used, next_origin_B, at_BW, write_BW, handed_on_BS, found_BWS, after_BS):
+def read_states(table, tape, first, rows, used, window, states):
     """The states that somebody asks for, after the rows `first < row <= first + rows` of the window, off their tape."""
-    lanes = after_BS.shape[0]
+    lanes = states.running_BS.shape[0]
     for b in range(lanes):
-        row = used if next_origin_B[b] < 0 else min(next_origin_B[b], used)
+        row = used if window.next_origin_B[b] < 0 else min(window.next_origin_B[b], used)
         if first < row <= first + rows:
-            read_state(table, tape, rows, lanes, b, row - first, handed_on_BS[b])
-        for w in range(write_BW.shape[1]):
-            row = min(at_BW[b, w], used)
-            if write_BW[b, w] >= 0 and first < row <= first + rows:
-                read_state(table, tape, rows, lanes, b, row - first, found_BWS[b, w])
-        read_state(table, tape, rows, lanes, b, rows, after_BS[b])
+            read_state(table, tape, lanes, b, row - first, states.handed_on_BS[b])
+        for r in range(window.write_BR.shape[1]):
+            row = min(window.at_BR[b, r], used)
+            if window.write_BR[b, r] >= 0 and first < row <= first + rows:
+                read_state(table, tape, lanes, b, row - first, states.found_BRS[b, r])
+        read_state(table, tape, lanes, b, rows, states.running_BS[b])
 
 
 @kernel
-def losses_of(table, tape, work, rows, loss, loss_setting, outputs, y_TBO, weight_TB, valid_TB, total):
+def losses_of(table, piece, aim, window, first, last, total):
     """Share of some rows in the window's loss, by the predictions on the tape; the gradient goes to `work`."""
-    last, lanes = table.shape[0] - 1, weight_TB.shape[1]
-    width = table[last, WIDTH]
-    y, d_y = pointer(tape, table[last, OUTPUT] * lanes, rows * lanes * width), pointer(work, 0, rows * lanes * width)
-    return add_loss(
-        loss, loss_setting, y, d_y, width, outputs, y_TBO, weight_TB, valid_TB, total, lanes_of_a_vector(tape)
-    )  # fmt: skip
+    index, lanes = table.shape[0] - 1, window.reset_TB.shape[1]
+    width = table[index, WIDTH]
+    size = (last - first) * lanes * width
+    y, d_y = pointer(piece.tape, lanes * table[index, OUTPUT_AT], size), pointer(piece.work, 0, size)
+    targets = Targets(window.y_TBO[first:last], window.weight_TB[first:last], piece.valid_TB)
+    return add_loss(aim, y, d_y, width, targets, total, W_of(piece.tape))
 
 
 @kernel
-def go_through(
-    table,
-    packed,
-    tape,
-    work,
-    x_TBI,
-    y_TBO,
-    reset_TB,
-    valid_TB,
-    weight_TB,
-    reweight_T,
-    next_origin_B,
-    at_BW,
-    write_BW,
-    detached,
-    piece_rows,
-    started_BS,
-    initial_BS,
-    handed_on_BS,
-    found_BWS,
-    running_BS,
-    heads_PBS,
-    d_state_BS,
-    d_initial_BS,
-    d_packed,
-    outputs,
-    loss,
-    loss_setting,
-    total,
-    scored,
-):
-    """One block of lanes through one window and back.
+def piece_of(room, window, first, last):
+    """Rows `first` to `last - 1` of a window."""
+    return Piece(room.tape, room.work, window.reset_TB[first:last], window.valid_TB[first:last])
 
-    Writes `handed_on` and `found`, and where the window is scored `d_packed`, `d_initial` and, as the gradient of the
-    state before row 0, `d_state`.
+
+@kernel
+def run_piece(net, room, window, first, last, state_BS, initial_BS):
+    """Rows `first` to `last - 1` of a window forward, from a state; they stand on the tape."""
+    piece = piece_of(room, window, first, last)
+    start(net.table, piece, window.x_TBI[first:last], state_BS, initial_BS)
+    window_forward(net, piece)
+    return piece
+
+
+@kernel
+def go_through(net, room, window, states, way, aim, total, scored):
+    """One lane group through one window and back.
+
+    Writes what is handed on and found, and where the window is scored the gradients: of the parameters, of what
+    resets go to, and of the state before row 0.
 
     Returns:
-        The block's share of the window's loss.
+        The group's share of the window's loss.
     """
-    lanes = reset_TB.shape[1]
-    used = rows_in_use(reset_TB, valid_TB, weight_TB)
-    head = min(detached, used)
-    pieces = -(-(used - head) // piece_rows)
+    lanes = window.reset_TB.shape[1]
+    used = rows_in_use(window.reset_TB, window.valid_TB, window.weight_TB)
+    head = min(way.detached, used)
+    pieces = -(-(used - head) // way.piece_rows)
     value = 0.0
     for b in range(lanes):
-        copy(started_BS[b], running_BS[b])
-        copy(started_BS[b], handed_on_BS[b])
-        fill(d_state_BS[b], 0)  # no gradient from the window after
-        fill(d_initial_BS[b], 0)
-        for w in range(write_BW.shape[1]):
-            copy(started_BS[b], found_BWS[b, w])
+        copy(states.started_BS[b], states.running_BS[b])
+        copy(states.started_BS[b], states.handed_on_BS[b])
+        fill(states.d_state_BS[b], 0)  # no gradient from the window after
+        fill(states.d_initial_BS[b], 0)
+        for r in range(window.write_BR.shape[1]):
+            copy(states.started_BS[b], states.found_BRS[b, r])
     if head > 0:
-        reset, valid = reset_TB[:head], valid_TB[:head]
-        start(table, tape, x_TBI[:head], running_BS, initial_BS, valid)
-        window_forward(table, packed, tape, work, reset, valid)
-        read_states(
-            table, tape, 0, head, used, next_origin_B, at_BW, write_BW, handed_on_BS, found_BWS, running_BS
-        )  # fmt: skip
-        if scored and weigh(weight_TB[:head])[1]:
-            value += losses_of(
-                table, tape, work, head, loss, loss_setting, outputs, y_TBO[:head], weight_TB[:head], valid, total
-            )  # fmt: skip
+        piece = run_piece(net, room, window, 0, head, states.running_BS, states.initial_BS)
+        read_states(net.table, room.tape, 0, head, used, window, states)
+        if scored and weigh(window.weight_TB[:head])[1]:
+            value += losses_of(net.table, piece, aim, window, 0, head, total)
     for p in range(pieces):
-        first, last = head + p * piece_rows, min(head + (p + 1) * piece_rows, used)
+        first, last = head + p * way.piece_rows, min(head + (p + 1) * way.piece_rows, used)
         if pieces > 1:
             for b in range(lanes):
-                copy(running_BS[b], heads_PBS[p, b])
-        reset, valid = reset_TB[first:last], valid_TB[first:last]
-        start(table, tape, x_TBI[first:last], running_BS, initial_BS, valid)
-        window_forward(table, packed, tape, work, reset, valid)
-        read_states(
-            table, tape, first, last - first, used, next_origin_B, at_BW, write_BW, handed_on_BS, found_BWS, running_BS
-        )  # fmt: skip
+                copy(states.running_BS[b], room.heads_PBS[p, b])
+        run_piece(net, room, window, first, last, states.running_BS, states.initial_BS)
+        read_states(net.table, room.tape, first, last - first, used, window, states)
     if not scored:
         return value
-    fill(d_packed, 0)
+    fill(room.d_packed, 0)
     for p in range(pieces - 1, -1, -1):
-        first, last = head + p * piece_rows, min(head + (p + 1) * piece_rows, used)
-        reset, valid = reset_TB[first:last], valid_TB[first:last]
+        first, last = head + p * way.piece_rows, min(head + (p + 1) * way.piece_rows, used)
+        piece = piece_of(room, window, first, last)
         if p < pieces - 1:
-            start(table, tape, x_TBI[first:last], heads_PBS[p], initial_BS, valid)
-            window_forward(table, packed, tape, work, reset, valid)
-        targets, weights = y_TBO[first:last], weight_TB[first:last]
-        value += losses_of(
-            table, tape, work, last - first, loss, loss_setting, outputs, targets, weights, valid, total
-        )  # fmt: skip
-        window_backward(
-            table, packed, tape, work, reset, valid, reweight_T[first:last], d_state_BS, d_initial_BS, d_packed, False
-        )
+            run_piece(net, room, window, first, last, room.heads_PBS[p], states.initial_BS)
+        value += losses_of(net.table, piece, aim, window, first, last, total)
+        back = Back(window.reweight_T[first:last], states.d_state_BS, states.d_initial_BS, room.d_packed)
+        window_backward(net, piece, back, False)
     return value
 
 
-@entry
-def run_block(
-    thread,
-    threads,
-    barrier,
-    places,
-    table,
-    params,
-    moments,
-    packed,
-    slots,
-    d_packs,
-    block_losses,
-    squares,
-    tapes,
-    works,
-    states_6BS,
-    found_BWS,
-    heads_NPBS,
-    carried_BS,
-    store_MS,
-    outputs,
-    x_KTBI,
-    y_KTBO,
-    reset_KTB,
-    valid_KTB,
-    weight_KTB,
-    origin_KB,
-    read_KB,
-    at_KBW,
-    write_KBW,
-    noise_KBS,
-    reweight_T,
-    scale_K,
-    detached,
-    piece_rows,
-    initial_kind,
-    rule,
-    rule_settings,
-    learning_rates,
-    count,
-    stretches,
-    loss,
-    loss_setting,
-    clip,
-    clip_limit,
-    losses,
-    norms,
-    block_lanes,
-):
-    """Train; `params`, `moments`, `carried`, `store`, `losses` and `norms` change in place.
+@kernel
+def start_lanes(table, packed, windows, k, way, kept, states, first, last):
+    """What each lane from `first` to `last - 1` starts window k from, and what a reset makes of it."""
+    for b in range(first, last):
+        if way.initial_kind == TRAINED:
+            read_initial(table, packed, states.initial_BS[b])
+        elif way.initial_kind == DRAWN:
+            copy(windows.noise_KBS[k, b], states.initial_BS[b])
+        if windows.origin_KB[k, b] >= 0:
+            copy(kept.carried_BS[b], states.started_BS[b])
+        elif windows.origin_KB[k, b] == RECORDED:
+            copy(kept.store_MS[windows.read_KB[k, b]], states.started_BS[b])
+        else:
+            copy(states.initial_BS[b], states.started_BS[b])
 
-    Every thread calls this with its own number. It takes whole blocks of lanes through a window, then its share of
-    the parameters through the update; the threads meet in between.
+
+@kernel
+def hand_on(windows, k, kept, states, first, last):
+    """After window k: what the next one goes on from, and what is recorded, for lanes from `first` to `last - 1`."""
+    for b in range(first, last):
+        copy(states.handed_on_BS[b], kept.carried_BS[b])
+        for r in range(windows.write_KBR.shape[2]):
+            if windows.write_KBR[k, b, r] >= 0:
+                copy(states.found_BRS[b, r], kept.store_MS[windows.write_KBR[k, b, r]])
+
+
+@kernel
+def add_initial(table, windows, k, way, states, first, d_packed):
+    """The gradient of a learned initial state: of all that was reset, and of lanes that start from it."""
+    d_state_BS, d_initial_BS = states.d_state_BS, states.d_initial_BS
+    for b in range(d_state_BS.shape[0]):
+        fresh = windows.origin_KB[k, first + b] == FRESH
+        if fresh and not any_valid(windows.valid_KTB[k, : way.detached], first + b):
+            for j in range(d_state_BS.shape[1]):
+                d_initial_BS[b, j] += d_state_BS[b, j]
+    write_initial(table, d_initial_BS, d_packed)
+
+
+@entry
+def run_block(team, buffers, windows, way, aim, updating, count, scratch, kept):
+    """Train; what `buffers` and `kept` say changes in place.
+
+    Every thread calls this with its own number. It takes whole lane groups through a window, then its share of the
+    parameters through the update; the threads meet in between.
 
     Args:
-        places: where the threads tell each other their processors, see `places.py`.
-        packed, slots: zeros; the parameters, what is derived from them, and the moments in panels.
-        d_packs: scratch for each block's gradients, in panels.
-        states_6BS: scratch but for its last entry, which holds the initial state of each lane.
-        stretches: `(S, 3)`, which parameters in panels are trained and how many of the `count` updates they have
-            missed; see `rules.py`.
+        count: updates made since the rule's start.
 
     Returns:
         `(done, count)`: the windows trained, and the updates made since the rule's start.
     """
-    windows, steps, lanes = reset_KTB.shape
-    blocks = d_packs.shape[0]
-    tape_lane = tapes.shape[1] // min(lanes, block_lanes)
-    started_BS, handed_on_BS, running_BS = states_6BS[0], states_6BS[1], states_6BS[2]
-    d_state_BS, d_initial_BS, initial_BS = states_6BS[3], states_6BS[4], states_6BS[5]
-    first_block, last_block = share(blocks, thread, threads)
-    first_lane, last_lane = first_block * block_lanes, min(last_block * block_lanes, lanes)
-    one = lanes_of_a_vector(packed)
-    trained, grad = vector(packed, 0, d_packs.shape[1]), d_packs[0]
-    first_vector, last_vector = share(trained.size // one, thread, threads)
-    move(table, params, packed, True, thread, threads)
-    for slot in range(moments.shape[0]):
-        move(table, moments[slot], slots[slot], True, thread, threads)
-    if not meet(barrier, places, thread, threads):
+    thread, threads, table, packed = team.thread, team.threads, buffers.table, buffers.packed
+    last_window, steps, lanes = windows.reset_KTB.shape
+    W, groups = W_of(packed), scratch.d_packs.shape[0]
+    tape_lane = scratch.tapes.shape[1] // min(lanes, way.group_lanes)
+    first_group, last_group = share(groups, thread, threads)
+    first_lane, last_lane = first_group * way.group_lanes, min(last_group * way.group_lanes, lanes)
+    net, all_states = net_of(table, packed, W), states_of(scratch, 0, lanes)
+    trained = Trained(vector(packed, 0, scratch.d_packs.shape[1]), scratch.d_packs[0], buffers.slots)
+    first_vector, last_vector = share(trained.params.size // W, thread, threads)
+    move(table, buffers.params, packed, True, thread, threads)
+    for slot in range(buffers.moments.shape[0]):
+        move(table, buffers.moments[slot], buffers.slots[slot], True, thread, threads)
+    if not meet(team):
         return 0, count
-    keep_apart(places, thread, threads)
-    done, changed = windows, True
-    for k in range(windows):
-        total, scored = weigh(weight_KTB[k])
+    keep_apart(team.places, thread, threads)
+    done, changed = last_window, True
+    for k in range(last_window):
+        total, scored = weigh(windows.weight_KTB[k])
         if changed:
-            derive(table, packed, lanes > 1, False, thread, threads)
+            derive(table, packed, lanes, False, thread, threads)
             changed = False
         # after this, what the window before has recorded is there, and the parameters in panels
-        if not meet(barrier, places, thread, threads):
+        if not meet(team):
             return k, count
-        for b in range(first_lane, last_lane):
-            if initial_kind == TRAINED:
-                read_initial(table, packed, initial_BS[b])
-            elif initial_kind == DRAWN:
-                copy(noise_KBS[k, b], initial_BS[b])
-            if origin_KB[k, b] >= 0:
-                copy(carried_BS[b], started_BS[b])
-            elif origin_KB[k, b] == -2:
-                copy(store_MS[read_KB[k, b]], started_BS[b])
-            else:
-                copy(initial_BS[b], started_BS[b])
-        for block in range(first_block, last_block):
-            first, last = block * block_lanes, min((block + 1) * block_lanes, lanes)
-            block_losses[block] = go_through(
-                table,
-                packed,
-                vector(tapes, thread * tapes.shape[1], (last - first) * tape_lane),
-                works[thread],
-                x_KTBI[k, :, first:last],
-                y_KTBO[k, :, first:last],
-                reset_KTB[k, :, first:last],
-                valid_KTB[k, :, first:last],
-                weight_KTB[k, :, first:last],
-                reweight_T,
-                origin_KB[k + 1, first:last],
-                at_KBW[k, first:last],
-                write_KBW[k, first:last],
-                detached,
-                piece_rows,
-                started_BS[first:last],
-                initial_BS[first:last],
-                handed_on_BS[first:last],
-                found_BWS[first:last],
-                running_BS[first:last],
-                heads_NPBS[thread],
-                d_state_BS[first:last],
-                d_initial_BS[first:last],
-                d_packs[block],
-                outputs,
-                loss,
-                loss_setting,
-                total / scale_K[k],
-                scored,
+        start_lanes(table, packed, windows, k, way, kept, all_states, first_lane, last_lane)
+        for group in range(first_group, last_group):
+            first, last = group * way.group_lanes, min((group + 1) * way.group_lanes, lanes)
+            tape = vector(scratch.tapes, thread * scratch.tapes.shape[1], (last - first) * tape_lane)
+            room = Room(tape, scratch.works[thread], scratch.heads_NPBS[thread], scratch.d_packs[group])
+            window, states = window_of(windows, k, first, last), states_of(scratch, first, last)
+            scratch.group_losses[group] = go_through(
+                net, room, window, states, way, aim, total / windows.scale_K[k], scored
             )
-            if scored and initial_kind == TRAINED:
-                for b in range(first, last):
-                    if origin_KB[k, b] == -1 and not any_valid(valid_KTB[k, :detached], b):
-                        for j in range(d_state_BS.shape[1]):
-                            d_initial_BS[b, j] += d_state_BS[b, j]
-                write_initial(table, d_initial_BS[first:last], d_packs[block])
+            if scored and way.initial_kind == TRAINED:
+                add_initial(table, windows, k, way, states, first, room.d_packed)
         if scored:
-            if not meet(barrier, places, thread, threads):
+            if not meet(team):
                 return k, count
-            if blocks > 1:
-                add_blocks(d_packs, thread, threads)
-                if not meet(barrier, places, thread, threads):
+            if groups > 1:
+                add_groups(scratch.d_packs, thread, threads)
+                if not meet(team):
                     return k, count
-            add_squares(stretches, grad, squares, thread, threads)
-            if not meet(barrier, places, thread, threads):
+            add_squares(updating.stretches, trained.grad, scratch.squares, thread, threads)
+            if not meet(team):
                 return k, count
-            norm, value = global_norm(squares), 0.0
-            for block in range(blocks):
-                value += block_losses[block]
-            value /= scale_K[k]
+            norm, value = global_norm(scratch.squares), 0.0
+            for group in range(groups):
+                value += scratch.group_losses[group]
+            value /= windows.scale_K[k]
             if thread == 0:
-                losses[k], norms[k] = value, norm
-            if detached < steps:  # else there is no gradient
+                kept.losses_K[k], kept.norms_K[k] = value, norm
+            if way.detached < steps:  # else there is no gradient
                 if not (np.isfinite(value) and np.isfinite(norm)):
                     done = k
                     break
                 count += 1
-                update_stretches(
-                    stretches,
-                    rule,
-                    rule_settings,
-                    learning_rates[k],
-                    count,
-                    clip,
-                    clip_limit,
-                    norm,
-                    trained,
-                    grad,
-                    slots,
-                    first_vector * one,
-                    last_vector * one,
-                )
+                update_stretches(updating, windows.rate_K[k], count, norm, trained, first_vector * W, last_vector * W)
                 changed = True
-                if may_divide_by_zero(rule, rule_settings, trained):
-                    if not meet(barrier, places, thread, threads):
+                if may_divide_by_zero(updating.rule, updating.settings, trained.params):
+                    if not meet(team):
                         return k, count
                     if thread == 0:
-                        clear_what_pads(table, params, trained)  # moments there are read by nothing else
-        recording = write_KBW.shape[2] > 0  # before that, everyone must have started this window
-        if (scored or recording) and not meet(barrier, places, thread, threads):
+                        clear_what_pads(table, buffers.params, trained.params)  # moments there are read by nothing else
+        recording = windows.write_KBR.shape[2] > 0  # before that, everyone must have started this window
+        if (scored or recording) and not meet(team):
             return k, count
-        for b in range(first_lane, last_lane):
-            copy(handed_on_BS[b], carried_BS[b])
-            for w in range(write_KBW.shape[2]):
-                if write_KBW[k, b, w] >= 0:
-                    copy(found_BWS[b, w], store_MS[write_KBW[k, b, w]])
-    move(table, params, packed, False, thread, threads)
-    for slot in range(moments.shape[0]):
-        move(table, moments[slot], slots[slot], False, thread, threads)
+        hand_on(windows, k, kept, all_states, first_lane, last_lane)
+    move(table, buffers.params, packed, False, thread, threads)
+    for slot in range(buffers.moments.shape[0]):
+        move(table, buffers.moments[slot], buffers.slots[slot], False, thread, threads)
     return done, count

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 from functools import singledispatch
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rnnkit.errors import ModelError
 from rnnkit.model import MAE, MSE, BinaryCrossEntropy, CrossEntropy, Huber
 from rnnkit_numba.compiled import inlined, kernel
-from rnnkit_numba.pointers import forward
-from rnnkit_numba.vectors import like
-from rnnkit_numba.views import clear_vectors
+from rnnkit_numba.kernels.pointers import further
+from rnnkit_numba.kernels.vectors import like
+from rnnkit_numba.kernels.views import clear_vectors
 
 CODE_MSE, CODE_MAE, CODE_HUBER, CODE_CROSS_ENTROPY, CODE_BINARY = range(5)
 
@@ -134,22 +135,51 @@ def binary_cross_entropy(y, d, outputs, target_TBO, t, b, share, setting):
     return total
 
 
+class Aim(NamedTuple):
+    """What is made small.
+
+    Attributes:
+        loss, setting: see `loss_code`.
+        outputs: columns of the predictions that count.
+    """
+
+    loss: int
+    setting: float
+    outputs: int
+
+
+class Targets(NamedTuple):
+    """What predictions should have been.
+
+    Attributes:
+        y_TBO: the targets; for cross-entropy `(T, B, 1)` labels.
+        weight_TB: how much they count.
+        valid_TB: elsewhere the prediction is 0, and has no gradient.
+    """
+
+    y_TBO: Any
+    weight_TB: Any
+    valid_TB: Any
+
+
 def make_rows(loss):
     """The function that adds up a loss over rows: see `add_loss`."""
 
-    def rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, divisor, one):
-        steps, lanes_B = weight_TB.shape
+    def rows(aim, y, d_y, width, targets, divisor, W):
+        steps, lanes = targets.weight_TB.shape
         value = 0.0
         for t in range(steps):
-            for b in range(lanes_B):
-                weight, valid = weight_TB[t, b], valid_TB[t, b]
-                clear_vectors(d_y, width, one)
+            for b in range(lanes):
+                weight, valid = targets.weight_TB[t, b], targets.valid_TB[t, b]
+                clear_vectors(d_y, width, W)
                 if weight > 0:
                     share = weight / divisor
-                    value += share * loss(y if valid else d_y, d_y, outputs, target_TBO, t, b, share, setting)
+                    value += share * loss(
+                        y if valid else d_y, d_y, aim.outputs, targets.y_TBO, t, b, share, aim.setting
+                    )
                     if not valid:
-                        clear_vectors(d_y, width, one)
-                y, d_y = forward(y, width), forward(d_y, width)
+                        clear_vectors(d_y, width, W)
+                y, d_y = further(y, width), further(d_y, width)
         return value
 
     rows.__qualname__ = f"rows_{loss.__name__}"  # symbols are told apart by this name
@@ -161,23 +191,20 @@ cross_entropy_rows, binary_rows = make_rows(cross_entropy), make_rows(binary_cro
 
 
 @kernel
-def add_loss(code, setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, total, one):
-    """What a block of lanes adds to a window's loss; its gradient is written, zero where nothing is scored.
+def add_loss(aim, y, d_y, width, targets, total, W):
+    """What a lane group adds to a window's loss; its gradient is written, zero where nothing is scored.
 
     Args:
-        code, setting: see `loss_code`.
-        y, d_y: pointers to the predictions and their gradient, rows of `width` of which the first `outputs` count.
-        target_TBO: the targets; for cross-entropy `(T, B, 1)` labels.
-        valid_TB: elsewhere the prediction is 0, and has no gradient.
+        y, d_y: pointers to the predictions and their gradient, rows of `width` numbers.
         total: sum of the weights of the whole window.
     """
-    divisor = total * outputs
-    if code == CODE_MSE:
-        return mse_rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, divisor, one)
-    if code == CODE_MAE:
-        return mae_rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, divisor, one)
-    if code == CODE_HUBER:
-        return huber_rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, divisor, one)
-    if code == CODE_CROSS_ENTROPY:
-        return cross_entropy_rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, total, one)
-    return binary_rows(setting, y, d_y, width, outputs, target_TBO, weight_TB, valid_TB, divisor, one)
+    divisor = total * aim.outputs
+    if aim.loss == CODE_MSE:
+        return mse_rows(aim, y, d_y, width, targets, divisor, W)
+    if aim.loss == CODE_MAE:
+        return mae_rows(aim, y, d_y, width, targets, divisor, W)
+    if aim.loss == CODE_HUBER:
+        return huber_rows(aim, y, d_y, width, targets, divisor, W)
+    if aim.loss == CODE_CROSS_ENTROPY:
+        return cross_entropy_rows(aim, y, d_y, width, targets, total, W)
+    return binary_rows(aim, y, d_y, width, targets, divisor, W)

@@ -16,8 +16,8 @@ from rnnkit_numba.warm import cache_folder, warmup
 def configure(*, threads: int = 0, **unknown: Any) -> WithThreads:
     """The backend that trains with at most so many threads.
 
-    The results are the same bits for any number. A window's lanes are divided into blocks of 16, each of which one
-    thread takes through the window; there are never more threads than blocks, and small windows stay on one thread.
+    The results are the same bits for any number. A window's lanes are divided into groups of 16, each of which one
+    thread takes through the window; there are never more threads than groups, and small windows stay on one thread.
 
     Args:
         threads: 1 or more, or 0 for one for each processor that this process may run on.

@@ -2,11 +2,11 @@
 
 While a block is trained the parameters stand in panels, their moments and gradients in the same places, so that nothing
 has to be put into another order from window to window. A weight `(G, K)` is there as `(K, G)` in panels (`products.py`
-says what these are), the two biases of an LSTM one after the other, then its learned initial state. What pads them is
-zero and stays zero. The rows of a weight consist of groups (the four gates of an LSTM; one group for a dense layer),
-each padded by itself, and vectors of all groups stand in turn.
+says what these are), the two biases of a cell one after the other, then its learned initial state. What pads them is
+zero and stays zero. The rows of a weight are those of each gate in turn (a dense layer counts as one gate), each gate
+is padded by itself, and vectors of all gates stand in turn.
 
-Derived from them anew after every update, behind all parameters: the sum of an LSTM's biases; and, where a backward
+Derived from them anew after every update, behind all parameters: the sum of a cell's biases; and, where a backward
 pass reads them, weights `(G, K)` in panels, for the products with their transposes.
 
 `part` of `parts` says which share of the work is done here, so that several threads can do it together.
@@ -15,14 +15,13 @@ pass reads them, weights `(G, K)` in panels, for the products with their transpo
 from __future__ import annotations
 
 from rnnkit_numba.compiled import kernel
-from rnnkit_numba.layout import DERIVED, INPUTS, KIND, KIND_LSTM, LEARNED, OUTPUTS, PACKED, PARAMETERS, STATE, WIDTH
-from rnnkit_numba.pointers import forward as further
-from rnnkit_numba.pointers import pointer
-from rnnkit_numba.products import panel_width
-from rnnkit_numba.single_lane import recurrent_rows
-from rnnkit_numba.transposition import transpose
-from rnnkit_numba.vectors import lanes, load_at, store_at
-from rnnkit_numba.views import fill
+from rnnkit_numba.kernels.pointers import further, pointer
+from rnnkit_numba.kernels.products import panel_width
+from rnnkit_numba.kernels.transposition import transpose
+from rnnkit_numba.kernels.vectors import W_of, load_at, store_at
+from rnnkit_numba.kernels.views import fill
+from rnnkit_numba.layers.single_lane import alone, recurrent_rows
+from rnnkit_numba.table import DERIVED, GATES, INPUTS, LEARNED, OUTPUTS, PACKED, PARAMETERS, STATE, STATES, WIDTH
 
 
 @kernel
@@ -32,71 +31,71 @@ def share(size, part, parts):
 
 
 @kernel
-def rows_of_vector(vector, groups, units, one):
+def rows_of_vector(vector, gates, units, W):
     """How many rows of a weight stand in a vector of columns, and the first of them."""
-    unit = vector // groups * one
-    return min(one, units - unit), vector % groups * units + unit
+    unit = vector // gates * W
+    return min(W, units - unit), vector % gates * units + unit
 
 
 @kernel
-def panel_of(column, columns, one):
+def panel_of(column, columns, W):
     """Where the panel begins that has this column, and its width."""
-    panel, width = 0, panel_width(columns, one)
+    panel, width = 0, panel_width(columns, W)
     while column >= panel + width:
         panel += width
-        width = panel_width(columns - panel, one)
+        width = panel_width(columns - panel, W)
     return panel, width
 
 
 @kernel
-def move_weight(weight, rows, inner, groups, panels, panel_rows, into_panels, one, part, parts):
+def move_weight(weight, rows, inner, gates, panels, panel_rows, into_panels, W, part, parts):
     """Write a weight `(rows, inner)` to its panels of `panel_rows`, or from there back."""
-    units = rows // groups
-    columns = groups * (-(-units // one) * one)
-    first, last = share(columns // one, part, parts)
+    units = rows // gates
+    columns = gates * (-(-units // W) * W)
+    first, last = share(columns // W, part, parts)
     for vector in range(first, last):
-        panel, width = panel_of(vector * one, columns, one)
-        here, r = rows_of_vector(vector, groups, units, one)
-        ours, theirs = further(panels, panel * panel_rows + vector * one - panel), further(weight, r * inner)
+        panel, width = panel_of(vector * W, columns, W)
+        here, r = rows_of_vector(vector, gates, units, W)
+        ours, theirs = further(panels, panel * panel_rows + vector * W - panel), further(weight, r * inner)
         if into_panels:
-            transpose(theirs, inner, ours, width, here, inner, one)
+            transpose(theirs, inner, ours, width, here, inner, W)
         else:
-            transpose(ours, width, theirs, inner, inner, here, one)
+            transpose(ours, width, theirs, inner, inner, here, W)
 
 
 @kernel
-def move_bias(bias, rows, groups, padded, into_panels, one):
+def move_bias(bias, rows, gates, padded, into_panels, W):
     """Write a bias `(rows,)` to where it is padded, or from there back."""
-    units = rows // groups
-    for vector in range(groups * (-(-units // one))):
-        here, r = rows_of_vector(vector, groups, units, one)
+    units = rows // gates
+    for vector in range(gates * (-(-units // W))):
+        here, r = rows_of_vector(vector, gates, units, W)
         for j in range(here):
             if into_panels:
-                padded[vector * one + j] = bias[r + j]
+                padded[vector * W + j] = bias[r + j]
             else:
-                bias[r + j] = padded[vector * one + j]
+                bias[r + j] = padded[vector * W + j]
 
 
 @kernel
 def move(table, params, packed, into_panels, part, parts):
     """Write all parameters, or anything shaped like them, to their panels, or from there back."""
-    one = lanes(packed)
+    W = W_of(packed)
     for index in range(table.shape[0]):
         inputs, outputs, width = table[index, INPUTS], table[index, OUTPUTS], table[index, WIDTH]
         p, q = table[index, PARAMETERS], table[index, PACKED]
-        groups = 4 if table[index, KIND] == KIND_LSTM else 1
-        rows, columns = groups * outputs, groups * width
+        gates, recurrent = table[index, GATES], table[index, STATES] > 0
+        rows, columns = gates * outputs, gates * width
         weight, panels = pointer(params, p, rows * inputs), pointer(packed, q, columns * inputs)
-        move_weight(weight, rows, inputs, groups, panels, inputs, into_panels, one, part, parts)
+        move_weight(weight, rows, inputs, gates, panels, inputs, into_panels, W, part, parts)
         p, q = p + rows * inputs, q + columns * inputs
-        if groups == 4:
-            rows_hh = recurrent_rows(outputs, one)
+        if recurrent:
+            rows_hh = recurrent_rows(outputs, W)
             weight, panels = pointer(params, p, rows * outputs), pointer(packed, q, columns * rows_hh)
-            move_weight(weight, rows, outputs, groups, panels, rows_hh, into_panels, one, part, parts)
+            move_weight(weight, rows, outputs, gates, panels, rows_hh, into_panels, W, part, parts)
             p, q = p + rows * outputs, q + columns * rows_hh
         if part == 0:
-            for _ in range(2 if groups == 4 else 1):
-                move_bias(pointer(params, p, rows), rows, groups, pointer(packed, q, columns), into_panels, one)
+            for _ in range(2 if recurrent else 1):
+                move_bias(pointer(params, p, rows), rows, gates, pointer(packed, q, columns), into_panels, W)
                 p, q = p + rows, q + columns
             for j in range(table[index, LEARNED]):
                 if into_panels:
@@ -106,88 +105,87 @@ def move(table, params, packed, into_panels, part, parts):
 
 
 @kernel
-def turn_weight(panels, panel_rows, rows, inner, groups, back, one, part, parts):
-    """Write a weight `(rows, inner)` from its panels as `(rows, inner)` in panels."""
-    units = rows // groups
-    columns, back_columns = groups * (-(-units // one) * one), -(-inner // one) * one
-    back_rows = columns if groups > 1 else units  # an LSTM's d_a has its padding, a dense layer's is left out
-    first, last = share(columns // one, part, parts)
+def turn_weight(panels, panel_rows, rows, inner, gates, back, back_rows, W, part, parts):
+    """Write a weight `(rows, inner)` from its panels as `(rows, inner)` in panels, which have `back_rows`."""
+    units = rows // gates
+    columns, back_columns = gates * (-(-units // W) * W), -(-inner // W) * W
+    first, last = share(columns // W, part, parts)
     for vector in range(first, last):
-        column = vector * one
-        panel, width = panel_of(column, columns, one)
-        here, _ = rows_of_vector(vector, groups, units, one)
+        column = vector * W
+        panel, width = panel_of(column, columns, W)
+        here, _ = rows_of_vector(vector, gates, units, W)
         n = 0
         while n < inner:
-            back_width = panel_width(back_columns - n, one)
+            back_width = panel_width(back_columns - n, W)
             source = further(panels, panel * panel_rows + n * width + column - panel)
             target = further(back, n * back_rows + column * back_width)
-            transpose(source, width, target, back_width, min(back_width, inner - n), here, one)
+            transpose(source, width, target, back_width, min(back_width, inner - n), here, W)
             n += back_width
 
 
 @kernel
-def derive(table, packed, recurrent, onward, part, parts):
+def derive(table, packed, lanes, onward, part, parts):
     """Write what is derived from the parameters in panels.
 
     Args:
-        recurrent: whether any lanes go through a window together, which takes the recurrent weights turned.
+        lanes: a single one may go through windows without the recurrent weights turned; 0 where nothing goes back.
         onward: whether the gradient of the inputs is wanted.
     """
-    one = lanes(packed)
+    W = W_of(packed)
     for index in range(table.shape[0]):
         inputs, outputs, width = table[index, INPUTS], table[index, OUTPUTS], table[index, WIDTH]
         q, d = table[index, PACKED], table[index, DERIVED]
-        lstm = table[index, KIND] == KIND_LSTM
-        groups = 4 if lstm else 1
-        rows, columns = groups * outputs, groups * width
+        gates = table[index, GATES]
+        rows, columns, recurrent = gates * outputs, gates * width, table[index, STATES] > 0
+        back_rows = columns if recurrent else rows  # a cell's d_a has its padding, a dense layer's is left out
         weight_ih = pointer(packed, q, columns * inputs)
-        if lstm:
-            q, rows_hh, back = q + columns * inputs, recurrent_rows(outputs, one), d + columns
+        if recurrent:
+            q, rows_hh, back = q + columns * inputs, recurrent_rows(outputs, W), d + columns
             weight_hh, total = pointer(packed, q, columns * rows_hh), pointer(packed, d, columns)
             biases = pointer(packed, q + columns * rows_hh, 2 * columns)
             if part == 0:
-                for n in range(0, columns, one):
+                for n in range(0, columns, W):
                     store_at(load_at(biases, n) + load_at(biases, columns + n), total, n)
-            if recurrent:
+            if lanes > 0 and not alone(gates, lanes):
                 turned = pointer(packed, back, columns * width)
-                turn_weight(weight_hh, rows_hh, rows, outputs, groups, turned, one, part, parts)
+                turn_weight(weight_hh, rows_hh, rows, outputs, gates, turned, back_rows, W, part, parts)
             d = back + columns * width
         if onward or index > 0:
-            turned = pointer(packed, d, rows * (-(-inputs // one) * one))
-            turn_weight(weight_ih, inputs, rows, inputs, groups, turned, one, part, parts)
+            turned = pointer(packed, d, back_rows * (-(-inputs // W) * W))
+            turn_weight(weight_ih, inputs, rows, inputs, gates, turned, back_rows, W, part, parts)
 
 
 @kernel
 def pack(table, params, packed):
     """Write the parameters as a forward pass reads them."""
     move(table, params, packed, True, 0, 1)
-    derive(table, packed, False, False, 0, 1)
+    derive(table, packed, 0, False, 0, 1)
 
 
 @kernel
-def add_blocks(d_packs, part, parts):
-    """Add the gradients of all blocks to those of the first one, in the order of the blocks."""
-    one, size = lanes(d_packs), d_packs.shape[1]
-    first, last = share(size // one, part, parts)
+def add_groups(d_packs, part, parts):
+    """Add the gradients of all lane groups to those of the first one, in the order of the groups."""
+    W, size = W_of(d_packs), d_packs.shape[1]
+    first, last = share(size // W, part, parts)
     total = pointer(d_packs, 0, size)
-    for block in range(1, d_packs.shape[0]):
-        more = pointer(d_packs, block * size, size)
-        for n in range(first * one, last * one, one):
+    for group in range(1, d_packs.shape[0]):
+        more = pointer(d_packs, group * size, size)
+        for n in range(first * W, last * W, W):
             store_at(load_at(total, n) + load_at(more, n), total, n)
 
 
 @kernel
-def learned_at(table, index, one):
+def learned_at(table, index, W):
     """Where a layer's learned initial state stands in panels: behind two weights and two biases."""
-    inputs, outputs, columns = table[index, INPUTS], table[index, OUTPUTS], 4 * table[index, WIDTH]
-    return table[index, PACKED] + columns * (inputs + recurrent_rows(outputs, one) + 2)
+    inputs, outputs, columns = table[index, INPUTS], table[index, OUTPUTS], table[index, GATES] * table[index, WIDTH]
+    return table[index, PACKED] + columns * (inputs + recurrent_rows(outputs, W) + 2)
 
 
 @kernel
 def read_initial(table, packed, initial_S):
     """A learned initial state from the parameters in panels."""
     for index in range(table.shape[0]):
-        p, s = learned_at(table, index, lanes(packed)), table[index, STATE]
+        p, s = learned_at(table, index, W_of(packed)), table[index, STATE]
         for j in range(table[index, LEARNED]):
             initial_S[s + j] = packed[p + j]
 
@@ -196,7 +194,7 @@ def read_initial(table, packed, initial_S):
 def write_initial(table, d_initial_BS, d_packed):
     """The gradient of a learned initial state, summed over lanes, among those of the parameters in panels."""
     for index in range(table.shape[0]):
-        p, s = learned_at(table, index, lanes(d_packed)), table[index, STATE]
+        p, s = learned_at(table, index, W_of(d_packed)), table[index, STATE]
         for j in range(table[index, LEARNED]):
             d_packed[p + j] = 0
             for b in range(d_initial_BS.shape[0]):

@@ -17,7 +17,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from rnnkit_numba.compiled import check_index, kernel
-from rnnkit_numba.pointers import WORD
+from rnnkit_numba.kernels.pointers import WORD
 
 MOST = 1024
 """Processors that a set of them is made for, as Linux's C libraries have it."""

@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from rnnkit_numba.compiled import entry, kernel
-from rnnkit_numba.vectors import fma
+from rnnkit_numba.kernels.vectors import fma
 
 
 @entry

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from functools import singledispatch
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from rnnkit.errors import ModelError
 from rnnkit.model import CLIP_EPSILON, SGD, Adam, AdamW, Clip, ClipNorm, ClipValue, RMSProp, RuleState
 from rnnkit.model.frozen import stretches
 from rnnkit_numba.compiled import inlined, kernel
-from rnnkit_numba.pointers import pointer
-from rnnkit_numba.vectors import fma, lanes, like, load_at, load_first, root, store_at, total, where_less, widen
+from rnnkit_numba.kernels.pointers import pointer
+from rnnkit_numba.kernels.vectors import W_of, fma, like, load_at, load_first, root, store_at, total, where_less, widen
 
 CODE_SGD, CODE_ADAM, CODE_ADAMW, CODE_RMSPROP = range(4)
 NO_CLIP, CLIP_NORM, CLIP_VALUE = range(3)
@@ -60,6 +61,36 @@ def clip_code(clip: Clip | None) -> tuple[int, float]:
     raise ModelError(f"backend 'numba' cannot run the clipping {clip!r}; it knows ClipNorm and ClipValue")
 
 
+class Updating(NamedTuple):
+    """How parameters are updated.
+
+    Attributes:
+        rule, settings: see `rule_code`.
+        clip, clip_limit: see `clip_code`.
+        stretches: `(S, 3)`, which parameters are trained and how many updates they have missed: see `stretch_table`.
+    """
+
+    rule: int
+    settings: Any
+    clip: int
+    clip_limit: float
+    stretches: Any
+
+
+class Trained(NamedTuple):
+    """What an update reads and changes, all in one order.
+
+    Attributes:
+        params: `(P,)`, changed in place.
+        grad: `(P,)`, clipped in place.
+        slots: `(moments, P)`, changed in place.
+    """
+
+    params: Any
+    grad: Any
+    slots: Any
+
+
 FIRST, LAST, LAG = range(3)
 """Columns of the table of stretches: a stretch has the numbers FIRST to LAST - 1, and has missed LAG updates."""
 
@@ -89,7 +120,7 @@ def add_squares(stretches, grad, squares, part, parts):
 
     The gradients, whole vectors of them, are in panels; those of frozen parameters become zeros: they count nowhere.
     """
-    one = lanes(grad)
+    W = W_of(grad)
     for piece in range(part, squares.size, parts):
         first = piece * NORM_NUMBERS
         last = min(first + NORM_NUMBERS, grad.size)
@@ -100,11 +131,11 @@ def add_squares(stretches, grad, squares, part, parts):
         size, g = last - first, pointer(grad, first, last - first)
         sum_0, sum_1 = widen(load_first(g, 0, 0))  # zeros
         sum_2, sum_3 = sum_0, sum_1
-        for j in range(0, size, 2 * one):  # four sums side by side, as one would wait for each addition
+        for j in range(0, size, 2 * W):  # four sums side by side, as one would wait for each addition
             low, high = widen(load_at(g, j))
             sum_0, sum_1 = fma(low, low, sum_0), fma(high, high, sum_1)
-            if j + one < size:
-                low, high = widen(load_at(g, j + one))
+            if j + W < size:
+                low, high = widen(load_at(g, j + W))
                 sum_2, sum_3 = fma(low, low, sum_2), fma(high, high, sum_3)
         squares[piece] = total((sum_0 + sum_1) + (sum_2 + sum_3))
 
@@ -121,19 +152,19 @@ def global_norm(squares):
 @kernel
 def clip_gradients(code, maximum, norm, grad, first, last):
     """Clip numbers `first` to `last - 1` in place."""
-    one, g = lanes(grad), pointer(grad, first, last - first)
+    W, g = W_of(grad), pointer(grad, first, last - first)
     size = last - first
     if code == CLIP_NORM:
         factor = min(1.0, maximum / (norm + CLIP_EPSILON))
-        for j in range(0, size - one + 1, one):
+        for j in range(0, size - W + 1, W):
             g_j = load_at(g, j)
             store_at(g_j * like(g_j, factor), g, j)
-        for j in range(size - size % one, size):
+        for j in range(size - size % W, size):
             g[j] = g[j] * like(g[j], factor)
     elif code == CLIP_VALUE:
-        for j in range(0, size - one + 1, one):
+        for j in range(0, size - W + 1, W):
             store_at(within(load_at(g, j), maximum), g, j)
-        for j in range(size - size % one, size):
+        for j in range(size - size % W, size):
             g[j] = within(g[j], maximum)
 
 
@@ -147,18 +178,17 @@ def within(g, maximum):
 
 
 @kernel
-def update_stretches(
-    stretches, code, settings, learning_rate, count, clip, clip_limit, norm, params, grad, slots, first, last
-):
+def update_stretches(updating, learning_rate, count, norm, trained, first, last):
     """Clip the gradients and make update number `count`, from 1, of numbers `first` to `last - 1`; not of frozen ones.
 
     A parameter that has missed some updates counts its own.
     """
+    stretches, rule, settings = updating.stretches, updating.rule, updating.settings
     for s in range(stretches.shape[0]):
         low, high, lag = max(first, stretches[s, FIRST]), min(last, stretches[s, LAST]), stretches[s, LAG]
         if lag != FROZEN and low < high:
-            clip_gradients(clip, clip_limit, norm, grad, low, high)
-            step(code, settings, learning_rate, count - lag, params, grad, slots, low, high)
+            clip_gradients(updating.clip, updating.clip_limit, norm, trained.grad, low, high)
+            step(rule, settings, learning_rate, count - lag, trained, low, high)
 
 
 @kernel
@@ -170,19 +200,20 @@ def may_divide_by_zero(code, settings, params):
 
 
 @kernel
-def step(code, settings, learning_rate, count, params, grad, slots, first, last):
+def step(code, settings, learning_rate, count, trained, first, last):
     """Make update number `count`, from 1, of parameters `first` to `last - 1`.
 
-    `params` and `slots` (a row for each moment) change in place. Every rule is written once, for a number or a
+    Every rule is written once, for a number or a
     vector of them: whole vectors first, then what is left, so that a parameter's bits do not depend on its place.
     """
-    one, size = lanes(params), last - first
+    params, grad, slots = trained
+    W, size = W_of(params), last - first
     p, g = pointer(params, first, size), pointer(grad, first, size)
-    whole = size - size % one
+    whole = size - size % W
     if code == CODE_SGD:
         plain = settings[0] == 0
         b = p if plain else pointer(slots, first, size)
-        for j in range(0, whole, one):
+        for j in range(0, whole, W):
             new, b_j = sgd(settings, learning_rate, load_at(p, j), load_at(g, j), load_at(b, j))
             if not plain:
                 store_at(b_j, b, j)
@@ -198,7 +229,7 @@ def step(code, settings, learning_rate, count, params, grad, slots, first, last)
         s = pointer(slots, first, size)
         a = pointer(slots, row * (1 if centered else 0) + first, size)
         b = pointer(slots, row * (slots.shape[0] - 1) + first, size)
-        for j in range(0, whole, one):
+        for j in range(0, whole, W):
             new, s_j, a_j, b_j = rmsprop(
                 settings, learning_rate, load_at(p, j), load_at(g, j), load_at(s, j), load_at(a, j), load_at(b, j)
             )
@@ -221,7 +252,7 @@ def step(code, settings, learning_rate, count, params, grad, slots, first, last)
         decoupled = code == CODE_ADAMW
         scale = learning_rate / (1 - settings[0] ** count)
         grown = math.sqrt(1 - settings[1] ** count)
-        for j in range(0, whole, one):
+        for j in range(0, whole, W):
             new, m_j, v_j = adam(
                 decoupled,
                 settings,

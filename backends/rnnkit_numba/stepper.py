@@ -7,7 +7,7 @@ and to find out their types as long as a small layer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,12 +15,25 @@ from rnnkit.backend import check_parameters
 from rnnkit.model import Chain, State, parameter_shapes
 from rnnkit_numba.arrays import aligned, common_dtype
 from rnnkit_numba.compiled import compiled_for, entry
-from rnnkit_numba.layout import flatten, flatten_state, layout, padded, unflatten_state
+from rnnkit_numba.kernels.vectors import W_for, W_of
+from rnnkit_numba.kernels.views import cube, matrix, vector
+from rnnkit_numba.layers.given import Piece, net_of
+from rnnkit_numba.layout import flatten, flatten_state, layout, unflatten_state
 from rnnkit_numba.packing import pack
-from rnnkit_numba.vectors import lanes_of
-from rnnkit_numba.views import cube, matrix, vector
+from rnnkit_numba.table import padded
 from rnnkit_numba.window import forward as window_forward
 from rnnkit_numba.window import read_outputs, read_state, start
+
+
+class Sizes(NamedTuple):
+    """Numbers of each part of the one buffer, in the order in which they stand there."""
+
+    parameters: int
+    packed: int
+    tape: int
+    work: int
+    state: int
+    x: int
 
 
 class Stepper:
@@ -44,8 +57,8 @@ class Stepper:
         check_parameters(model, params)
         dtype = common_dtype(dict(params))
         plan = layout(model, 1, dtype)
-        sizes = (
-            padded(plan.parameters, lanes_of(dtype)),  # so that all that follows begins with a whole vector
+        sizes = Sizes(
+            padded(plan.parameters, W_for(dtype)),  # so that all that follows begins with a whole vector
             plan.packed,
             lanes * plan.tape,
             plan.scratch(lanes, dtype),
@@ -62,7 +75,7 @@ class Stepper:
         self._state, self._x = parts[4].reshape(lanes, plan.state), parts[5].reshape(lanes, model.inputs)
         self._y = y_1BO[0]
         self.state = state
-        arguments = (plan.table, buffer, masks, y_1BO, *sizes)
+        arguments = (plan.table, buffer, masks, y_1BO, sizes)
         run_step(*arguments, True)
         self._arguments = (*arguments, False)
         self._run = compiled_for(run_step, self._arguments)
@@ -84,24 +97,22 @@ class Stepper:
 
 
 @entry
-def run_step(
-    table, buffer, masks_21B, y_1BO, parameters, packed_size, tape_size, work_size, state_size, x_size, packing
-):
+def run_step(table, buffer, masks_21B, y_1BO, sizes, packing):
     """One row for all lanes, or, where `packing`, the weights from the parameters once for all rows."""
-    q = parameters
-    t = q + packed_size
-    w = t + tape_size
-    s = w + work_size
-    x = s + state_size
-    packed, tape = vector(buffer, q, packed_size), vector(buffer, t, tape_size)
+    q = sizes.parameters
+    t = q + sizes.packed
+    w = t + sizes.tape
+    s = w + sizes.work
+    x = s + sizes.state
+    packed, tape = vector(buffer, q, sizes.packed), vector(buffer, t, sizes.tape)
     if packing:
-        pack(table, vector(buffer, 0, parameters), packed)
+        pack(table, vector(buffer, 0, sizes.parameters), packed)
         return
     lanes = masks_21B.shape[2]
-    reset, valid = masks_21B[0], masks_21B[1]
-    state_BS = matrix(buffer, s, lanes, state_size // lanes)
-    start(table, tape, cube(buffer, x, 1, lanes, x_size // lanes), state_BS, state_BS, valid)
-    window_forward(table, packed, tape, vector(buffer, w, work_size), reset, valid)
+    piece = Piece(tape, vector(buffer, w, sizes.work), masks_21B[0], masks_21B[1])
+    state_BS = matrix(buffer, s, lanes, sizes.state // lanes)
+    start(table, piece, cube(buffer, x, 1, lanes, sizes.x // lanes), state_BS, state_BS)
+    window_forward(net_of(table, packed, W_of(packed)), piece)
     for b in range(lanes):
-        read_state(table, tape, 1, lanes, b, 1, state_BS[b])
-    read_outputs(table, tape, valid, y_1BO, y_1BO.shape[2])
+        read_state(table, tape, lanes, b, 1, state_BS[b])
+    read_outputs(table, piece, y_1BO)

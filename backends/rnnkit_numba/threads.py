@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
@@ -109,9 +109,26 @@ nap = calling("usleep", 1)
 """`nap()`: sleep as short as the system can."""
 
 
+class Team(NamedTuple):
+    """A thread among those that work together.
+
+    Attributes:
+        barrier: where they meet, see `new_barrier`.
+        places: where they tell each other their processors, see `places.py`.
+        thread: its number, from 0.
+        threads: how many there are.
+    """
+
+    barrier: Any
+    places: Any
+    thread: int
+    threads: int
+
+
 @kernel
-def meet(barrier, places, thread, threads):
+def meet(team):
     """Wait until all threads are here. False: one of them has failed, and the caller returns at once."""
+    barrier, places, thread, threads = team
     if threads == 1:
         return True
     tell_place(places, thread)

@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from rnnkit.backend import Block, Carried, Draws, Report, Slots, Update, check_arguments
+from rnnkit.backend import Block, Carried, Draws, Report, Slots, Update, check_arguments, map_arrays
 from rnnkit.errors import ModelError
 from rnnkit.model import (
     Chain,
     CrossEntropy,
     Learned,
     Loss,
-    LSTMState,
     RuleState,
     State,
     initial_state,
@@ -21,9 +20,10 @@ from rnnkit.model import (
     slot_names,
 )
 from rnnkit.model.frozen import lag_after
+from rnnkit_numba.arguments import Buffers, Kept, Scratch, Way, Windows
 from rnnkit_numba.arrays import aligned, common_dtype, plain
 from rnnkit_numba.layout import (
-    BLOCK_LANES,
+    GROUP_LANES,
     Layout,
     flatten,
     flatten_slots,
@@ -34,10 +34,10 @@ from rnnkit_numba.layout import (
     unflatten_state,
 )
 from rnnkit_numba.loop import DRAWN, SAME, TRAINED, run_block
-from rnnkit_numba.losses import loss_code
+from rnnkit_numba.losses import Aim, loss_code
 from rnnkit_numba.places import new_places
-from rnnkit_numba.rules import NORM_NUMBERS, clip_code, rule_code, stretch_table
-from rnnkit_numba.threads import SMALL_FLOPS, new_barrier, processors, run_threads
+from rnnkit_numba.rules import NORM_NUMBERS, Updating, clip_code, rule_code, stretch_table
+from rnnkit_numba.threads import SMALL_FLOPS, Team, new_barrier, processors, run_threads
 
 
 def train_block(model: Chain, carried: Carried, block: Block, update: Update, draws: Draws) -> tuple[Carried, Report]:
@@ -76,55 +76,55 @@ def train_on(
     kind, states, drawn = initial_states(model, flat, plan, block, draws.initial, dtype)
     losses, norms = np.zeros(windows), np.zeros(windows)
     targets = block.y[..., None] if isinstance(loss, CrossEntropy) else block.y
-    blocks = -(-lanes // BLOCK_LANES)
-    team = min(threads or processors(), blocks)
-    if 3 * plan.flops * -(-steps // piece_rows) * lanes < SMALL_FLOPS:
+    groups, pieces, here = -(-lanes // GROUP_LANES), -(-steps // piece_rows), min(lanes, GROUP_LANES)
+    team = min(threads or processors(), groups)
+    if 3 * plan.flops * pieces * lanes < SMALL_FLOPS:
         team = 1
-    barrier, places = new_barrier(), new_places(team)
-    arguments = (
+    buffers = Buffers(
         plan.table,
         flat,
         slots,
         aligned(plan.packed, dtype, zeros=True),
         aligned((len(slots), plan.gradients), dtype, zeros=True),
-        aligned((blocks, plan.gradients), dtype),
-        np.empty(blocks),
-        np.empty(-(-plan.gradients // NORM_NUMBERS)),
-        aligned((team, min(lanes, BLOCK_LANES) * plan.tape), dtype),
-        aligned((team, plan.scratch(min(lanes, BLOCK_LANES), dtype)), dtype),
-        states,
-        np.empty((lanes, recordings.at.shape[2], plan.state), dtype),
-        np.empty((team, -(-steps // piece_rows), min(lanes, BLOCK_LANES), plan.state), dtype),
-        flat_state,
-        recorded,
-        model.outputs,
+    )
+    windows_given = Windows(
         plain(block.x, dtype),
         plain(targets, dtype),
         plain(block.reset, np.bool_),
         plain(block.valid, np.bool_),
         plain(block.weight, np.float64),
-        plain(block.origin, np.int64),
-        *(plain(field, np.int64) for field in recordings),
-        drawn,
-        reweighted(block, dtype),
         plain(np.ones(windows) if block.scale is None else block.scale, np.float64),
-        block.detached,
-        piece_rows,
-        kind,
-        rule_number,
-        settings,
         plain(update.learning_rates, np.float64),
-        rule_state.step,
-        stretch_table({key: (size,) for key, size in plan.panels.items()}, rule_state, frozen),
-        loss_number,
-        setting,
-        clip_number,
-        limit,
-        losses,
-        norms,
-        BLOCK_LANES,
+        reweighted(block, dtype),
+        plain(block.origin, np.int64),
+        plain(recordings.read, np.int64),
+        plain(recordings.at, np.int64),
+        plain(recordings.write, np.int64),
+        drawn,
     )
-    done, count = run_threads(team, barrier, lambda thread: run_block(thread, team, barrier, places, *arguments))
+    stretches = stretch_table({key: (size,) for key, size in plan.panels.items()}, rule_state, frozen)
+    scratch = Scratch(
+        aligned((groups, plan.gradients), dtype),
+        np.empty(groups),
+        np.empty(-(-plan.gradients // NORM_NUMBERS)),
+        aligned((team, here * plan.tape), dtype),
+        aligned((team, plan.scratch(here, dtype)), dtype),
+        states,
+        np.empty((lanes, recordings.at.shape[2], plan.state), dtype),
+        np.empty((team, pieces, here, plan.state), dtype),
+    )
+    arguments = (
+        buffers,
+        windows_given,
+        Way(block.detached, piece_rows, kind, GROUP_LANES),
+        Aim(loss_number, setting, model.outputs),
+        Updating(rule_number, settings, clip_number, limit, stretches),
+        rule_state.step,
+        scratch,
+        Kept(flat_state, recorded, losses, norms),
+    )
+    barrier, places = new_barrier(), new_places(team)
+    done, count = run_threads(team, barrier, lambda n: run_block(Team(barrier, places, n, team), *arguments))
     slot_trees = {name: unflatten(shapes, row, params) for name, row in zip(slot_names(rule), slots, strict=True)}
     after = Carried(
         unflatten(shapes, flat, params),
@@ -234,9 +234,7 @@ def initial_states(
     if isinstance(model.initial, Learned):
         return TRAINED, states, nothing
     if noise is not None:
-        drawn = [np.reshape(np.asarray(array), (windows * lanes, -1)) for entry in noise for array in entry]
-        pairs = iter(zip(drawn[::2], drawn[1::2], strict=True))
-        rows = tuple(LSTMState(*next(pairs)) if entry else () for entry in noise)
+        rows = map_arrays(lambda array: np.reshape(np.asarray(array), (windows * lanes, -1)), noise)
         return DRAWN, states, flatten_state(model, rows, windows * lanes, dtype).reshape(windows, lanes, -1)
     states[5] = flatten_state(model, initial_state(model, {"": flat}, lanes), lanes, dtype)
     return SAME, states, nothing

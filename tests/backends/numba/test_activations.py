@@ -5,10 +5,10 @@ import numba
 import numpy as np
 import pytest
 from rnnkit_numba import plain
-from rnnkit_numba.activations import sigmoid, tanh
 from rnnkit_numba.compiled import entry
-from rnnkit_numba.pointers import pointer
-from rnnkit_numba.vectors import BYTES, lanes, load_at, store_at
+from rnnkit_numba.kernels.activations import sigmoid, tanh
+from rnnkit_numba.kernels.pointers import pointer
+from rnnkit_numba.kernels.vectors import BYTES, W_of, load_at, store_at
 
 plain_sigmoid, plain_tanh = plain.plain_sigmoid, plain.plain_tanh
 TANH, SIGMOID, PLAIN_TANH, PLAIN_SIGMOID, NUMBER_TANH = range(5)
@@ -19,12 +19,12 @@ KINDS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @entry
 def run(which, x_N, y_N):
     """`y = f(x)`; the arrays are a whole number of vectors."""
-    one, x, y = lanes(x_N), pointer(x_N, 0, x_N.size), pointer(y_N, 0, y_N.size)
+    W, x, y = W_of(x_N), pointer(x_N, 0, x_N.size), pointer(y_N, 0, y_N.size)
     if which == TANH:
-        for j in range(0, x_N.size, one):
+        for j in range(0, x_N.size, W):
             store_at(tanh(load_at(x, j)), y, j)
     elif which == SIGMOID:
-        for j in range(0, x_N.size, one):
+        for j in range(0, x_N.size, W):
             store_at(sigmoid(load_at(x, j)), y, j)
     elif which == PLAIN_TANH:
         for j in range(x_N.size):

@@ -7,17 +7,10 @@ import sys
 import numpy as np
 import pytest
 from numba import njit
-from rnnkit_numba import cells, layout, packing, single_lane
+from rnnkit_numba import layout, packing
 from rnnkit_numba.compiled import entry, kernel, specialised
-from rnnkit_numba.plain import (
-    plain_activate,
-    plain_deactivate,
-    plain_pack,
-    plain_product,
-    plain_transposed_product,
-)
-from rnnkit_numba.pointers import pointer
-from rnnkit_numba.products import (
+from rnnkit_numba.kernels.pointers import further, pointer
+from rnnkit_numba.kernels.products import (
     FAR,
     INNER,
     PANEL_VECTORS,
@@ -27,15 +20,22 @@ from rnnkit_numba.products import (
     product,
     summing_scratch,
 )
-from rnnkit_numba.single_lane import recurrent_rows
-from rnnkit_numba.tiles import TILE_ROWS, TILE_VECTORS
-from rnnkit_numba.transposition import transpose
-from rnnkit_numba.vectors import lanes, lanes_of, load_at
+from rnnkit_numba.kernels.tiles import TILE_ROWS, TILE_VECTORS
+from rnnkit_numba.kernels.transposition import transpose
+from rnnkit_numba.kernels.vectors import W_for, W_of
+from rnnkit_numba.layers import lstm
+from rnnkit_numba.layers.cell import States, activate_at, deactivate_at, load_gates, states_at
+from rnnkit_numba.layers.single_lane import backward_rows, forward_rows, recurrent_rows
+from rnnkit_numba.plain import (
+    plain_activate,
+    plain_deactivate,
+    plain_pack,
+    plain_product,
+    plain_transposed_product,
+)
 
 import rnnkit as rk
 
-activate, deactivate_at = cells.activate, cells.deactivate_at
-forward_rows, backward_rows = single_lane.forward_rows, single_lane.backward_rows
 move, derive = packing.move, packing.derive
 KINDS = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -46,62 +46,56 @@ def run_product(a_MK, packed, c0_N, c_MN):
     rows, columns = c_MN.shape
     inner = a_MK.shape[1]
     packed_rows = packed.size // columns
-    product(a, inner, b, packed_rows, pointer(c0_N, 0, columns), 0, c, columns, rows, columns, inner, lanes(c_MN))
+    product(a, inner, b, packed_rows, pointer(c0_N, 0, columns), 0, c, columns, rows, columns, inner, W_of(c_MN))
 
 
 @entry
 def run_transposed(a_RM, b_RN, c_MN, panel, total_N):
     a, b, c = pointer(a_RM, 0, a_RM.size), pointer(b_RN, 0, b_RN.size), pointer(c_MN, 0, c_MN.size)
     rows, outer = a_RM.shape
-    columns, one = b_RN.shape[1], lanes(c_MN)
+    columns, W = b_RN.shape[1], W_of(c_MN)
     scratch = pointer(panel, 0, panel.size)
-    add_transposed_product(a, outer, b, columns, c, rows, outer, columns, one, scratch)
-    add_rows(b, pointer(total_N, 0, columns), rows, columns, one)
+    add_transposed_product(a, outer, b, columns, c, rows, outer, columns, W, scratch)
+    add_rows(b, pointer(total_N, 0, columns), rows, columns, W)
 
 
 @entry
-def run_alone(h_TH, c_TH, weight, hidden, gates_TG):
+def run_alone(states_2TH, weight, hidden, gates_TG):
     """Rows of a lone lane forward; row 0 of h and c is the state before."""
-    rows, width, one = gates_TG.shape[0], c_TH.shape[1], lanes(c_TH)
-    h, c = pointer(h_TH, 0, h_TH.size), pointer(c_TH, 0, c_TH.size)
-    forward_rows(
-        h, c, pointer(weight, 0, weight.size), recurrent_rows(hidden, one), pointer(gates_TG, 0, gates_TG.size),
-        pointer(c_TH, width, rows * width), pointer(h_TH, width, rows * width), rows, width, one,
-    )  # fmt: skip
+    rows, width, W = gates_TG.shape[0], states_2TH.shape[2], W_of(states_2TH)
+    states = States(pointer(states_2TH, 0, states_2TH.size), (rows + 1) * width)
+    panels, gates = pointer(weight, 0, weight.size), pointer(gates_TG, 0, gates_TG.size)
+    forward_rows(lstm, states, panels, recurrent_rows(hidden, W), gates, states_at(states, width), rows, width)
 
 
 @entry
-def run_alone_back(h_TH, c_TH, weight, hidden, gates_TG, d_y_TH, d_h_H, d_c_H):
+def run_alone_back(states_2TH, weight, hidden, gates_TG, d_y_TH, d_states_2H):
     """The same rows back."""
-    rows, width, one = gates_TG.shape[0], c_TH.shape[1], lanes(c_TH)
-    h, c = pointer(h_TH, 0, h_TH.size), pointer(c_TH, 0, c_TH.size)
-    d_h, d_c = pointer(d_h_H, 0, width), pointer(d_c_H, 0, width)
+    rows, width, W = gates_TG.shape[0], states_2TH.shape[2], W_of(states_2TH)
+    states = States(pointer(states_2TH, 0, states_2TH.size), (rows + 1) * width)
     backward_rows(
-        pointer(gates_TG, 0, gates_TG.size), pointer(d_y_TH, 0, d_y_TH.size), d_h, d_c, c, c, h,
-        pointer(weight, 0, weight.size), recurrent_rows(hidden, one), rows, width, one,
+        lstm, pointer(gates_TG, 0, gates_TG.size), pointer(d_y_TH, 0, d_y_TH.size),
+        States(pointer(d_states_2H, 0, 2 * width), width), states, states, pointer(weight, 0, weight.size),
+        recurrent_rows(hidden, W), rows, width,
     )  # fmt: skip
 
 
 @entry
-def run_activate(gates, c_before, c, h):
-    one = lanes(c)
-    for j in range(0, c.size, one):
-        a = pointer(gates, 4 * j, 4 * one)
-        before, new, out = pointer(c_before, j, one), pointer(c, j, one), pointer(h, j, one)
-        activate(load_at(a, 0), load_at(a, one), load_at(a, 2 * one), load_at(a, 3 * one), a, before, new, out)
+def run_activate(gates, before_2H, after_2H):
+    W, size = W_of(gates), before_2H.shape[1]
+    a = pointer(gates, 0, 4 * size)
+    before, after = States(pointer(before_2H, 0, 2 * size), size), States(pointer(after_2H, 0, 2 * size), size)
+    for j in range(0, size, W):
+        activate_at(lstm, j, load_gates(lstm, further(a, 4 * j), W), a, before, after)
 
 
 @entry
-def run_deactivate(gates, d_y, c_before, h, d_h, d_c):
-    one, size = lanes(h), h.size
-    a, y, before, after = (
-        pointer(gates, 0, 4 * size),
-        pointer(d_y, 0, size),
-        pointer(c_before, 0, size),
-        pointer(h, 0, size),
-    )
-    for j in range(0, size, one):
-        deactivate_at(j, a, y, pointer(d_h, 0, size), pointer(d_c, 0, size), before, after)
+def run_deactivate(gates, d_y, before_2H, after_2H, d_states_2H):
+    W, size = W_of(gates), d_y.size
+    a, y, d_states = pointer(gates, 0, 4 * size), pointer(d_y, 0, size), States(pointer(d_states_2H, 0, 2 * size), size)
+    before, after = States(pointer(before_2H, 0, 2 * size), size), States(pointer(after_2H, 0, 2 * size), size)
+    for j in range(0, size, W):
+        deactivate_at(lstm, j, a, y, d_states, before, after)
 
 
 @entry
@@ -110,18 +104,18 @@ def run_move(table, params, packed, into_panels, part, parts):
 
 
 @entry
-def run_derive(table, packed, recurrent, onward, part, parts):
-    derive(table, packed, recurrent, onward, part, parts)
+def run_derive(table, packed, lanes, onward, part, parts):
+    derive(table, packed, lanes, onward, part, parts)
 
 
-def in_turn(a, one):
+def in_turn(a, W):
     """Gates `(..., 4H)`, one after the other, as vectors of all gates in turn."""
-    return a.reshape(*a.shape[:-1], 4, -1, one).swapaxes(-3, -2).reshape(a.shape).copy()
+    return a.reshape(*a.shape[:-1], 4, -1, W).swapaxes(-3, -2).reshape(a.shape).copy()
 
 
-def one_after_the_other(a, one):
+def one_after_the_other(a, W):
     """The inverse of `in_turn`."""
-    return a.reshape(*a.shape[:-1], -1, 4, one).swapaxes(-3, -2).reshape(a.shape).copy()
+    return a.reshape(*a.shape[:-1], -1, 4, W).swapaxes(-3, -2).reshape(a.shape).copy()
 
 
 @KINDS
@@ -129,11 +123,11 @@ def one_after_the_other(a, one):
 @pytest.mark.parametrize("vectors", range(1, 2 * TILE_VECTORS + 1))
 def test_products_are_the_twins_bit_by_bit(dtype, rows, vectors):
     rng = np.random.default_rng(rows * 100 + vectors)
-    one, inner = lanes_of(dtype), int(rng.choice([1, 2, 7, INNER, INNER + 1, 2 * INNER + 3]))
-    a, b = rng.normal(size=(rows, inner)).astype(dtype), rng.normal(size=(inner, vectors * one)).astype(dtype)
-    c0 = rng.normal(size=vectors * one).astype(dtype)
-    got, wanted = np.full((rows, vectors * one), np.nan, dtype), np.tile(c0, (rows, 1))
-    run_product(a, plain_pack(b, one, TILE_VECTORS), c0, got)
+    W, inner = W_for(dtype), int(rng.choice([1, 2, 7, INNER, INNER + 1, 2 * INNER + 3]))
+    a, b = rng.normal(size=(rows, inner)).astype(dtype), rng.normal(size=(inner, vectors * W)).astype(dtype)
+    c0 = rng.normal(size=vectors * W).astype(dtype)
+    got, wanted = np.full((rows, vectors * W), np.nan, dtype), np.tile(c0, (rows, 1))
+    run_product(a, plain_pack(b, W, TILE_VECTORS), c0, got)
     plain_product(a, b, wanted)
     np.testing.assert_array_equal(got, wanted)
 
@@ -143,14 +137,14 @@ def test_products_are_the_twins_bit_by_bit(dtype, rows, vectors):
 @pytest.mark.parametrize("vectors", [1, 2, 3, TILE_VECTORS, TILE_VECTORS + 1, 2 * TILE_VECTORS + 3])
 def test_sums_over_rows_are_the_twins_bit_by_bit(dtype, outer, vectors):
     rng = np.random.default_rng(outer * 100 + vectors)
-    one, rows = lanes_of(dtype), int(rng.choice([1, 5, SUMMED, SUMMED + 3]))
-    a, b = rng.normal(size=(rows, outer)).astype(dtype), rng.normal(size=(rows, vectors * one)).astype(dtype)
-    got = rng.normal(size=(outer, vectors * one)).astype(dtype)
-    wanted, total = got.copy(), np.zeros(vectors * one, dtype)
-    panels = plain_pack(got, one, TILE_VECTORS).reshape(got.shape)
-    run_transposed(a, b, panels, np.empty(PANEL_VECTORS * one, dtype), total)
+    W, rows = W_for(dtype), int(rng.choice([1, 5, SUMMED, SUMMED + 3]))
+    a, b = rng.normal(size=(rows, outer)).astype(dtype), rng.normal(size=(rows, vectors * W)).astype(dtype)
+    got = rng.normal(size=(outer, vectors * W)).astype(dtype)
+    wanted, total = got.copy(), np.zeros(vectors * W, dtype)
+    panels = plain_pack(got, W, TILE_VECTORS).reshape(got.shape)
+    run_transposed(a, b, panels, np.empty(PANEL_VECTORS * W, dtype), total)
     plain_transposed_product(a, b, wanted)
-    np.testing.assert_array_equal(panels.ravel(), plain_pack(wanted, one, TILE_VECTORS))
+    np.testing.assert_array_equal(panels.ravel(), plain_pack(wanted, W, TILE_VECTORS))
     np.testing.assert_allclose(total, b.sum(0, dtype=np.float64), rtol=1e-4, atol=1e-4)
 
 
@@ -158,21 +152,21 @@ def test_sums_over_rows_are_the_twins_bit_by_bit(dtype, outer, vectors):
 @pytest.mark.parametrize("excess", [0, 1, 2, 5])
 def test_sums_over_rows_that_are_far_apart_are_the_twins_bit_by_bit(dtype, excess):
     rng = np.random.default_rng(excess)
-    one, rows = lanes_of(dtype), SUMMED + 3
-    outer, columns = FAR * one + excess, (TILE_VECTORS + 1) * one
+    W, rows = W_for(dtype), SUMMED + 3
+    outer, columns = FAR * W + excess, (TILE_VECTORS + 1) * W
     a, b = rng.normal(size=(rows, outer)).astype(dtype), rng.normal(size=(rows, columns)).astype(dtype)
     got = rng.normal(size=(outer, columns)).astype(dtype)
     wanted = got.copy()
-    panels = plain_pack(got, one, TILE_VECTORS).reshape(got.shape)
-    run_transposed(a, b, panels, np.empty(summing_scratch(outer, one), dtype), np.zeros(columns, dtype))
+    panels = plain_pack(got, W, TILE_VECTORS).reshape(got.shape)
+    run_transposed(a, b, panels, np.empty(summing_scratch(outer, W), dtype), np.zeros(columns, dtype))
     plain_transposed_product(a, b, wanted)
-    np.testing.assert_array_equal(panels.ravel(), plain_pack(wanted, one, TILE_VECTORS))
+    np.testing.assert_array_equal(panels.ravel(), plain_pack(wanted, W, TILE_VECTORS))
 
 
 @entry
 def run_transpose(source_RC, target, target_row, rows, columns):
-    row, one = source_RC.shape[1], lanes(source_RC)
-    transpose(pointer(source_RC, 0, rows * row), row, pointer(target, 0, target.size), target_row, rows, columns, one)
+    row, W = source_RC.shape[1], W_of(source_RC)
+    transpose(pointer(source_RC, 0, rows * row), row, pointer(target, 0, target.size), target_row, rows, columns, W)
 
 
 @KINDS
@@ -190,70 +184,72 @@ def test_a_matrix_is_written_the_other_way_round(dtype, rows, columns):
 @pytest.mark.parametrize("vectors", [1, 3])
 def test_a_row_forward_and_back_is_the_twins(dtype, vectors):
     rng = np.random.default_rng(vectors)
-    one = lanes_of(dtype)
-    width = vectors * one
+    W = W_for(dtype)
+    width = vectors * W
     draw = lambda size: rng.normal(size=size).astype(dtype)  # noqa: E731
     gates, c_before, d_y, d_h, d_c = draw(4 * width), draw(width), draw(width), draw(width), draw(width)
     c, h = np.empty((2, width), dtype), np.empty((2, width), dtype)
-    ours, theirs = in_turn(gates, one), gates.copy()
-    run_activate(ours, c_before, c[0], h[0])
+    ours, theirs, before = in_turn(gates, W), gates.copy(), np.stack([draw(width), c_before])
+    after = np.empty((2, width), dtype)
+    run_activate(ours, before, after)
+    h[0], c[0] = after
     plain_activate(theirs, c_before, c[1], h[1])
     close = {"rtol": 20 * np.finfo(dtype).eps, "atol": 4 * np.finfo(dtype).eps}
-    np.testing.assert_allclose(one_after_the_other(ours, one), theirs, **close)
+    np.testing.assert_allclose(one_after_the_other(ours, W), theirs, **close)
     np.testing.assert_allclose(c[0], c[1], **close)
     np.testing.assert_allclose(h[0], h[1], **close)
-    ours, back = in_turn(theirs, one), [d_c.copy() for _ in range(2)]
-    run_deactivate(ours, d_y, c_before, h[1], d_h, back[0])
-    plain_deactivate(theirs, d_y, c_before, c[1], d_h.copy(), back[1])
-    np.testing.assert_allclose(one_after_the_other(ours, one), theirs, **close)
-    np.testing.assert_allclose(back[0], back[1], **close)
+    ours, back, d_c_twin = in_turn(theirs, W), np.stack([d_h, d_c]), d_c.copy()
+    run_deactivate(ours, d_y, before, np.stack([h[1], c[1]]), back)
+    plain_deactivate(theirs, d_y, c_before, c[1], d_h.copy(), d_c_twin)
+    np.testing.assert_allclose(one_after_the_other(ours, W), theirs, **close)
+    np.testing.assert_allclose(back[1], d_c_twin, **close)
+    assert not back[0].any()  # all of h⁻'s gradient passes through the gates
 
 
 @KINDS
 def test_where_the_output_gate_is_shut_no_gradient_passes_and_none_is_nan(dtype):
-    one = lanes_of(dtype)
-    gates, h = np.zeros(4 * one, dtype), np.zeros(one, dtype)
-    d_c = np.ones(one, dtype)
-    gates[:] = 0.5
-    gates[3 * one :] = 0
-    run_deactivate(gates, np.ones(one, dtype), np.ones(one, dtype), h, np.ones(one, dtype), d_c)
-    np.testing.assert_array_equal(d_c, 0.5)
-    np.testing.assert_array_equal(gates[3 * one :], 0)
+    W = W_for(dtype)
+    gates, h = np.full(4 * W, 0.5, dtype), np.zeros(W, dtype)
+    gates[3 * W :] = 0
+    d_states, ones = np.ones((2, W), dtype), np.ones(W, dtype)
+    run_deactivate(gates, ones, np.stack([ones, ones]), np.stack([h, ones]), d_states)
+    np.testing.assert_array_equal(d_states[1], 0.5)
+    np.testing.assert_array_equal(gates[3 * W :], 0)
 
 
 @KINDS
 @pytest.mark.parametrize("hidden", [1, 2, 3, 4, 5, 10, 16, 17, 31, 35, 64])
 def test_a_lone_lane_is_the_twins_row_by_row(dtype, hidden):
     rng = np.random.default_rng(hidden)
-    one, rows = lanes_of(dtype), 3
-    width = -(-hidden // one) * one
+    W, rows = W_for(dtype), 3
+    width = -(-hidden // W) * W
     inside = np.tile(np.arange(width) < hidden, 4)
     weight = rng.normal(size=(width, 4 * width)).astype(dtype) / np.sqrt(hidden, dtype=dtype)
     weight[:, ~inside], weight[hidden:] = 0, 0
-    used = -(-hidden // min(4, one)) * min(4, one)
-    panels = plain_pack(in_turn(weight[:used], one), one, TILE_VECTORS)
+    used = -(-hidden // min(4, W)) * min(4, W)
+    panels = plain_pack(in_turn(weight[:used], W), W, TILE_VECTORS)
     a, d_y = rng.normal(size=(rows, 4 * width)).astype(dtype), rng.normal(size=(rows, width)).astype(dtype)
     a[:, ~inside], d_y[:, hidden:] = 0, 0
-    h, c = rng.normal(size=(2, rows + 1, width)).astype(dtype)
-    d_h, d_c = rng.normal(size=(2, width)).astype(dtype)
+    h, c = states = rng.normal(size=(2, rows + 1, width)).astype(dtype)
+    d_h, d_c = d_states = rng.normal(size=(2, width)).astype(dtype)
     for array in (h, c):
         array[:, hidden:] = 0
     d_h[hidden:] = d_c[hidden:] = 0
-    ours, theirs = in_turn(a, one), a.copy()
+    ours, theirs = in_turn(a, W), a.copy()
     h_twin, c_twin, d_h_twin, d_c_twin = h.copy(), c.copy(), d_h.copy(), d_c.copy()
-    run_alone(h, c, panels, hidden, ours)
+    run_alone(states, panels, hidden, ours)
     for t in range(rows):
         plain_product(h_twin[t : t + 1], weight, theirs[t : t + 1])
         plain_activate(theirs[t], c_twin[t], c_twin[t + 1], h_twin[t + 1])
     close = {"rtol": 100 * np.finfo(dtype).eps, "atol": 30 * np.finfo(dtype).eps}
-    np.testing.assert_allclose(one_after_the_other(ours, one), theirs, **close)
+    np.testing.assert_allclose(one_after_the_other(ours, W), theirs, **close)
     np.testing.assert_allclose(h, h_twin, **close)
     np.testing.assert_allclose(c, c_twin, **close)
-    run_alone_back(h, c, panels, hidden, ours, d_y, d_h, d_c)
+    run_alone_back(states, panels, hidden, ours, d_y, d_states)
     for t in reversed(range(rows)):
         plain_deactivate(theirs[t], d_y[t], c_twin[t], c_twin[t + 1], d_h_twin, d_c_twin)
         plain_product(theirs[t : t + 1], np.ascontiguousarray(weight.T), d_h_twin[None])
-    np.testing.assert_allclose(one_after_the_other(ours, one), theirs, **close)
+    np.testing.assert_allclose(one_after_the_other(ours, W), theirs, **close)
     np.testing.assert_allclose(d_h, d_h_twin, **close)
     np.testing.assert_allclose(d_c, d_c_twin, **close)
     assert not np.any(d_h[hidden:])  # what pads stays zero
@@ -265,7 +261,7 @@ def test_a_lone_lane_is_the_twins_row_by_row(dtype, hidden):
 def test_parameters_go_into_panels_and_come_back(dtype, sizes, parts):
     inputs, hidden, outputs = sizes
     model = rk.Chain(rk.LSTM(inputs, hidden), rk.Dense(hidden, outputs), initial=rk.Learned())
-    plan, one = layout.layout(model, 1, np.dtype(dtype)), lanes_of(dtype)
+    plan, W = layout.layout(model, 1, np.dtype(dtype)), W_for(dtype)
     params = np.random.default_rng(0).normal(size=plan.parameters).astype(dtype)
     packed, back = np.zeros(plan.packed, dtype), np.full_like(params, np.nan)
     for part in range(parts):
@@ -275,10 +271,10 @@ def test_parameters_go_into_panels_and_come_back(dtype, sizes, parts):
     np.testing.assert_array_equal(back, params)
     assert np.count_nonzero(packed) == np.count_nonzero(params)  # what pads them is zero
     weight_ih = params[: 4 * hidden * inputs].reshape(4, hidden, inputs)
-    width = -(-hidden // one) * one
+    width = -(-hidden // W) * W
     wide = np.zeros((inputs, 4, width), dtype)
     wide[..., :hidden] = weight_ih.transpose(2, 0, 1)
-    wanted = plain_pack(in_turn(wide.reshape(inputs, -1), one), one, TILE_VECTORS)
+    wanted = plain_pack(in_turn(wide.reshape(inputs, -1), W), W, TILE_VECTORS)
     np.testing.assert_array_equal(packed[: wanted.size], wanted)
 
 
@@ -287,15 +283,15 @@ def test_parameters_go_into_panels_and_come_back(dtype, sizes, parts):
 def test_what_is_derived_from_panels_are_sums_of_biases_and_weights_turned(dtype, parts):
     inputs, hidden, outputs = 5, 18, 3
     model = rk.Chain(rk.LSTM(inputs, hidden), rk.Dense(hidden, outputs))
-    plan, one = layout.layout(model, 1, np.dtype(dtype)), lanes_of(dtype)
+    plan, W = layout.layout(model, 1, np.dtype(dtype)), W_for(dtype)
     params = np.random.default_rng(0).normal(size=plan.parameters).astype(dtype)
     packed = np.zeros(plan.packed, dtype)
     run_move(plan.table, params, packed, True, 0, 1)
     for part in range(parts):
-        run_derive(plan.table, packed, True, True, part, parts)
+        run_derive(plan.table, packed, 2, True, part, parts)
     shapes = layout.parameter_shapes(model)
     named = layout.unflatten(shapes, params, shapes)
-    width, columns = -(-hidden // one) * one, -(-inputs // one) * one
+    width, columns = -(-hidden // W) * W, -(-inputs // W) * W
     gates = np.zeros((4, width, 1 + width + columns), dtype)
     by_gate = lambda key: named[key].reshape(4, hidden, -1)  # noqa: E731
     gates[:, :hidden, :1] = by_gate("0.bias_ih") + by_gate("0.bias_hh")
@@ -303,15 +299,15 @@ def test_what_is_derived_from_panels_are_sums_of_biases_and_weights_turned(dtype
         by_gate("0.weight_hh"),
         by_gate("0.weight_ih"),
     )
-    gates = in_turn(gates.reshape(4 * width, -1).T, one).T
+    gates = in_turn(gates.reshape(4 * width, -1).T, W).T
     wanted = [
         gates[:, 0],
-        plain_pack(gates[:, 1 : 1 + width], one, TILE_VECTORS),
-        plain_pack(gates[:, 1 + width :], one, TILE_VECTORS),
+        plain_pack(gates[:, 1 : 1 + width], W, TILE_VECTORS),
+        plain_pack(gates[:, 1 + width :], W, TILE_VECTORS),
     ]
     dense = np.zeros((outputs, width), dtype)
     dense[:, :hidden] = named["1.weight"]
-    wanted = np.concatenate([*wanted, plain_pack(dense, one, TILE_VECTORS)])
+    wanted = np.concatenate([*wanted, plain_pack(dense, W, TILE_VECTORS)])
     np.testing.assert_array_equal(packed[plan.gradients :][: wanted.size], wanted)
 
 
@@ -319,7 +315,7 @@ def test_what_is_derived_from_panels_are_sums_of_biases_and_weights_turned(dtype
 def test_narrower_vectors_give_the_same_numbers(size):
     script = """
 import numpy as np, rnnkit as rk, rnnkit_numba, rnnkit_numpy
-from rnnkit_numba.vectors import BYTES
+from rnnkit_numba.kernels.vectors import BYTES
 for inputs, hidden, lanes in ((3, 7, 5), (3, 1, 1), (3, 7, 1), (3, 18, 1), (130, 130, 1), (130, 5, 3), (3, 130, 5)):
     model = rk.Chain(rk.LSTM(inputs, hidden), rk.Dense(hidden, 5, "tanh"))
     params, state = rk.setup(model, lanes=lanes, dtype="float64")

@@ -11,7 +11,7 @@ import pytest
 import rnnkit_numba as compiled
 from rnnkit_numba import train as training
 from rnnkit_numba.compiled import entry
-from rnnkit_numba.layout import BLOCK_LANES
+from rnnkit_numba.layout import GROUP_LANES
 from rnnkit_numba.places import (
     ALLOWED,
     CAN_MOVE,
@@ -23,7 +23,7 @@ from rnnkit_numba.places import (
     processor,
     stands_behind,
 )
-from rnnkit_numba.threads import ARRIVED, STOPPED, meet, new_barrier, processors, run_threads
+from rnnkit_numba.threads import ARRIVED, STOPPED, Team, meet, new_barrier, processors, run_threads
 
 import rnnkit as rk
 from builders.training import train_through
@@ -53,7 +53,7 @@ def block_of(lanes, windows=4, steps=6, bad=False):
     )
 
 
-def train(threads, lanes=3 * BLOCK_LANES + 5, dtype="float32", bad=False, rule=rk.Adam(0.01)):  # noqa: B008
+def train(threads, lanes=3 * GROUP_LANES + 5, dtype="float32", bad=False, rule=rk.Adam(0.01)):  # noqa: B008
     params, state = rk.setup(MODEL, 0, lanes, dtype)
     settings = {"rule": rule, "loss": MSE(), "clip": ClipNorm(0.1), "learning_rates": np.full(4, 0.01)}
     moments = initial_rule_state(rule, params)
@@ -98,9 +98,9 @@ def test_any_number_of_threads_clears_what_pads_parameters_where_a_rule_has_no_e
 
 
 def test_all_threads_stop_where_the_loss_is_not_finite(eager):
-    one, two = train(1, bad=True), train(2, bad=True)
-    assert one.done == two.done == 2
-    assert bits(one) == bits(two)
+    W, two = train(1, bad=True), train(2, bad=True)
+    assert W.done == two.done == 2
+    assert bits(W) == bits(two)
 
 
 def test_by_default_there_is_a_thread_for_each_processor_and_small_work_stays_on_one(eager, monkeypatch):
@@ -120,12 +120,12 @@ def test_no_thread_outlives_the_call(eager):
 
 @entry
 def wait(barrier, places, thread, threads):
-    return meet(barrier, places, thread, threads)
+    return meet(Team(barrier, places, thread, threads))
 
 
 @entry
 def gather(barrier, places, thread, threads):
-    met = meet(barrier, places, thread, threads)
+    met = meet(Team(barrier, places, thread, threads))
     keep_apart(places, thread, threads)
     return processor() if met else -2
 
@@ -184,11 +184,11 @@ def test_training_keeps_its_threads_apart(eager, monkeypatch):
     allowed, kept = os.sched_getaffinity(0) if CAN_MOVE else set(), []
     made, run = training.new_places, training.run_block
 
-    def crowd(thread, *rest):
+    def crowd(team, *rest):
         if CAN_MOVE:
             os.sched_setaffinity(0, {max(allowed)})
-            os.sched_setaffinity(0, allowed if thread else {max(allowed)})
-        return run(thread, *rest)
+            os.sched_setaffinity(0, allowed if team.thread else {max(allowed)})
+        return run(team, *rest)
 
     monkeypatch.setattr(training, "new_places", lambda n: (kept.append(made(n)), kept[-1])[1])
     monkeypatch.setattr(training, "run_block", crowd)
@@ -262,7 +262,7 @@ def test_processes_that_fork_and_spawn(tmp_path, method):
 @pytest.mark.parametrize("scored", [False, True])
 def test_nothing_is_recorded_before_every_thread_has_read_what_it_starts_from(eager, monkeypatch, scored):
     """Thread 0 is played by hand: while it has not come to the last meeting of a window, thread 1 must not write."""
-    lanes, steps = BLOCK_LANES + 1, 3
+    lanes, steps = GROUP_LANES + 1, 3
     params, state = rk.setup(MODEL, 0, lanes, "float64")
     shape = (2, steps, lanes)
     own = np.broadcast_to(np.arange(lanes), shape[::2])

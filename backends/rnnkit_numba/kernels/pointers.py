@@ -34,14 +34,14 @@ pointer: Any = _pointer
 
 
 @intrinsic
-def _forward(typingctx: Any, a: Any, numbers: Any) -> Any:
+def _further(typingctx: Any, a: Any, numbers: Any) -> Any:
     if not isinstance(a, types.CPointer):
         return None
     return a(a, types.intp), lambda context, builder, sig, arguments: builder.gep(arguments[0], [arguments[1]])
 
 
-forward: Any = _forward
-"""`forward(pointer, n)`: the pointer to n numbers further on."""
+further: Any = _further
+"""`further(pointer, n)`: the pointer to n numbers further on."""
 
 
 def address(builder: Any, pointer: Any, offset: Any, kind: Any) -> Any:

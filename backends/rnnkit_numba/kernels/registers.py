@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rnnkit_numba.pointers import WORD
+from rnnkit_numba.kernels.pointers import WORD
 
 
 def loop(builder: Any, name: str, count: Any, values: list[Any], body: Callable[[Any, list[Any]], list[Any]]) -> Any:

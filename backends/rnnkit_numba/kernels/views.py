@@ -12,8 +12,8 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
 from rnnkit_numba.compiled import kernel
-from rnnkit_numba.pointers import pointer
-from rnnkit_numba.vectors import fma, lanes, like, load_at, load_first, store_at, total
+from rnnkit_numba.kernels.pointers import pointer
+from rnnkit_numba.kernels.vectors import W_of, fma, like, load_at, load_first, store_at, total
 
 
 def _view(buffer: Any, *lengths: Any) -> Any:
@@ -93,16 +93,25 @@ def copy(source_N, a_N):
 
 
 @kernel
-def copy_vectors(source, target, numbers, one):
-    """Copy from pointer to pointer a number of whole vectors of `one` number each."""
-    for n in range(0, numbers, one):
+def spread(source_N, first, a_N, size):
+    """`a[:size] = source[first : first + size]`, zero beyond."""
+    for j in range(size):
+        a_N[j] = source_N[first + j]
+    for j in range(size, a_N.size):
+        a_N[j] = 0
+
+
+@kernel
+def copy_vectors(source, target, numbers, W):
+    """Copy from pointer to pointer a number of whole vectors."""
+    for n in range(0, numbers, W):
         store_at(load_at(source, n), target, n)
 
 
 @kernel
-def clear_vectors(target, numbers, one):
-    """Zeros from a pointer on, whole vectors of `one` number each."""
-    for n in range(0, numbers, one):
+def clear_vectors(target, numbers, W):
+    """Zeros from a pointer on, whole vectors."""
+    for n in range(0, numbers, W):
         store_at(like(load_at(target, n), 0.0), target, n)
 
 
@@ -117,47 +126,47 @@ def copy_rows(source_TBN, a_TBN):
 
 
 @kernel
-def all_finite(a, numbers, one):
+def all_finite(a, numbers, W):
     """Whether so many numbers from a pointer on are."""
     zero = like(load_first(a, 0, 0), 0.0)
     found_0, found_1, found_2, found_3 = zero, zero, zero, zero  # side by side, as one would wait for each addition
     n = 0
-    while numbers - n >= 4 * one:
+    while numbers - n >= 4 * W:
         found_0 = fma(load_at(a, n), zero, found_0)  # infinity times zero is NaN
-        found_1 = fma(load_at(a, n + one), zero, found_1)
-        found_2 = fma(load_at(a, n + 2 * one), zero, found_2)
-        found_3 = fma(load_at(a, n + 3 * one), zero, found_3)
-        n += 4 * one
+        found_1 = fma(load_at(a, n + W), zero, found_1)
+        found_2 = fma(load_at(a, n + 2 * W), zero, found_2)
+        found_3 = fma(load_at(a, n + 3 * W), zero, found_3)
+        n += 4 * W
     while n < numbers:
         found_0 = fma(load_first(a, n, numbers - n), zero, found_0)
-        n += one
+        n += W
     return total((found_0 + found_1) + (found_2 + found_3)) == 0
 
 
 @kernel
-def clear_excess(a, row, rows, columns, used, groups, one):
-    """Zero the last units of rows that are vectors of all groups in turn, where `used` units do not fill them.
+def clear_excess(a, row, rows, columns, used, gates, W):
+    """Zero the last units of rows that are vectors of all gates in turn, where `used` units do not fill them.
 
     They have no weights, but an infinite input times zero is NaN.
     """
-    last = columns // groups - one
+    last = columns // gates - W
     for r in range(rows):
-        for group in range(groups):
-            n = r * row + groups * last + group * one
+        for gate in range(gates):
+            n = r * row + gates * last + gate * W
             store_at(load_first(a, n, used - last), a, n)
 
 
 @kernel
 def copy_alike(source_TBN, a_TBN):
     """`a = source`, of one shape; the numbers of a row lie together, and a vector may follow behind the end of a."""
-    steps, lanes_B, size = a_TBN.shape
-    one, run, rows = lanes(a_TBN), lanes_B * size, steps
+    steps, lanes, size = a_TBN.shape
+    W, run, rows = W_of(a_TBN), lanes * size, steps
     row = source_TBN.strides[0] // a_TBN.itemsize
     if row == run:  # all rows are one
         run, rows = rows * run, 1
-    source, a = pointer(source_TBN, 0, 0), pointer(a_TBN, 0, steps * lanes_B * size)
+    source, a = pointer(source_TBN, 0, 0), pointer(a_TBN, 0, steps * lanes * size)
     for r in range(rows):
-        for n in range(0, run, one):  # the numbers in excess are written over by the next row
+        for n in range(0, run, W):  # the numbers in excess are written over by the next row
             store_at(load_first(source, r * row + n, run - n), a, r * run + n)
 
 

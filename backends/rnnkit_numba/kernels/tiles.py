@@ -1,6 +1,6 @@
 """The innermost loop of every matrix product: a tile of the result stays in registers while k runs.
 
-    c[m, n] = c0[m, n] + Σ_k a[m, k] b[k, n],      m < rows, n < vectors · lanes
+    c[m, n] = c0[m, n] + Σ_k a[m, k] b[k, n],      m < rows, n < vectors · W
 
 For each k one vector of b is loaded for every column of the tile and one number of a, spread over a vector, for
 every row; rows · vectors fused multiply-adds follow. The sums run over k in order, one term at a time, so that
@@ -16,10 +16,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from rnnkit_numba.arrays import LINE_BYTES
-from rnnkit_numba.pointers import WORD, address
-from rnnkit_numba.registers import loop
-from rnnkit_numba.vectors import BYTES, Vector, call_llvm, splat
+from rnnkit_numba.kernels.pointers import WORD, address
+from rnnkit_numba.kernels.registers import loop
+from rnnkit_numba.kernels.vectors import BYTES, LINE_BYTES, Vector, call_llvm, splat
 
 TILE_ROWS = 6
 """Rows of a full tile."""

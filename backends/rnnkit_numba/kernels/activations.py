@@ -23,11 +23,8 @@ import math
 
 import numpy as np
 
-from rnnkit.model import ACTIVATIONS
 from rnnkit_numba.compiled import inlined
-from rnnkit_numba.vectors import bits, fma, like, power_of_two, where_less, with_sign
-
-IDENTITY, TANH, RELU, SIGMOID = (ACTIVATIONS.index(word) for word in ("identity", "tanh", "relu", "sigmoid"))
+from rnnkit_numba.kernels.vectors import bits, fma, like, power_of_two, where_less, with_sign
 
 LOG2_E = 1 / math.log(2)
 # ln 2 in two parts, the first the nearest number of its kind: in a fused multiply-add its product with n is exact
@@ -67,7 +64,7 @@ def exponential_less_one(r):
 
 @inlined
 def sigmoid(a):
-    """(3)"""
+    """The logistic function σ(a): (3)."""
     one = like(a, 1.0)
     limit = 88.3 if bits(a) == 32 else 709.0  # beyond, 2^n would be infinite
     n, r, scale = split(a, -1.0)
@@ -79,7 +76,7 @@ def sigmoid(a):
 
 @inlined
 def tanh(a):
-    """(4)"""
+    """The hyperbolic tangent: (4)."""
     one = like(a, 1.0)
     size = with_sign(a, one)
     _, r, scale = split(size, 2.0)

@@ -10,11 +10,10 @@ All matrices are given by a pointer and the numbers from one of their rows to th
 
 from __future__ import annotations
 
-from rnnkit_numba.arrays import LINE_BYTES
 from rnnkit_numba.compiled import kernel, specialised
-from rnnkit_numba.pointers import forward
-from rnnkit_numba.tiles import TILE_ROWS, TILE_VECTORS, make_tile
-from rnnkit_numba.vectors import BYTES, lanes, load_at, load_first, store_at
+from rnnkit_numba.kernels.pointers import further
+from rnnkit_numba.kernels.tiles import TILE_ROWS, TILE_VECTORS, make_tile
+from rnnkit_numba.kernels.vectors import BYTES, LINE_BYTES, W_of, load_at, load_first, store_at
 
 INNER = 128
 """Values of k that one tile runs through before the next: a full panel of these fits the first-level cache."""
@@ -51,13 +50,13 @@ def make_strip(vectors):
 
     Where `a_k` is 0, a stands tile by tile, and in each tile k by k; `a_row` is then the number of k.
     """
-    six, four, two, one = (make_tile(rows, vectors) for rows in (TILE_ROWS, 4, 2, 1))
+    six, four, two, single = (make_tile(rows, vectors) for rows in (TILE_ROWS, 4, 2, 1))
 
     def strip(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner):
         m = 0
         while rows - m > 0:
             height = tile_height(rows - m)
-            a_m, c0_m, c_m = forward(a, m * a_row), forward(c0, m * c0_row), forward(c, m * c_row)
+            a_m, c0_m, c_m = further(a, m * a_row), further(c0, m * c0_row), further(c, m * c_row)
             # a tile of its own, k after k, or a part of a matrix
             row, k = (1, height) if a_k == 0 else (a_row, a_k)
             if height == TILE_ROWS:
@@ -67,7 +66,7 @@ def make_strip(vectors):
             elif height == 2:
                 two(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, 0)
             else:
-                one(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, 0)
+                single(a_m, row, k, b, b_k, c0_m, c0_row, c_m, c_row, inner, 0)
             m += height
 
     # symbols are told apart by this name, beyond one process by nothing else: entries read from disk share their copies
@@ -85,103 +84,102 @@ tile_far = make_tile(TILE_ROWS, 4, LINES)
 
 @kernel
 def strip_far(a, a_row, b, b_k, c0, c0_row, c, c_row, rows, inner):
-    """The same for a full panel b of a matrix that the nearest caches do not hold: its tiles fetch what follows b."""
-    by_tile = inner * LINES * lanes(b) * (LINE_BYTES // BYTES)
+    """Compute a strip of a full panel b that the nearest caches do not hold: its tiles fetch what follows b."""
+    by_tile = inner * LINES * W_of(b) * (LINE_BYTES // BYTES)
     m, ahead, last = 0, inner * b_k, 2 * inner * b_k - by_tile
     while rows - m >= TILE_ROWS:
-        a_m, c0_m, c_m = forward(a, m * a_row), forward(c0, m * c0_row), forward(c, m * c_row)
+        a_m, c0_m, c_m = further(a, m * a_row), further(c0, m * c0_row), further(c, m * c_row)
         tile_far(a_m, a_row, 1, b, b_k, c0_m, c0_row, c_m, c_row, inner, ahead)
         m, ahead = m + TILE_ROWS, min(ahead + by_tile, last)
-    a_m, c0_m, c_m = forward(a, m * a_row), forward(c0, m * c0_row), forward(c, m * c_row)
+    a_m, c0_m, c_m = further(a, m * a_row), further(c0, m * c0_row), further(c, m * c_row)
     strip_4(a_m, a_row, 1, b, b_k, c0_m, c0_row, c_m, c_row, rows - m, inner)
 
 
 @kernel
-def panel_width(columns, one):
-    """Columns of the panel that begins a matrix of so many columns; `one` is a vector's."""
-    if TILE_VECTORS == 4 and columns >= 4 * one:
-        return 4 * one
-    return 2 * one if columns >= 2 * one else one
+def panel_width(columns, W):
+    """Columns of the panel that begins a matrix of so many columns."""
+    if TILE_VECTORS == 4 and columns >= 4 * W:
+        return 4 * W
+    return 2 * W if columns >= 2 * W else W
 
 
 @specialised
-def strip(width, one, a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner):
+def strip(width, W, a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner):
     """The strip that is one panel wide."""
-    if TILE_VECTORS == 4 and width == 4 * one:
+    if TILE_VECTORS == 4 and width == 4 * W:
         strip_4(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner)
-    elif width == 2 * one:
+    elif width == 2 * W:
         strip_2(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner)
     else:
         strip_1(a, a_row, a_k, b, b_k, c0, c0_row, c, c_row, rows, inner)
 
 
 @kernel
-def product(a, a_row, packed, packed_rows, c0, c0_row, c, c_row, rows, columns, inner, one):
-    """`c[m, n] = c0[m, n] + Σ_k a[m, k] b[k, n]` for k < `inner` of the rows of a packed b; c0 may be c.
-
-    `one` is a vector's lanes.
-    """
+def product(a, a_row, packed, packed_rows, c0, c0_row, c, c_row, rows, columns, inner, W):
+    """`c[m, n] = c0[m, n] + Σ_k a[m, k] b[k, n]` for k < `inner` of the rows of a packed b; c0 may be c."""
     n, far = 0, inner * columns >= FETCHED
     while n < columns:
-        width = panel_width(columns - n, one)
-        b, c0_n, c0_n_row, c_n = forward(packed, n * packed_rows), forward(c0, n), c0_row, forward(c, n)
+        width = panel_width(columns - n, W)
+        b, c0_n, c0_n_row, c_n = further(packed, n * packed_rows), further(c0, n), c0_row, further(c, n)
         k = 0
         while k == 0 or k < inner:
-            here, a_k, b_k = min(INNER, inner - k), forward(a, k), forward(b, k * width)
-            if TILE_VECTORS == 4 and far and width == 4 * one:
+            here, a_k, b_k = min(INNER, inner - k), further(a, k), further(b, k * width)
+            if TILE_VECTORS == 4 and far and width == 4 * W:
                 strip_far(a_k, a_row, b_k, width, c0_n, c0_n_row, c_n, c_row, rows, here)
             else:
-                strip(width, one, a_k, a_row, 1, b_k, width, c0_n, c0_n_row, c_n, c_row, rows, here)
+                strip(width, W, a_k, a_row, 1, b_k, width, c0_n, c0_n_row, c_n, c_row, rows, here)
             c0_n, c0_n_row, k = c_n, c_row, k + INNER
         n += width
 
 
 @kernel
-def add_transposed_product(a, a_row, b, b_row, c, rows, outer, columns, one, panel):
+def add_transposed_product(a, a_row, b, b_row, c, rows, outer, columns, W, panel):
     """`c[m, n] += Σ_r a[r, m] b[r, n]` for c in panels: the gradient of a weight, r counting rows and lanes.
 
     `panel` is scratch space, see `summing_scratch`.
     """
-    add_two_transposed_products(a, a_row, 0, c, 0, a, a_row, outer, c, outer, b, b_row, rows, columns, one, panel)
+    add_two_transposed_products(a, a_row, 0, c, 0, a, a_row, outer, c, outer, b, b_row, rows, columns, W, panel)
 
 
 @kernel
 def add_two_transposed_products(
-    x, x_row, inputs, c_x, c_x_rows, h, h_row, hidden, c_h, c_h_rows, b, b_row, rows, columns, one, panel
+    x, x_row, inputs, c_x, c_x_rows, h, h_row, hidden, c_h, c_h_rows, b, b_row, rows, columns, W, panel
 ):
-    """The same for x and h, of `inputs` and `hidden` columns: two weights that share b, while it is in the cache.
+    """Add the gradients of two weights, of x and of h, to c in panels: they share b, while it is in the cache.
+
+    x and h have `inputs` and `hidden` columns.
 
     `c_x_rows` and `c_h_rows` are those of the panels, at least as many.
     """
-    h_tiles = forward(panel, 4 * one * SUMMED)
-    x_tiles = forward(h_tiles, SUMMED * hidden + one)
-    copied = inputs + hidden >= 2 * TILE_ROWS and b_row > 4 * one  # uses enough to be worth a copy
-    x_tiled, h_tiled = copied and x_row >= FAR * one, copied and h_row >= FAR * one
+    h_tiles = further(panel, 4 * W * SUMMED)
+    x_tiles = further(h_tiles, SUMMED * hidden + W)
+    copied = inputs + hidden >= 2 * TILE_ROWS and b_row > 4 * W  # uses enough to be worth a copy
+    x_tiled, h_tiled = copied and x_row >= FAR * W, copied and h_row >= FAR * W
     for r in range(0, rows, SUMMED):
         here = min(SUMMED, rows - r)
-        x_r, h_r, b_r = forward(x, r * x_row), forward(h, r * h_row), forward(b, r * b_row)
+        x_r, h_r, b_r = further(x, r * x_row), further(h, r * h_row), further(b, r * b_row)
         if x_tiled:
             copy_tiles(x_r, x_row, x_tiles, here, inputs)
         if h_tiled:
             copy_tiles(h_r, h_row, h_tiles, here, hidden)
         n = 0
         while n < columns:
-            width = panel_width(columns - n, one)
-            b_n, b_k = forward(b_r, n), b_row
-            x_n, h_n = forward(c_x, n * c_x_rows), forward(c_h, n * c_h_rows)
+            width = panel_width(columns - n, W)
+            b_n, b_k = further(b_r, n), b_row
+            x_n, h_n = further(c_x, n * c_x_rows), further(c_h, n * c_h_rows)
             if copied:
                 for k in range(here):
-                    for j in range(0, width, one):
+                    for j in range(0, width, W):
                         store_at(load_at(b_n, k * b_row + j), panel, k * width + j)
                 b_n, b_k = panel, width
             if x_tiled:
-                strip(width, one, x_tiles, here, 0, b_n, b_k, x_n, width, x_n, width, inputs, here)
+                strip(width, W, x_tiles, here, 0, b_n, b_k, x_n, width, x_n, width, inputs, here)
             else:
-                strip(width, one, x_r, 1, x_row, b_n, b_k, x_n, width, x_n, width, inputs, here)
+                strip(width, W, x_r, 1, x_row, b_n, b_k, x_n, width, x_n, width, inputs, here)
             if h_tiled:
-                strip(width, one, h_tiles, here, 0, b_n, b_k, h_n, width, h_n, width, hidden, here)
+                strip(width, W, h_tiles, here, 0, b_n, b_k, h_n, width, h_n, width, hidden, here)
             else:
-                strip(width, one, h_r, 1, h_row, b_n, b_k, h_n, width, h_n, width, hidden, here)
+                strip(width, W, h_r, 1, h_row, b_n, b_k, h_n, width, h_n, width, hidden, here)
             n += width
 
 
@@ -192,30 +190,30 @@ def copy_tiles(a, a_row, tiles, rows, columns):
     while m < columns:
         height = tile_height(columns - m)
         for k in range(rows):  # the numbers in excess are written over by the next k
-            for j in range(0, height, lanes(a)):
+            for j in range(0, height, W_of(a)):
                 store_at(load_first(a, k * a_row + m + j, height - j), tiles, m * rows + k * height + j)
         m += height
 
 
 @kernel
-def add_rows(a, total, rows, columns, one):
+def add_rows(a, total, rows, columns, W):
     """`total[n] += Σ_r a[r, n]`, the columns a whole number of vectors."""
     n = 0
-    while columns - n >= 4 * one:  # four sums side by side, as one would wait for each addition
-        s0, s1 = load_at(total, n), load_at(total, n + one)
-        s2, s3 = load_at(total, n + 2 * one), load_at(total, n + 3 * one)
+    while columns - n >= 4 * W:  # four sums side by side, as one would wait for each addition
+        s0, s1 = load_at(total, n), load_at(total, n + W)
+        s2, s3 = load_at(total, n + 2 * W), load_at(total, n + 3 * W)
         for r in range(rows):
             here = r * columns + n
-            s0, s1 = s0 + load_at(a, here), s1 + load_at(a, here + one)
-            s2, s3 = s2 + load_at(a, here + 2 * one), s3 + load_at(a, here + 3 * one)
+            s0, s1 = s0 + load_at(a, here), s1 + load_at(a, here + W)
+            s2, s3 = s2 + load_at(a, here + 2 * W), s3 + load_at(a, here + 3 * W)
         store_at(s0, total, n)
-        store_at(s1, total, n + one)
-        store_at(s2, total, n + 2 * one)
-        store_at(s3, total, n + 3 * one)
-        n += 4 * one
+        store_at(s1, total, n + W)
+        store_at(s2, total, n + 2 * W)
+        store_at(s3, total, n + 3 * W)
+        n += 4 * W
     while n < columns:
         sum_n = load_at(total, n)
         for r in range(rows):
             sum_n = sum_n + load_at(a, r * columns + n)
         store_at(sum_n, total, n)
-        n += one
+        n += W

@@ -1,7 +1,8 @@
 """A value of several floating-point numbers side by side, as wide as the processor's registers.
 
 Inside kernels `load_at` and `store_at` move a vector between registers and memory, `+ - * /` and the functions
-below work on all of its lanes at once. The functions take plain numbers too, so that one formula serves both.
+below work on all of its numbers at once. The functions take plain numbers too, so that one formula serves both.
+`W` is how many numbers a vector has: 16 of float32 in 64 bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from numba.extending import intrinsic, register_model
 
 from rnnkit.errors import BackendError
 from rnnkit_numba.compiled import VECTOR_BYTES
-from rnnkit_numba.pointers import address
+from rnnkit_numba.kernels.pointers import address
 
 
 def host_vector_bytes() -> int:
@@ -43,10 +44,14 @@ def host_vector_bytes() -> int:
 
 
 BYTES = host_vector_bytes()
+"""Bytes of a vector."""
+
+LINE_BYTES = 64
+"""Bytes of a cache line."""
 
 
-def lanes_of(dtype: Any) -> int:
-    """Numbers in a vector of a dtype."""
+def W_for(dtype: Any) -> int:
+    """Numbers in a vector of a NumPy dtype, W."""
     return BYTES // np.dtype(dtype).itemsize
 
 
@@ -54,8 +59,8 @@ class Vector(types.Type):
     """Numba's type of a vector."""
 
     def __init__(self, dtype: Any) -> None:
-        self.dtype, self.lanes = dtype, BYTES * 8 // dtype.bitwidth
-        super().__init__(name=f"vector({dtype} x {self.lanes})")
+        self.dtype, self.W = dtype, BYTES * 8 // dtype.bitwidth
+        super().__init__(name=f"vector({dtype} x {self.W})")
 
 
 @register_model(Vector)
@@ -63,7 +68,7 @@ class VectorModel(PrimitiveModel):
     """A vector is one LLVM value."""
 
     def __init__(self, dmm: Any, fe_type: Any) -> None:
-        super().__init__(dmm, fe_type, ir.VectorType(dmm.lookup(fe_type.dtype).get_value_type(), fe_type.lanes))
+        super().__init__(dmm, fe_type, ir.VectorType(dmm.lookup(fe_type.dtype).get_value_type(), fe_type.W))
 
 
 class Arithmetic(templates.AbstractTemplate):
@@ -99,7 +104,7 @@ def is_real(*given: Any) -> bool:
 
 
 def splat(builder: Any, number: Any, kind: Any) -> Any:
-    """A scalar LLVM value in every lane of a vector type; as it is for a scalar type."""
+    """A scalar LLVM value in every place of a vector type; as it is for a scalar type."""
     if not isinstance(kind, ir.VectorType):
         return number
     single = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
@@ -128,20 +133,20 @@ def integers(kind: Any) -> tuple[Any, int]:
 
 
 def whole_constant(kind: Any, value: int) -> Any:
-    """A whole number as an LLVM constant, in every lane of a vector type."""
+    """A whole number as an LLVM constant, in every place of a vector type."""
     return ir.Constant(kind, [value] * kind.count if isinstance(kind, ir.VectorType) else value)
 
 
 @intrinsic
-def _lanes(typingctx: Any, a: Any) -> Any:
+def _W_of(typingctx: Any, a: Any) -> Any:
     if not isinstance(a, types.Array | types.CPointer | Vector):
         return None
-    count = Vector(a.dtype).lanes
+    count = Vector(a.dtype).W
     return types.intp(a), lambda context, builder, sig, arguments: context.get_constant(types.intp, count)
 
 
-lanes: Any = _lanes
-"""`lanes(a)`: numbers in a vector, or in one of the dtype of an array or of what a pointer points to."""
+W_of: Any = _W_of
+"""`W_of(a)`: numbers in a vector, or in one of the dtype of an array or of what a pointer points to."""
 
 
 @intrinsic
@@ -161,7 +166,7 @@ def _like(typingctx: Any, a: Any, value: Any) -> Any:
 
 
 like: Any = _like
-"""`like(a, value)`: a float64 rounded to a's dtype, in every lane."""
+"""`like(a, value)`: a float64 rounded to a's dtype, in every place."""
 
 
 @intrinsic
@@ -211,7 +216,7 @@ def _where_less(typingctx: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
 
 
 where_less: Any = _where_less
-"""`where_less(a, b, yes, no)`: `yes` in the lanes where a < b, else `no`; NaN is less than nothing."""
+"""`where_less(a, b, yes, no)`: `yes` in the places where a < b, else `no`; NaN is less than nothing."""
 
 
 @intrinsic
@@ -283,14 +288,14 @@ store_at: Any = _store_at
 """`store_at(vector, pointer, n)`: write a vector n numbers on from a pointer."""
 
 
-def first_lanes(builder: Any, count: Any, lanes: int) -> Any:
-    """Flags of lanes, true in the first `count` of them."""
-    whole = ir.VectorType(ir.IntType(64), lanes)
-    return builder.icmp_signed("<", ir.Constant(whole, list(range(lanes))), splat(builder, count, whole))
+def first_flags(builder: Any, count: Any, W: int) -> Any:
+    """Flags for W places, true in the first `count` of them."""
+    whole = ir.VectorType(ir.IntType(64), W)
+    return builder.icmp_signed("<", ir.Constant(whole, list(range(W))), splat(builder, count, whole))
 
 
 def load_flagged(builder: Any, where: Any, flags: Any) -> Any:
-    """Load the lanes that are flagged, zero elsewhere; memory that is not flagged is not touched."""
+    """Load the places that are flagged, zero elsewhere; memory that is not flagged is not touched."""
     kind = where.type.pointee
     name, word = f"llvm.masked.load.v{kind.count}f{integers(kind)[1]}.p0", ir.IntType(32)
     function_type = ir.FunctionType(kind, [where.type, word, flags.type, kind])
@@ -299,7 +304,7 @@ def load_flagged(builder: Any, where: Any, flags: Any) -> Any:
 
 
 def store_flagged(builder: Any, value: Any, where: Any, flags: Any) -> None:
-    """Store the lanes that are flagged."""
+    """Store the places that are flagged."""
     name, word = f"llvm.masked.store.v{value.type.count}f{integers(value.type)[1]}.p0", ir.IntType(32)
     function_type = ir.FunctionType(ir.VoidType(), [value.type, where.type, word, flags.type])
     function = cgutils.get_or_insert_function(builder.module, function_type, name)
@@ -315,7 +320,7 @@ def _load_first(typingctx: Any, pointer: Any, offset: Any, count: Any) -> Any:
     def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
         start, number, count = arguments
         where = address(builder, start, number, context.get_value_type(vector))
-        return load_flagged(builder, where, first_lanes(builder, count, vector.lanes))
+        return load_flagged(builder, where, first_flags(builder, count, vector.W))
 
     return vector(pointer, types.intp, types.intp), lower
 
@@ -335,8 +340,8 @@ def _widen(typingctx: Any, vector: Any) -> Any:
         if vector == double:
             return context.make_tuple(builder, sig.return_type, [value, ir.Constant(kind, None)])
         halves = []
-        for start in (0, double.lanes):
-            mask = ir.Constant(ir.VectorType(ir.IntType(32), double.lanes), list(range(start, start + double.lanes)))
+        for start in (0, double.W):
+            mask = ir.Constant(ir.VectorType(ir.IntType(32), double.W), list(range(start, start + double.W)))
             halves.append(builder.fpext(builder.shuffle_vector(value, value, mask), kind))
         return context.make_tuple(builder, sig.return_type, halves)
 
@@ -353,7 +358,7 @@ def _total(typingctx: Any, vector: Any) -> Any:
         return None
 
     def lower(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-        numbers = [builder.extract_element(arguments[0], ir.IntType(32)(n)) for n in range(vector.lanes)]
+        numbers = [builder.extract_element(arguments[0], ir.IntType(32)(n)) for n in range(vector.W)]
         while len(numbers) > 1:
             numbers = [builder.fadd(a, b) for a, b in zip(numbers[::2], numbers[1::2], strict=True)]
         return numbers[0]
