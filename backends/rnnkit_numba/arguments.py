@@ -27,10 +27,9 @@ class Buffers(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """A block of windows: see `rnnkit.backend.Block`; `origin_KB` has a row more.
+    """The rows of a block of windows, and how they count: see `rnnkit.backend.Block`.
 
     Attributes:
-        noise_KBS: initial states that are drawn for each window, if they are.
         rate_K: learning rates.
     """
 
@@ -42,6 +41,16 @@ class Windows(NamedTuple):
     scale_K: Any
     rate_K: Any
     reweight_T: Any
+
+
+class Edges(NamedTuple):
+    """Where lanes start from in each window, and which of their states are recorded: see `rnnkit.backend.Block`.
+
+    Attributes:
+        origin_KB: `(K + 1, B)`.
+        noise_KBS: initial states that are drawn for each window, if they are.
+    """
+
     origin_KB: Any
     read_KB: Any
     at_KBR: Any
@@ -66,16 +75,20 @@ class Way(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What outlives a block besides the parameters, all changed in place.
+    """States that outlive a window, changed in place.
 
     Attributes:
-        carried_BS: states of the lanes, handed from window to window.
+        carried_BS: of the lanes, handed from window to window.
         store_MS: recorded states.
-        losses_K, norms_K: of each window.
     """
 
     carried_BS: Any
     store_MS: Any
+
+
+class Measured(NamedTuple):
+    """Loss and norm of the gradient of each window, written."""
+
     losses_K: Any
     norms_K: Any
 

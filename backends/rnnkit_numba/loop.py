@@ -85,7 +85,7 @@ class LaneStates(NamedTuple):
 
 
 @kernel
-def window_of(windows, k, first, last):
+def window_of(windows, edges, k, first, last):
     """Window k for the lanes from `first` to `last - 1`."""
     return GroupWindow(
         windows.x_KTBI[k, :, first:last],
@@ -93,9 +93,9 @@ def window_of(windows, k, first, last):
         windows.reset_KTB[k, :, first:last],
         windows.valid_KTB[k, :, first:last],
         windows.weight_KTB[k, :, first:last],
-        windows.origin_KB[k + 1, first:last],
-        windows.at_KBR[k, first:last],
-        windows.write_KBR[k, first:last],
+        edges.origin_KB[k + 1, first:last],
+        edges.at_KBR[k, first:last],
+        edges.write_KBR[k, first:last],
         windows.reweight_T,
     )
 
@@ -172,15 +172,9 @@ def losses_of(table, piece, aim, window, first, last, total):
 
 
 @kernel
-def piece_of(room, window, first, last):
-    """Rows `first` to `last - 1` of a window."""
-    return Piece(room.tape, room.work, window.reset_TB[first:last], window.valid_TB[first:last])
-
-
-@kernel
 def run_piece(net, room, window, first, last, state_BS, initial_BS):
     """Rows `first` to `last - 1` of a window forward, from a state; they stand on the tape."""
-    piece = piece_of(room, window, first, last)
+    piece = Piece(room.tape, room.work, window.reset_TB[first:last], window.valid_TB[first:last])
     start(net.table, piece, window.x_TBI[first:last], state_BS, initial_BS)
     window_forward(net, piece)
     return piece
@@ -225,7 +219,7 @@ def go_through(net, room, window, states, way, aim, total, scored):
     fill(room.d_packed, 0)
     for p in range(pieces - 1, -1, -1):
         first, last = head + p * way.piece_rows, min(head + (p + 1) * way.piece_rows, used)
-        piece = piece_of(room, window, first, last)
+        piece = Piece(room.tape, room.work, window.reset_TB[first:last], window.valid_TB[first:last])
         if p < pieces - 1:
             run_piece(net, room, window, first, last, room.heads_PBS[p], states.initial_BS)
         value += losses_of(net.table, piece, aim, window, first, last, total)
@@ -235,46 +229,47 @@ def go_through(net, room, window, states, way, aim, total, scored):
 
 
 @kernel
-def start_lanes(table, packed, windows, k, way, kept, states, first, last):
+def start_lanes(net, edges, k, initial_kind, kept, states, first, last):
     """What each lane from `first` to `last - 1` starts window k from, and what a reset makes of it."""
     for b in range(first, last):
-        if way.initial_kind == TRAINED:
-            read_initial(table, packed, states.initial_BS[b])
-        elif way.initial_kind == DRAWN:
-            copy(windows.noise_KBS[k, b], states.initial_BS[b])
-        if windows.origin_KB[k, b] >= 0:
+        if initial_kind == TRAINED:
+            read_initial(net.table, net.packed, states.initial_BS[b])
+        elif initial_kind == DRAWN:
+            copy(edges.noise_KBS[k, b], states.initial_BS[b])
+        if edges.origin_KB[k, b] >= 0:
             copy(kept.carried_BS[b], states.started_BS[b])
-        elif windows.origin_KB[k, b] == RECORDED:
-            copy(kept.store_MS[windows.read_KB[k, b]], states.started_BS[b])
+        elif edges.origin_KB[k, b] == RECORDED:
+            copy(kept.store_MS[edges.read_KB[k, b]], states.started_BS[b])
         else:
             copy(states.initial_BS[b], states.started_BS[b])
 
 
 @kernel
-def hand_on(windows, k, kept, states, first, last):
-    """After window k: what the next one goes on from, and what is recorded, for lanes from `first` to `last - 1`."""
+def hand_on(write_BR, handed_on_BS, found_BRS, kept, first, last):
+    """After a window: what the next one goes on from, and what is recorded, for lanes from `first` to `last - 1`."""
     for b in range(first, last):
-        copy(states.handed_on_BS[b], kept.carried_BS[b])
-        for r in range(windows.write_KBR.shape[2]):
-            if windows.write_KBR[k, b, r] >= 0:
-                copy(states.found_BRS[b, r], kept.store_MS[windows.write_KBR[k, b, r]])
+        copy(handed_on_BS[b], kept.carried_BS[b])
+        for r in range(write_BR.shape[1]):
+            if write_BR[b, r] >= 0:
+                copy(found_BRS[b, r], kept.store_MS[write_BR[b, r]])
 
 
 @kernel
-def add_initial(table, windows, k, way, states, first, d_packed):
-    """The gradient of a learned initial state: of all that was reset, and of lanes that start from it."""
-    d_state_BS, d_initial_BS = states.d_state_BS, states.d_initial_BS
-    for b in range(d_state_BS.shape[0]):
-        fresh = windows.origin_KB[k, first + b] == FRESH
-        if fresh and not any_valid(windows.valid_KTB[k, : way.detached], first + b):
+def add_initial(table, origin_B, valid_TB, d_state_BS, d_initial_BS, d_packed):
+    """The gradient of a learned initial state: of all that was reset, and of lanes that start from it.
+
+    `valid_TB` are the rows outside the gradient, of which a single valid one keeps it from what stands before.
+    """
+    for b in range(origin_B.size):
+        if origin_B[b] == FRESH and not any_valid(valid_TB, b):
             for j in range(d_state_BS.shape[1]):
                 d_initial_BS[b, j] += d_state_BS[b, j]
     write_initial(table, d_initial_BS, d_packed)
 
 
 @entry
-def run_block(team, buffers, windows, way, aim, updating, count, scratch, kept):
-    """Train; what `buffers` and `kept` say changes in place.
+def run_block(team, buffers, windows, edges, way, aim, updating, count, scratch, kept, measured):
+    """Train through a block of windows; what `buffers`, `kept` and `measured` say changes in place.
 
     Every thread calls this with its own number. It takes whole lane groups through a window, then its share of the
     parameters through the update; the threads meet in between.
@@ -309,17 +304,18 @@ def run_block(team, buffers, windows, way, aim, updating, count, scratch, kept):
         # after this, what the window before has recorded is there, and the parameters in panels
         if not meet(team):
             return k, count
-        start_lanes(table, packed, windows, k, way, kept, all_states, first_lane, last_lane)
+        start_lanes(net, edges, k, way.initial_kind, kept, all_states, first_lane, last_lane)
         for group in range(first_group, last_group):
             first, last = group * way.group_lanes, min((group + 1) * way.group_lanes, lanes)
             tape = vector(scratch.tapes, thread * scratch.tapes.shape[1], (last - first) * tape_lane)
             room = Room(tape, scratch.works[thread], scratch.heads_NPBS[thread], scratch.d_packs[group])
-            window, states = window_of(windows, k, first, last), states_of(scratch, first, last)
+            window, states = window_of(windows, edges, k, first, last), states_of(scratch, first, last)
             scratch.group_losses[group] = go_through(
                 net, room, window, states, way, aim, total / windows.scale_K[k], scored
             )
             if scored and way.initial_kind == TRAINED:
-                add_initial(table, windows, k, way, states, first, room.d_packed)
+                origin_B, before_TB = edges.origin_KB[k, first:last], window.valid_TB[: way.detached]
+                add_initial(table, origin_B, before_TB, states.d_state_BS, states.d_initial_BS, room.d_packed)
         if scored:
             if not meet(team):
                 return k, count
@@ -335,7 +331,7 @@ def run_block(team, buffers, windows, way, aim, updating, count, scratch, kept):
                 value += scratch.group_losses[group]
             value /= windows.scale_K[k]
             if thread == 0:
-                kept.losses_K[k], kept.norms_K[k] = value, norm
+                measured.losses_K[k], measured.norms_K[k] = value, norm
             if way.detached < steps:  # else there is no gradient
                 if not (np.isfinite(value) and np.isfinite(norm)):
                     done = k
@@ -348,10 +344,10 @@ def run_block(team, buffers, windows, way, aim, updating, count, scratch, kept):
                         return k, count
                     if thread == 0:
                         clear_what_pads(table, buffers.params, trained.params)  # moments there are read by nothing else
-        recording = windows.write_KBR.shape[2] > 0  # before that, everyone must have started this window
+        recording = edges.write_KBR.shape[2] > 0  # before that, everyone must have started this window
         if (scored or recording) and not meet(team):
             return k, count
-        hand_on(windows, k, kept, all_states, first_lane, last_lane)
+        hand_on(edges.write_KBR[k], all_states.handed_on_BS, all_states.found_BRS, kept, first_lane, last_lane)
     move(table, buffers.params, packed, False, thread, threads)
     for slot in range(buffers.moments.shape[0]):
         move(table, buffers.moments[slot], buffers.slots[slot], False, thread, threads)

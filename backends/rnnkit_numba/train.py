@@ -20,7 +20,7 @@ from rnnkit.model import (
     slot_names,
 )
 from rnnkit.model.frozen import lag_after
-from rnnkit_numba.arguments import Buffers, Kept, Scratch, Way, Windows
+from rnnkit_numba.arguments import Buffers, Edges, Kept, Measured, Scratch, Way, Windows
 from rnnkit_numba.arrays import aligned, common_dtype, plain
 from rnnkit_numba.layout import (
     GROUP_LANES,
@@ -96,6 +96,8 @@ def train_on(
         plain(np.ones(windows) if block.scale is None else block.scale, np.float64),
         plain(update.learning_rates, np.float64),
         reweighted(block, dtype),
+    )
+    edges = Edges(
         plain(block.origin, np.int64),
         plain(recordings.read, np.int64),
         plain(recordings.at, np.int64),
@@ -116,12 +118,14 @@ def train_on(
     arguments = (
         buffers,
         windows_given,
+        edges,
         Way(block.detached, piece_rows, kind, GROUP_LANES),
         Aim(loss_number, setting, model.outputs),
         Updating(rule_number, settings, clip_number, limit, stretches),
         rule_state.step,
         scratch,
-        Kept(flat_state, recorded, losses, norms),
+        Kept(flat_state, recorded),
+        Measured(losses, norms),
     )
     barrier, places = new_barrier(), new_places(team)
     done, count = run_threads(team, barrier, lambda n: run_block(Team(barrier, places, n, team), *arguments))

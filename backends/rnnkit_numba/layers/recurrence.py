@@ -90,27 +90,19 @@ def rows_alike(reset_TB, valid_TB, t, last):
 
 
 @kernel
-def read_gradients(cell, table, index, d_state_BS, d_states):
-    """The gradient of the state after the last row, from each lane's flat row; zero where units pad."""
+def move_gradients(cell, table, index, d_state_BS, d_states, spread):
+    """The gradient of each lane's state from its flat row to where the units are padded (`spread`), or back."""
     first, hidden, width = table[index, STATE], table[index, OUTPUTS], table[index, WIDTH]
     for b in range(d_state_BS.shape[0]):
         for s in range(cell.STATES):
             d_s = further(d_states.h, s * d_states.apart + b * width)
-            for j in range(hidden):
-                d_s[j] = d_state_BS[b, first + s * hidden + j]
-            for j in range(hidden, width):
-                d_s[j] = 0
-
-
-@kernel
-def write_gradients(cell, table, index, d_states, d_state_BS):
-    """The gradient of the state before row 0, into each lane's flat row."""
-    first, hidden, width = table[index, STATE], table[index, OUTPUTS], table[index, WIDTH]
-    for b in range(d_state_BS.shape[0]):
-        for s in range(cell.STATES):
-            d_s = further(d_states.h, s * d_states.apart + b * width)
-            for j in range(hidden):
-                d_state_BS[b, first + s * hidden + j] = d_s[j]
+            for j in range(width if spread else hidden):
+                if not spread:
+                    d_state_BS[b, first + s * hidden + j] = d_s[j]
+                elif j < hidden:
+                    d_s[j] = d_state_BS[b, first + s * hidden + j]
+                else:
+                    d_s[j] = 0
 
 
 @kernel
@@ -207,7 +199,7 @@ def backward(cell, net, index, piece, back, here, there, onward):
     d_states_N = vector(piece.work, 2 * rows * net.widest, cell.STATES * state_row)
     initial = States(pointer(initial_N, 0, initial_N.size), state_row)
     d_states = States(pointer(d_states_N, 0, d_states_N.size), state_row)
-    read_gradients(cell, table, index, back.d_state_BS, d_states)
+    move_gradients(cell, table, index, back.d_state_BS, d_states, True)
     t = steps
     while t > 0:
         end, t = t, t - 1
@@ -239,7 +231,7 @@ def backward(cell, net, index, piece, back, here, there, onward):
         if back.reweight_T[t] != 1:
             for j in range(d_states_N.size):
                 d_states_N[j] *= back.reweight_T[t]  # (1')
-    write_gradients(cell, table, index, d_states, back.d_state_BS)
+    move_gradients(cell, table, index, back.d_state_BS, d_states, False)
     for t in range(steps):
         for b in range(lanes):
             if reset_TB[t, b]:

@@ -98,9 +98,9 @@ def test_any_number_of_threads_clears_what_pads_parameters_where_a_rule_has_no_e
 
 
 def test_all_threads_stop_where_the_loss_is_not_finite(eager):
-    W, two = train(1, bad=True), train(2, bad=True)
-    assert W.done == two.done == 2
-    assert bits(W) == bits(two)
+    one, two = train(1, bad=True), train(2, bad=True)
+    assert one.done == two.done == 2
+    assert bits(one) == bits(two)
 
 
 def test_by_default_there_is_a_thread_for_each_processor_and_small_work_stays_on_one(eager, monkeypatch):
