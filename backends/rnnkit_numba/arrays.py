@@ -24,7 +24,7 @@ def from_numpy(tree: Any) -> Any:
 
 
 def to_numpy(tree: Any) -> Any:
-    """The same tree; nothing is copied."""
+    """A tree of arrays as NumPy arrays; nothing is copied."""
     return map_arrays(np.asarray, tree)
 
 

@@ -75,7 +75,7 @@ class PartLibrary(JITCodeLibrary):
         self._finalized = True
 
     def get_pointer_to_function(self, name: str) -> int:
-        """None: there is no machine code."""
+        """Return none, 0: a part has no machine code of its own."""
         return 0
 
     @property
@@ -84,14 +84,14 @@ class PartLibrary(JITCodeLibrary):
         return self
 
     def set_env(self, env_name: str, env: Any) -> None:
-        """Nothing."""
+        """Keep no Python objects."""
 
 
 class PartCompiler(CompilerBase):
     """Numba's usual compiler, which puts its code into a `PartLibrary`."""
 
     def define_pipelines(self) -> list[Any]:
-        """Its passes."""
+        """The passes that compile a kernel."""
         state: Any = self.state
         state.library = PartLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
         return [DefaultPassBuilder.define_nopython_pipeline(state)]
@@ -213,28 +213,28 @@ class PackageCache(FunctionCache):
 
 
 class NoCache(NullCache):
-    """Keeps nothing, and says so."""
+    """Stands for a cache where no folder can be written: compiles in every process, and says so."""
 
     def __init__(self, name: str) -> None:
         self._wait = Wait(name)
 
     def load_overload(self, sig: Any, target_context: Any) -> None:
-        """Nothing is there."""
+        """Report that somebody waits, as nothing is kept."""
         self._wait.begin(sig, "in every process, as none of their folders can be written; set NUMBA_CACHE_DIR")
 
     def save_overload(self, sig: Any, cres: Any) -> None:
-        """Nothing is kept."""
+        """Report that the wait is over, and keep nothing."""
         self._wait.end()
 
 
 class Wait:
-    """Says on stderr that somebody has to wait for an entry, and how long it took."""
+    """Reports on stderr that an entry is being compiled, and how long it took."""
 
     def __init__(self, name: str) -> None:
         self._name, self._dtype, self._began = name, "", 0.0
 
     def begin(self, argument_types: Any, how_often: str) -> None:
-        """The entry is about to be compiled."""
+        """Print that an entry is being compiled, and note when that began."""
         names = {str(array.dtype) for array in arrays_among(argument_types)} & {"float32", "float64"}
         self._dtype = "float32" if "float32" in names else "".join(names)
         self._began = time.perf_counter()
@@ -242,7 +242,7 @@ class Wait:
             self._say(f"compiling {self._name} for {self._dtype}, {how_often} ...")
 
     def end(self) -> None:
-        """It is."""
+        """Print how long compilation took."""
         if self._dtype:
             self._say(f"{self._name} for {self._dtype} took {time.perf_counter() - self._began:.1f} s to compile")
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnnkit.backend import FRESH, RECORDED
 from rnnkit_numba.compiled import entry, kernel
 from rnnkit_numba.kernels.pointers import pointer
 from rnnkit_numba.kernels.vectors import W_of
@@ -29,9 +30,6 @@ from rnnkit_numba.window import read_state, start
 
 SAME, TRAINED, DRAWN = range(3)
 """Whether the initial state is the same throughout, stands among the parameters, or is drawn for each window."""
-
-FRESH, RECORDED = -1, -2
-"""Origins of a lane's state in a window: the initial state, or a recorded one."""
 
 
 class GroupWindow(NamedTuple):

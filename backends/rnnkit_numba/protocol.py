@@ -63,7 +63,7 @@ def forward(
     valid: np.ndarray | None = None,
     initial: State | None = None,
 ) -> tuple[np.ndarray, State, FlatTape]:
-    """See `rnnkit.backend.Backend.forward`."""
+    """Run a chain over a window and keep the tape: see `rnnkit.backend.Backend.forward`."""
     reset, valid = check_arguments(model, params, x, state, reset, valid, initial)
     reset, valid = plain(reset, np.bool_), plain(valid, np.bool_)
     dtype = common_dtype(dict(params))
@@ -130,7 +130,7 @@ def backward(
     d_y: Any,
     d_state: State | None = None,
 ) -> Gradients:
-    """See `rnnkit.backend.Backend.backward`."""
+    """Back-propagate through the window of a tape: see `rnnkit.backend.Backend.backward`."""
     dtype = common_dtype(dict(params))
     steps, lanes = tape.reset.shape
     if tape.model != model or tape.values.dtype != dtype:
@@ -166,7 +166,7 @@ def backward(
 def update(
     rule: Rule, params: Mapping[str, Any], grads: Mapping[str, Any], rule_state: RuleState
 ) -> tuple[dict[str, np.ndarray], RuleState]:
-    """See `rnnkit.backend.Backend.update`."""
+    """Make one update of all parameters: see `rnnkit.backend.Backend.update`."""
     code, settings = rule_code(rule)
     dtype = common_dtype(dict(params))
     shapes = {key: tuple(p.shape) for key, p in params.items()}

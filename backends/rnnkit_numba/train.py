@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnkit.backend import Block, Carried, Draws, Report, Slots, Update, check_arguments, map_arrays
+from rnnkit.backend import FRESH, RECORDED, Block, Carried, Draws, Report, Slots, Update, check_arguments, map_arrays
 from rnnkit.errors import ModelError
 from rnnkit.model import (
     Chain,
@@ -162,7 +162,7 @@ def check_block(
     ):
         if array is not None and np.shape(array) != shape:
             raise ModelError(f"train_block expects {label} of shape {shape}, got {np.shape(array)}")
-    least = -1 if block.slots is None else -2
+    least = FRESH if block.slots is None else RECORDED
     if block.origin.size and not (block.origin.min() >= least and block.origin[1:].max() <= steps):
         raise ModelError(
             f"train_block expects block.origin between {least} and {steps}, "
@@ -200,7 +200,7 @@ def check_store(model: Chain, block: Block, store: State | None, dtype: np.dtype
             f"train_block expects block.slots of shapes {by_lane} and twice {(*by_lane, 'W')}, got "
             f"{read.shape}, {at.shape} and {write.shape}"
         )
-    wanted = read[block.origin[:-1] == -2]
+    wanted = read[block.origin[:-1] == RECORDED]
     for label, values, low, high in (
         ("read", wanted, 0, count - 1),
         ("at", at, 0, steps),

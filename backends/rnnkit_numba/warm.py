@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnkit.backend import Block, Carried, Draws, Update
-from rnnkit.model import DTYPES, LSTM, MSE, Adam, Chain, Dense, initial_rule_state, setup
+from rnnkit.model import DTYPES, MSE, Adam, Chain, Dense, initial_rule_state, setup
 from rnnkit_numba.loop import run_block
 from rnnkit_numba.protocol import backward, forward, outputs, update
 from rnnkit_numba.stepper import Stepper
@@ -23,7 +23,7 @@ def warmup(dtypes: tuple[str, ...] = DTYPES) -> None:
     Example:
         >>> warmup(("float32",))
     """
-    model = Chain(LSTM(1, 1), Dense(1, 1))
+    model = Chain(Dense(1, 1))
     rule = Adam()
     for dtype in dtypes:
         params, state = setup(model, dtype=dtype)
