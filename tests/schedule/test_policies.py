@@ -367,6 +367,23 @@ def test_a_share_of_windows_resets_by_chance_and_anew_each_epoch() -> None:
 
 
 @pytest.mark.parametrize(
+    ("policy", "first"),
+    [
+        (rk.Carry(across_epochs=True), [[-1, 10], [10, 10]]),  # after the last row of the epoch before
+        (rk.Carry(across_epochs=True, reset_every=2), [[-1, 10], [-1, 10]]),
+        (rk.Carry(across_epochs=True, reset_every=1), [[-1, -1], [-1, -1]]),
+        (rk.Carry(across_epochs=True, reset_probability=1), [[-1, -1], [-1, -1]]),
+        (rk.Carry(), [[-1, 10], [-1, 10]]),
+    ],
+    ids=str,
+)
+def test_an_epoch_begins_where_the_one_before_ended_unless_a_reset_is_due(policy: Any, first: list[list[int]]) -> None:
+    schedule = rk.Schedule(rk.Sequence(np.arange(41.0)), rk.Continuation(10, lanes=2), policy)
+    origins = [[batch.origin.tolist() for batch in schedule.batches(epoch)] for epoch in range(2)]
+    assert origins == [[[origin] * 2 for origin in epoch] for epoch in first]
+
+
+@pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: rk.Carry(reset_every=0), r"Carry expects reset_every to be a whole number >= 1, got 0"),

@@ -88,9 +88,10 @@ class LiesIn:
         return origin
 
 
-def test_every_epoch_of_a_splitter_of_ones_own_is_proven():
+@pytest.mark.parametrize("policy", [rk.Carry(), rk.Carry(across_epochs=True)], ids=str)
+def test_every_epoch_of_a_splitter_of_ones_own_is_proven(policy):
     series, model = rk.Sequence(np.arange(40.0)), rk.Chain(rk.LSTM(1, 2), rk.Dense(2, 1))
-    schedule = rk.Schedule(series, ByEpoch(wrong=(2,)), rk.Carry())
+    schedule = rk.Schedule(series, ByEpoch(wrong=(2,)), policy)
     for ask in (schedule.steps, schedule.slots, schedule.coverage, schedule.grid, lambda e: list(schedule.blocks(e))):
         for epoch in (1, 3):
             ask(epoch)
@@ -111,6 +112,14 @@ def test_the_proof_goes_on_from_one_lot_of_windows_to_the_next(monkeypatch, wind
         assert len(rk.Schedule(series, splitter, rk.Carry())) == len(rk.Schedule(series, splitter, rk.Stored())) >= 8
     with pytest.raises(rk.ContinuityError, match=r"step 3, lane 0 reads rows 13 to 16 .* has seen row 11 last"):
         rk.Schedule(rk.Sequence(np.arange(40.0)), Skipping(1), rk.Carry())
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_states_are_recorded_for_the_same_rows_in_every_epoch(epoch):
+    schedule = rk.Schedule(rk.Sequence(np.arange(40.0)), ByEpoch(wrong=(epoch,)), rk.Stored())
+    list(schedule.blocks(3 - epoch))
+    with pytest.raises(rk.ContinuityError, match=f"the windows of epoch {epoch} start at other rows than those of"):
+        schedule.blocks(epoch).__next__()
 
 
 def test_every_epoch_of_a_policy_of_ones_own_is_proven():
@@ -182,11 +191,29 @@ def test_the_proof_compares_segments_and_rows(pieces, origin):
         ((0, 0, 0, 0, 4), (0, 2, 1, 0, 4)),  # two pieces in the same place
         ((1, 0, 0, 0, 4), (0, 0, 0, 4, 4)),  # steps out of order
         ((0, 0, 0, -1, 4),),
+        ((0, 0, -1, 0, 4),),
+        ((0, -1, 0, 0, 4),),
+        ((0, 0, 0, 0, 4), (0, 4, 0, 4, 0)),  # a piece of no rows
     ],
 )
 def test_pieces_outside_their_segment_or_window_are_refused(pieces, policy):
     with pytest.raises(rk.ScheduleError, match="expects pieces inside their segment"):
         rk.Schedule(series_of([20, 20]), Given(pieces), policy)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "rows", "reset"),
+    [
+        (((0, 0, 0, 0, 4), (0, 4, 0, 4, 4)), [*range(1, 9)], []),  # one goes on where the other ends
+        (((0, 0, 0, 0, 4), (0, 4, 0, 8, 4)), [1, 2, 3, 4, 9, 10, 11, 12], [4]),  # rows are left out between them
+        (((0, 0, 0, 4, 4), (0, 4, 0, 0, 4)), [5, 6, 7, 8, 1, 2, 3, 4], [4]),
+        (((0, 0, 0, 0, 3), (0, 4, 0, 3, 4)), [1, 2, 3, -1, 4, 5, 6, 7], [4]),  # padding between them
+    ],
+)
+def test_state_flows_only_between_pieces_that_continue_each_other(pieces, rows, reset):
+    (batch,) = rk.Schedule(series_of([20, 20]), Given(pieces), rk.Reset()).batches()
+    assert batch.rows[:, 0].tolist() == rows
+    assert np.flatnonzero(batch.reset[:, 0]).tolist() == reset
 
 
 @dataclass(frozen=True)

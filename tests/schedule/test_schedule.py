@@ -90,6 +90,26 @@ def test_blocks_are_the_same_steps_in_pieces_of_any_size(rows, lookback):
     assert (blocks[-1].origin[-1] == 6 + lookback).all()
 
 
+@pytest.mark.parametrize("first", [0, 1, 3])
+def test_blocks_from_some_step_on_start_anew_there_and_go_on_afterwards(first):
+    schedule = rk.Schedule(series_of([50, 3, 17]), rk.Continuation(6, 2), rk.Carry())
+    origins = np.concatenate([block.origin[:-1] for block in schedule.blocks(rows=24, first=first, stop=5)])
+    whole = np.concatenate([block.origin[:-1] for block in schedule.blocks()])[first:5]
+    assert (origins[0] == -1).all()
+    assert (first == 0) == (whole[0] == -1).all()
+    np.testing.assert_array_equal(origins[1:], whole[1:])
+
+
+def test_a_step_that_scores_no_row_is_scaled_by_one():
+    samples = rk.Sequence.panel([np.arange(rows, dtype=float) for rows in (30, 9)], [0.0, 1.0])
+    schedule = rk.Schedule(samples, rk.Continuation(rk.Uniform(2, 4), reweight=True), rk.Carry())
+    steps = [(batch.weight.sum(), batch.scale) for batch in schedule.batches()]
+    assert {rows for rows, _ in steps} == {0, 1}
+    assert {scale for rows, scale in steps if not rows} == {1}
+    for rows, scale in steps:
+        assert scale == pytest.approx(1 / (3 * 2 / 39) if rows else 1)  # of 3 rows on average, 2 of 39 are scored
+
+
 def arrays_of(block):
     """Every array of a block, those of its slots among them."""
     slots = () if block.slots is None else block.slots

@@ -118,14 +118,23 @@ def test_padding_is_zero_and_marked():
 def test_dropped_tails_leave_no_padding(lengths, length, lanes):
     lengths = [n + length for n in lengths]
     series = series_of(lengths)
-    for splitter in (rk.Continuation(length, 1, tail="drop"), rk.Chunked(length, 1, tail="drop")):
+    lanes = min(lanes, sum(lengths) // length)
+    for splitter in (rk.Continuation(length, lanes, tail="drop"), rk.Chunked(length, 1, tail="drop")):
         coverage = rk.Schedule(series, splitter, rk.Carry()).coverage()
         assert coverage.padding == 0
         assert coverage.scored_more == 0
     lost = rk.Schedule(series, rk.Chunked(length, tail="drop"), rk.Reset()).coverage().scored_never
     assert lost == sum(n % length for n in lengths)
-    packed = rk.Schedule(series, rk.Continuation(length, tail="drop"), rk.Reset()).coverage().scored_never
-    assert packed == sum(lengths) % length
+    packed = rk.Schedule(series, rk.Continuation(length, lanes, tail="drop"), rk.Reset()).coverage().scored_never
+    assert packed == sum(lengths) - sum(lengths) // lanes // length * length * lanes
+
+
+@pytest.mark.parametrize(
+    "splitter", [rk.Continuation(100), rk.Continuation(rk.Uniform(50, 60)), rk.Chunked(100), rk.Sliding(100)], ids=str
+)
+def test_windows_are_no_longer_than_what_there_is_to_read(splitter):
+    schedule = rk.Schedule(series_of([20]), splitter, rk.Reset())
+    assert (schedule.steps(), schedule.grid().length, schedule.coverage().padding) == (1, 20, 0)
 
 
 @pytest.mark.parametrize(
