@@ -121,8 +121,9 @@ def leaves(model: Chain, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
     (and warn) at every call.
     """
     fresh = {key: leaf(p) for key, p in params.items()}
-    for index, layer in enumerate(model.layers):
-        fresh |= in_one_piece(layer, index, params)
+    if next(iter(params.values())).is_cuda:
+        for index, layer in enumerate(model.layers):
+            fresh |= in_one_piece(layer, index, params)
     return fresh
 
 

@@ -75,12 +75,10 @@ def _(
 
 
 def in_one_piece(layer: object, index: int, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a recurrent layer as leaves laid out for cuDNN; none for other layers, and on the CPU."""
+    """The weights of a recurrent layer as leaves laid out for cuDNN, on any device; none for other layers."""
     if not isinstance(layer, Recurrent) or type(layer) not in RECURRENT:
         return {}
     like = params[f"{index}.weight_ih"]
-    if not like.is_cuda:
-        return {}
     # on the meta device no random number is drawn; leaving it lays the weights out for cuDNN
     module = RECURRENT[type(layer)].module(layer.inputs, layer.hidden, device="meta", dtype=like.dtype)  # type: ignore[call-arg]
     module = module.to_empty(device=like.device)

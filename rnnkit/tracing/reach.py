@@ -16,7 +16,7 @@ FAINT = 1e-100
 
 
 @dataclass(frozen=True, eq=False)
-class GradientReach:
+class TraceReach:
     """The reach of the losses of n rows t over the states of T rows s, nothing cut but at resets.
 
         norms["h"][k, s] = ‖∂ loss(t) / ∂ h(s)‖ with t = at[k],    0 where s > t
@@ -61,7 +61,7 @@ def reach_of(
     reset: np.ndarray,
     layer: int,
     at: np.ndarray,
-) -> GradientReach:
+) -> TraceReach:
     """Walk back once with the gradients of all n losses side by side: T steps on arrays `(n, H)`.
 
     Args:
@@ -75,7 +75,7 @@ def reach_of(
     steps, count = len(reset), len(at)
     since = np.maximum.accumulate(np.where(reset, np.arange(steps), 0))[at]
     state: Any = state_type(model.layers[layer])
-    found = GradientReach(layer, at, since, {part: np.zeros((count, steps)) for part in state._fields})
+    found = TraceReach(layer, at, since, {part: np.zeros((count, steps)) for part in state._fields})
     above = range(layer, len(model.layers))
     d_states: dict[int, Any] = {k: zero_state(model.layers[k], count, d_loss.dtype) for k in above}
     stop = count

@@ -16,7 +16,7 @@ from rnnkit.errors import ModelError, counted, did_you_mean
 from rnnkit.model import Chain, Loss, State, state_type
 from rnnkit.tracing.display import ROWS, UNITS, Thinned, arrays_of, html_summary, table_of, thin, write_csv
 from rnnkit.tracing.layers import Arrays, LayerTrace, explained, factors
-from rnnkit.tracing.reach import GradientReach, check_recurrent, reach_of
+from rnnkit.tracing.reach import TraceReach, check_recurrent, reach_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -133,7 +133,7 @@ class Trace:
         assert left is not None  # the left one is always there
         return left if right is None else left * right
 
-    def reach(self, layer: int | None = None, at: np.ndarray | None = None) -> GradientReach:
+    def reach(self, layer: int | None = None, at: np.ndarray | None = None) -> TraceReach:
         """How strongly the loss of every row t depends on the state after every row s before it.
 
         The gradient is not cut here, but for resets; `cut` says what a truncated one would lose. T steps back on arrays

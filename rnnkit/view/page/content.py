@@ -11,7 +11,7 @@ import numpy as np
 from rnnkit.data.times import write_times
 from rnnkit.model import CrossEntropy, Recurrent
 from rnnkit.study.agreement import WHOLE, Agreement, agreement, vector
-from rnnkit.tracing import GradientReach, Thinned, Trace, unit_order
+from rnnkit.tracing import Thinned, Trace, TraceReach, unit_order
 from rnnkit.tracing.layers import Arrays
 from rnnkit.tracing.windows import first_reached, in_windows
 from rnnkit.view.page.lanes import lanes_of
@@ -58,7 +58,7 @@ class Findings:
     whole: Cut
     variants: list[Variant]
     cut: list[Cut]
-    reach: dict[int, GradientReach]
+    reach: dict[int, TraceReach]
     bias: Arrays
 
 
