@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnnkit.backend import LayerPass
 from rnnkit.errors import ModelError
 from rnnkit.model import Chain, Dense, Recurrent
 from rnnkit_numpy import dense, recurrence
@@ -29,7 +31,7 @@ class BackRow(NamedTuple):
     d_x: np.ndarray
 
 
-def explain(model: Chain, params: Arrays) -> tuple[Any, ...]:
+def explain(model: Chain, params: Mapping[str, np.ndarray]) -> tuple[LayerPass, ...]:
     """For each layer of a chain an object with its numbers: `forward` over rows, and `back` through one row.
 
     `forward(x, state, reset, initial)` takes `x (T, I)`, the state before row 0 and what a reset makes of it, `(1, H)`
@@ -38,22 +40,22 @@ def explain(model: Chain, params: Arrays) -> tuple[Any, ...]:
     `back(rows, t, d_y, d_state)` takes what `forward` gave, and the derivatives with respect to the output of row t and
     to the state after it from the rows after it, `(..., H)`: as many side by side as you like. It returns a `BackRow`.
     """
-    return tuple(explained(layer, layer_params(params, index)) for index, layer in enumerate(model.layers))
+    return tuple(explained(layer, layer_params(dict(params), index)) for index, layer in enumerate(model.layers))
 
 
 @singledispatch
-def explained(layer: object, params: Arrays) -> Any:
+def explained(layer: object, params: Arrays) -> LayerPass:
     """The numbers of one layer, with its parameters by their bare names."""
     raise ModelError(f"backend 'numpy' cannot run the layer {layer!r}; {recurrence.known()}")
 
 
 @explained.register
-def _(layer: Recurrent, params: Arrays) -> Any:
+def _(layer: Recurrent, params: Arrays) -> LayerPass:
     return RecurrentNumbers(layer, params)
 
 
 @explained.register
-def _(layer: Dense, params: Arrays) -> Any:
+def _(layer: Dense, params: Arrays) -> LayerPass:
     return DenseNumbers(layer, params)
 
 

@@ -17,7 +17,7 @@ from rnnkit.backend.checks import (
 )
 from rnnkit.backend.complete import CompleteBackend
 from rnnkit.backend.load import GROUP, TEXTBOOK, backend, installed_backends
-from rnnkit.backend.protocol import PARTS, Backend, Carried, Draws, Gradients, Report, Update
+from rnnkit.backend.protocol import PARTS, Backend, Carried, Draws, Gradients, LayerPass, Report, RowBack, Update
 from rnnkit.backend.trees import map_arrays
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ __all__ = [
     "CompleteBackend",
     "Draws",
     "Gradients",
+    "LayerPass",
     "Report",
+    "RowBack",
     "Slots",
     "Update",
     "backend",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rnnkit.backend.protocol import Backend, Carried, Draws, Gradients, Report, RowStepper, Update
+from rnnkit.backend.protocol import Backend, Carried, Draws, Gradients, LayerPass, Report, RowStepper, Update
 from rnnkit.errors import BackendError
 from rnnkit.model.layers import Chain
 from rnnkit.model.rules import Rule, RuleState
@@ -112,6 +112,17 @@ class CompleteBackend:
         """Make what reads one row of `lanes` lanes at a time: a `ForwardStepper` where the backend brings none."""
         own = getattr(self.own, "stepper", None)
         return ForwardStepper(self, model, params, state) if own is None else own(model, params, lanes, state)
+
+    def explain(self, model: Chain, params: Mapping[str, np.ndarray]) -> tuple[LayerPass, ...]:
+        """Show every number of a pass: see `WithExplanations.explain`.
+
+        Raises:
+            BackendError: a backend that does not bring it.
+        """
+        own = getattr(self.own, "explain", None)
+        if own is None:
+            raise BackendError(f"backend {self.name!r} does not show its numbers; the backend 'numpy' does")
+        return own(model, params)
 
     def configure(self, **options: Any) -> CompleteBackend:
         """The backend with options set, completed.

@@ -265,6 +265,58 @@ class WithStepper(Protocol):
         ...
 
 
+class RowBack(Protocol):
+    """One row of a layer on the way back: what is seen there, and what goes on to the row before and the layer below.
+
+    Attributes:
+        seen: the derivatives by name, `(..., H)`.
+        d_state: with respect to the state before the row, like a state's entry.
+        d_x: with respect to what the layer reads.
+    """
+
+    @property
+    def seen(self) -> dict[str, np.ndarray]: ...
+    @property
+    def d_state(self) -> Any: ...
+    @property
+    def d_x(self) -> np.ndarray: ...
+
+
+class LayerPass(Protocol):
+    """The numbers of one layer with its parameters, as a backend explains them."""
+
+    def forward(
+        self, x: np.ndarray, state: Any, reset: np.ndarray, initial: Any
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """The forward numbers by name, and the output `(T, O)`, from `x (T, I)`.
+
+        Args:
+            x: what the layer reads.
+            state, initial: what stands before row 0, and what a reset makes of it; `(1, H)` each.
+            reset: `(T,)` bool.
+        """
+        ...
+
+    def back(self, rows: dict[str, np.ndarray], t: int, d_y: np.ndarray, d_state: Any) -> RowBack:
+        """Back through row t.
+
+        Args:
+            rows: what `forward` gave.
+            t: the row.
+            d_y: with respect to the output of row t, `(..., O)`; as many gradients side by side as you like.
+            d_state: with respect to the state after row t, from the rows after it.
+        """
+        ...
+
+
+class WithExplanations(Protocol):
+    """A backend that shows every number of a pass, for `rk.trace`."""
+
+    def explain(self, model: Chain, params: Mapping[str, np.ndarray]) -> tuple[LayerPass, ...]:
+        """Return the numbers of each layer of a chain, of NumPy parameters in float64."""
+        ...
+
+
 class WithOptions(Protocol):
     """A backend that takes options, such as `device="cuda"`."""
 

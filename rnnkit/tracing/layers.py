@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import singledispatch
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from rnnkit.backend import TEXTBOOK
+from rnnkit.backend import TEXTBOOK, LayerPass
 from rnnkit.backend import backend as find_backend
 from rnnkit.errors import ModelError
 from rnnkit.model import Chain, Dense, Recurrent, initial_names, state_type
@@ -68,52 +68,9 @@ class LayerTrace(Mapping[str, np.ndarray]):
         return f"LayerTrace({len(self.output)} rows: {', '.join(self)})"
 
 
-class RowBack(Protocol):
-    """One row of a layer on the way back: what is seen there, and what goes on to the row before and the layer below.
-
-    Attributes:
-        seen: the derivatives by name, `(..., H)`.
-        d_state: with respect to the state before the row, like a state's entry.
-        d_x: with respect to what the layer reads.
-    """
-
-    @property
-    def seen(self) -> Arrays: ...
-    @property
-    def d_state(self) -> Any: ...
-    @property
-    def d_x(self) -> np.ndarray: ...
-
-
-class LayerPass(Protocol):
-    """The numbers of one layer with its parameters, as a backend explains them."""
-
-    def forward(self, x: np.ndarray, state: Any, reset: np.ndarray, initial: Any) -> tuple[Arrays, np.ndarray]:
-        """The forward numbers by name, and the output `(T, O)`, from `x (T, I)`.
-
-        Args:
-            x: what the layer reads.
-            state, initial: what stands before row 0, and what a reset makes of it; `(1, H)` each.
-            reset: `(T,)` bool.
-        """
-        ...
-
-    def back(self, rows: Arrays, t: int, d_y: np.ndarray, d_state: Any) -> RowBack:
-        """Back through row t.
-
-        Args:
-            rows: what `forward` gave.
-            t: the row.
-            d_y: with respect to the output of row t, `(..., O)`; as many gradients side by side as you like.
-            d_state: with respect to the state after row t, from the rows after it.
-        """
-        ...
-
-
 def explained(model: Chain, params: Mapping[str, np.ndarray]) -> tuple[LayerPass, ...]:
     """The numbers of each layer of a chain, of the textbook backend."""
-    textbook: Any = find_backend(TEXTBOOK)
-    return textbook.explain(model, params)
+    return find_backend(TEXTBOOK).explain(model, params)
 
 
 def traced(layer: object, values: Mapping[str, np.ndarray]) -> LayerTrace:

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnnkit.backend import RowBack
 from rnnkit.errors import ModelError
 from rnnkit.model import LAYERS, Chain, Recurrent
 from rnnkit.tracing.formulas import filled, named
-from rnnkit.tracing.layers import Arrays, RowBack, explained
+from rnnkit.tracing.layers import Arrays, explained
 
 DIGITS = 4
 
@@ -51,7 +52,8 @@ def example(kind: type[Recurrent] | None = None) -> WorkedStep:
     chosen: Any = next(iter(kinds.values())) if kind is None else kind
     if not isinstance(chosen, type) or not issubclass(chosen, Recurrent):
         raise ModelError(
-            f"worked_step expects the class of a recurrent layer, such as {next(iter(kinds))}, got {kind!r}"
+            f"worked_step expects the class of a recurrent layer, one of {', '.join(kinds)}, got {kind!r}; write "
+            f"worked_step(rk.{next(iter(kinds))})"
         )
     made: Any = chosen
     units = len(next(iter(made(1, 1).labels.example.before.values())))

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import math
 import re
+import types
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 import rnnkit as rk
 from builders.series import walk
+from rnnkit.backend import PARTS
 from rnnkit.model import Loss, as_loss, initial_state, row_loss, window_loss
 from rnnkit.testing import relative_difference
 from rnnkit.tracing import worked_step
@@ -596,3 +598,18 @@ def test_the_worked_step_is_the_same_text_every_time() -> None:
     assert worked_step() == worked_step()
     assert "(4)  c1          = f1 c1_before + i1 g1 = 0.8389 · 1 + 0.7773 · 0.964 = 1.5882" in worked_step()
     assert all(line == line.rstrip() for line in worked_step().splitlines())
+
+
+def test_a_backend_that_shows_no_numbers_says_so_and_the_one_that_it_names_does() -> None:
+    model = rk.Chain(rk.LSTM(1, 2))
+    params = rk.setup(model, dtype="float64")[0]
+    other = types.SimpleNamespace(**{part: getattr(rk.backend("numpy"), part) for part in PARTS} | {"name": "other"})
+    with pytest.raises(rk.BackendError, match="backend 'other' does not show its numbers; the backend 'numpy' does"):
+        rk.backend(other).explain(model, params)  # type: ignore[arg-type]
+    assert len(rk.backend("numpy").explain(model, params)) == 1
+
+
+def test_a_step_of_a_layer_without_a_cell_is_refused_and_of_the_named_one_is_worked() -> None:
+    with pytest.raises(rk.ModelError, match=r"worked_step expects the class of a recurrent layer, one of .*LSTM"):
+        worked_step(rk.Dense)  # type: ignore[arg-type]
+    assert worked_step(rk.LSTM) == worked_step()
