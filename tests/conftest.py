@@ -38,3 +38,9 @@ def one_torch_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without pictures, which take their time."""
+    monkeypatch.setattr("rnnkit.study.pictures.pictures", lambda comparison: {})
