@@ -177,7 +177,7 @@ def test_a_place_that_lost_a_seed_is_chosen_only_where_all_did():
     assert comparison_of([row_of("a", 0, 0, 0, "failed")]).chosen is None
 
 
-def test_the_table_of_results_marks_the_rows_of_what_was_chosen(tmp_path):
+def test_the_table_of_results_marks_the_rows_of_what_was_chosen(tmp_path, undrawn):
     found = compared(seeds=2, out=tmp_path)
     best = min((line for line in found.summary if line["seeds"]), key=lambda line: line["validation_mae_mean"])
     marked = [(row["splitter"], row["policy"]) for row in read_table(tmp_path) if row["chosen"]]
