@@ -162,7 +162,8 @@ def test_plan_tells_it_of_a_config(tmp_path, monkeypatch, capsys):
         (tmp_path / "a.toml").write_text(CONFIG.replace("{SPLITTER}", splitter))
         assert main(["plan", "a.toml"]) == 0
         told = capsys.readouterr()
-        assert ("never reach the loss; use Chunked(length='segment')" in told.err) is ("segment" not in splitter)
+        advised = 'never reach the loss; use {type = "Chunked", length = "segment"}' in told.err
+        assert advised is ("segment" not in splitter)
     assert "Chunked(length='segment'" in told.out
     (tmp_path / "a.toml").write_text(CONFIG.replace("{SPLITTER}", '{type = "Sliding", length = "segment"}'))
     assert main(["plan", "a.toml"]) == 2
