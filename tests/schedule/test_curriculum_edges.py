@@ -60,6 +60,14 @@ def test_a_first_epoch_that_compares_with_nothing_is_beaten_by_any():
     assert not stopping.improved([1.0, np.nan], 0)
 
 
+def test_an_epoch_is_better_by_more_than_the_minimum():
+    assert rk.EarlyStopping(1).improved([9.0, 2.0, 1.9], 1)
+    assert not rk.EarlyStopping(1).improved([9.0, 2.0, 2.0], 1)
+    assert rk.EarlyStopping(1, minimum=0.5).improved([9.0, 2.0, 1.25], 1)
+    assert not rk.EarlyStopping(1, minimum=0.5).improved([9.0, 2.0, 1.5], 1)
+    assert not rk.EarlyStopping(1, minimum=0.5).improved([9.0, 2.0, 1.75], 1)
+
+
 def rows_by_epoch(curriculum, epochs):
     """First rows of the windows of each data set, in the order in which they are trained on."""
     seen = {}
@@ -139,6 +147,13 @@ def test_what_is_trained_last_is_measured_when_training_stops_within_a_phase():
     assert len(run.history.epochs["loss"]) < 31
     assert run.transfer.stages == ("start", "phase 1", "end")
     assert run.transfer.trained[-1].tolist() == [False, True]
+
+
+def test_an_epoch_that_is_cut_short_is_not_measured_as_a_whole_one():
+    blocks = []
+    sets = {name: rk.DataSet(rk.Sequence(wave(80, seed)), split=(0.6, 0.4)) for seed, name in enumerate("ab")}
+    run = fit(course(sets), epochs=3, transfer="epoch", stop=lambda run: blocks.append(run) or len(blocks) == 4)
+    assert run.transfer.stages == ("start", "epoch 1", "end")  # in the second turn of the second epoch
 
 
 def test_losses_of_phases_are_not_compared():

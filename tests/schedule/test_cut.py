@@ -85,8 +85,18 @@ def test_a_series_that_is_scored_everywhere_is_not():
     train(rk.Schedule(rk.Sequence(np.arange(90.0), np.arange(90) % 2), rk.Chunked(10), rk.Reset()))
 
 
-def test_samples_without_their_last_row_are_told():
-    schedule = rk.Schedule(panel(), rk.Chunked(7, tail="drop"), rk.Carry())
+def test_a_reset_inside_of_a_sample_cuts_it_in_the_strip_that_begins_with_it_too():
+    cut = [
+        lost(each)
+        for policy in (rk.Carry(reset_every=1), rk.Reset())
+        for each in rk.Schedule(panel([30, 9]), rk.Continuation(5), policy).panels()
+    ]
+    assert cut == [(2, 25 + 5, 0)] * 2
+
+
+@pytest.mark.parametrize("policy", [rk.Carry(), rk.Stored()], ids=str)
+def test_samples_without_their_last_row_are_told(policy):
+    schedule = rk.Schedule(panel(), rk.Chunked(7, tail="drop"), policy)
     with pytest.warns(rk.RnnkitWarning, match=r"the last row of 10 of 12 samples of 'panel'.*use tail='keep'"):
         train(schedule)
     train(rk.Schedule(panel(), rk.Chunked(7, tail="keep"), rk.Carry()))

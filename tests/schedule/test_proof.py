@@ -1,7 +1,7 @@
 """The continuity proof: what it refuses, of splitters and policies of one's own too."""
 
 import pickle
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -214,6 +214,23 @@ def test_state_flows_only_between_pieces_that_continue_each_other(pieces, rows, 
     (batch,) = rk.Schedule(series_of([20, 20]), Given(pieces), rk.Reset()).batches()
     assert batch.rows[:, 0].tolist() == rows
     assert np.flatnonzero(batch.reset[:, 0]).tolist() == reset
+
+
+def test_a_burn_in_is_read_at_the_head_of_a_window_alone():
+    pieces = ((0, 0, 0, 4, 4), (0, 4, 0, 10, 4))
+    (batch,) = rk.Schedule(series_of([20, 20]), Given(pieces), rk.BurnIn(3)).batches()
+    assert batch.rows[:, 0].tolist() == [2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 14]
+    assert batch.weight[:, 0].tolist() == [0] * 3 + [1] * 8
+
+
+@pytest.mark.parametrize(
+    ("policy", "outside"), [(rk.BurnIn(3), 5), (rk.BurnIn(3, True), 2), (rk.Stored(3), 5)], ids=str
+)
+def test_a_burn_in_comes_before_what_a_splitter_of_ones_own_leaves_out(policy, outside):
+    grid = replace(Given(((0, 0, 0, 4, 8),)).grid(None, None, ""), lead=2, detached=2, reweight=np.arange(8.0))
+    widened = policy.widen(grid)
+    assert (widened.length, widened.lead, widened.detached) == (11, 5, outside)
+    assert widened.reweight.tolist() == [1, 1, 1, *range(8)]
 
 
 @dataclass(frozen=True)

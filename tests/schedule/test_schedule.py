@@ -110,6 +110,16 @@ def test_a_step_that_scores_no_row_is_scaled_by_one():
         assert scale == pytest.approx(1 / (3 * 2 / 39) if rows else 1)  # of 3 rows on average, 2 of 39 are scored
 
 
+def test_a_weight_multiplies_what_the_length_of_a_window_makes_of_its_loss():
+    series, splitter = rk.Sequence(np.arange(60.0)), rk.Continuation(rk.Uniform(2, 6), lanes=2, reweight=True)
+    alone, heavy = (
+        np.concatenate([block.scale for block in rk.Schedule(each, splitter, rk.Carry()).blocks()])
+        for each in (series, series.with_weight(3.0))
+    )
+    np.testing.assert_allclose(heavy, 3 * alone)
+    assert len(set(alone)) > 2
+
+
 def arrays_of(block):
     """Every array of a block, those of its slots among them."""
     slots = () if block.slots is None else block.slots

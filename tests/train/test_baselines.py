@@ -62,7 +62,41 @@ def test_targets_given_apart_are_the_future_of_a_column_that_is_named(tmp_path, 
     season = np.column_stack([values[rows + k - 31] for k in range(1, 5)])
     assert report.seasonal_naive.rows == len(rows)
     assert report.seasonal_naive.mae == pytest.approx(np.abs(season - y[rows]).mean())
+    assert report.seasonal_naive.rmse == pytest.approx(np.sqrt(np.mean((season - y[rows]) ** 2)))
+    assert report.mean.rows == 116
     assert list(report.naive) == ["persistence", "seasonal naive"]
+
+
+def test_each_target_has_a_season_of_its_own_column():
+    x = np.column_stack([wave(), 3 - 2 * small.wave(120, 1)])
+    for columns in ([0, 1], [1, 0]):
+        for series in (rk.Sequence(x, target=columns), rk.Sequence(x[:-1], x[1:, columns])):
+            baseline = None if series.target_columns else columns
+            report = rk.evaluate(fitted(series, 2), series, period=31, baseline=baseline)
+            error = x[31:, columns] - x[:-31, columns]
+            assert report.seasonal_naive.rows == len(error)
+            assert report.seasonal_naive.mae == pytest.approx(np.abs(error).mean())
+
+
+@pytest.mark.parametrize(("rows", "found"), [(20, True), (19, False)])
+def test_a_season_is_looked_for_in_the_longest_segment_in_twenty_rows_at_least(rows, found):
+    values = np.random.default_rng(0).integers(0, 3, 60).astype(float)  # the first of which come again and again
+    series = rk.Sequence(values[:-4], values[4:], segments=[(0, 9), (10, 10 + rows + 4)])
+    column = rk.Sequence(values, values, segments=[(0, 9), (10, 10 + rows)])
+    report = rk.evaluate(fitted(series), series, period=5, baseline=0)
+    assert (report.seasonal_naive is None) != found
+    now = rk.evaluate(fitted(column), column, period=5, baseline=0).seasonal_naive
+    assert (now is None) != found
+    if now is not None:  # a target that is its own row's value is not known there
+        places = np.r_[5:9, 15 : 10 + rows]
+        assert now.mae == pytest.approx(np.abs(values[places] - values[places - 5]).mean())
+
+
+def test_a_model_is_not_held_against_a_baseline_without_an_error():
+    still, run = rk.Sequence(np.full(60, 2.0)), fitted(rk.Sequence(wave()))
+    report = rk.evaluate(run, still)
+    assert (report.persistence.mae, report.ratio) == (0, None)
+    assert str(report).splitlines()[0].split() == ["MAE", "RMSE", "rows"]
 
 
 def test_a_season_that_no_column_shows_is_not_made_up():
@@ -124,8 +158,15 @@ def test_classes_are_compared_with_the_most_frequent_one_of_training():
 def test_two_classes_likewise():
     labels = np.array([0.0, 1.0, 1.0] * 20)[:, None]
     train, _, test = rk.Sequence(wave(60), labels).split(30, 0)
-    report = rk.evaluate(fitted(train, 1, "binary_cross_entropy"), test)
+    run = fitted(train, 1, "binary_cross_entropy")
+    report = rk.evaluate(run, test)
     assert report.mean.mae == pytest.approx(1 / 3)
+    logits = np.asarray(rk.predict(run, test))[30:60]
+    assert ((logits > 0) & (logits < 0.5)).any()
+    assert report.model.mae == pytest.approx(np.mean((logits > 0) != labels[30:]))
+    assert report.of_classes
+    spoilt = dataclasses.replace(report, model=dataclasses.replace(report.model, mae=np.nan))
+    assert not spoilt.of_classes  # but errors of numbers that are not finite
 
 
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
@@ -220,8 +261,9 @@ def test_a_baseline_that_is_no_column_is_refused():
 def test_a_baseline_may_replace_the_targets_own_column():
     x = np.column_stack([wave(), wave() + 3])
     series = rk.Sequence(x, target=0)
-    report = rk.evaluate(fitted(series), series, baseline=1)
+    report = rk.evaluate(fitted(series), series, baseline=1, period=31)
     assert report.persistence.mae == pytest.approx(np.abs(x[:-1, 1] - x[1:, 0]).mean())
+    assert report.seasonal_naive is None  # the target is no later value of that column
 
 
 def config_of(more=""):

@@ -148,13 +148,23 @@ def test_the_same_seed_gives_the_same_bits(backend):
     assert other.history.steps["loss"] != runs[0].history.steps["loss"]
 
 
-def test_epoch_loss_is_the_mean_over_all_scored_rows():
-    schedule = rk.Schedule(rk.Sequence(wave(60)), rk.Chunked(16), rk.Carry())
+@pytest.mark.parametrize(
+    ("splitter", "policy", "rows"),
+    [
+        (rk.Chunked(16), rk.Carry(), 59),
+        (rk.Continuation(16, lookback=9), rk.Carry(), 59 + 3 * 9),
+        (rk.Chunked(16, shuffle=True), rk.BurnIn(12), 59 + 3 * 12),
+    ],
+    ids=str,
+)
+def test_epoch_loss_is_the_mean_over_all_scored_rows(splitter, policy, rows):
+    """Rows that are read again count in none of it."""
+    schedule = rk.Schedule(rk.Sequence(wave(60)), splitter, policy, seed=1)
     history = rk.fit(MODEL, schedule, backend="numpy", epochs=1).history
-    assert history.steps["weight"] == [16, 16, 16, 11]
-    expected = np.average(history.steps["loss"], weights=[16, 16, 16, 11])
-    assert history.epochs["loss"][0] == pytest.approx(expected)
-    assert history.epochs["rows"] == [59]
+    assert sorted(history.steps["weight"]) == [11, 16, 16, 16]
+    expected = np.average(history.steps["loss"], weights=history.steps["weight"])
+    assert history.epochs["loss"][0] == pytest.approx(expected, rel=1e-12)
+    assert history.epochs["rows"] == [rows]
 
 
 def test_validation_is_warmed_over_the_rows_before_it():
@@ -223,6 +233,13 @@ def test_interruption_keeps_what_was_trained():
     assert len(e.value.run.history.steps["loss"]) == 2 * len(schedule)
     two = rk.fit(MODEL, schedule, backend="numpy", epochs=2)
     assert all(np.array_equal(e.value.run.params[key], two.params[key]) for key in two.params)
+
+
+def test_who_stops_before_any_row_is_scored_has_a_run():
+    samples = rk.Sequence.panel([wave(40), wave(40)], [0.0, 1.0])
+    schedule = rk.Schedule(samples, rk.Continuation(8), rk.Carry())
+    run = rk.fit(MODEL, schedule, backend="numpy", epochs=1, block_rows=8, stop=lambda run: True)
+    assert run.history.steps["weight"] == [0]
 
 
 def test_labels_and_classes():

@@ -2,6 +2,7 @@
 
 import warnings
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import rnnkit as rk
 from builders.configs import config
 from builders.files import write_csv
 from rnnkit.cli.commands import main
+from rnnkit.train.outcome import blown_up
 
 MODEL = rk.Chain(rk.LSTM(1, 3), rk.Dense(3, 1))
 WAVE = np.sin(np.arange(200) / 5)
@@ -47,6 +49,24 @@ def test_a_first_sample_that_is_met_by_chance_is_no_measure():
         schedule = rk.Schedule(samples.with_scaler(scaler), rk.Chunked("segment"), rk.Reset())
         run = rk.fit(MODEL, schedule, backend="numpy", rule=rk.SGD(1e-4), epochs=1, params=still)
         assert run.history.steps["loss"][0] < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("steps", "epochs", "kept", "told"),
+    [
+        ([2.0, 2.0], [1.0, 60.0], None, True),
+        ([2.0, 2.0], [1.0, 60.0], 0, False),  # what is kept are the parameters of the first epoch
+        ([50.0, 50.0], [40.0, 20.0], None, False),  # far from the mean, and on its way
+        ([2.0, 2.0], [2.0, 9.0], None, False),  # risen, and not by as much
+        ([1e-9, 1e-9], [0.5, 0.9], None, False),  # better than the mean
+    ],
+)
+def test_what_is_kept_is_held_against_the_first_steps_and_the_mean(steps, epochs, kept, told):
+    series = rk.Sequence(WAVE)
+    run = train(series.with_scaler(rk.Standard.fit(series)), rk.Adam(1e-3))
+    measured = {"loss": steps, "weight": [200.0, 200.0]}
+    history = replace(run.history, steps=measured, epochs={"loss": epochs})
+    assert bool(blown_up(replace(run, history=history, epoch=kept))) == told
 
 
 def test_the_last_lines_of_train_say_it(tmp_path, monkeypatch, capsys):

@@ -193,9 +193,25 @@ def test_forecast_feeds_predictions_back(trained, horizon):
     np.testing.assert_allclose(ahead[:, 0], known[120:], rtol=1e-10)
 
 
+def test_a_forecast_reads_as_many_rows_as_it_goes_ahead_and_may_be_shorter(trained):
+    run, series = dataclasses.replace(trained[0], horizon=3), rk.Sequence(season(120), horizon=3)
+    expected = rk.forecast(run, series, 7, warm=3)
+    schedule = rk.Schedule(series, rk.Chunked(24), rk.Reset())
+    assert rk.fit(MODEL, schedule, backend="numpy", epochs=1).horizon == 3
+    for warm in (0, 2):
+        np.testing.assert_array_equal(rk.forecast(run, series, 7, warm=warm), expected)
+    for steps in (1, 2, 3, 4):
+        np.testing.assert_array_equal(rk.forecast(run, series, steps, warm=3), expected[:steps])
+    assert len(np.unique(expected)) == 7
+
+
 def test_forecast_needs_a_model_of_its_own_inputs(trained):
     run, _, _ = trained
-    with pytest.raises(rk.ModelError, match=r"predicts all 1 input columns at least one row ahead, but .* given apart"):
+    schedule = rk.Schedule(rk.Sequence(season(50), season(50)), rk.Chunked(9), rk.Reset())
+    now = rk.fit(MODEL, schedule, backend="numpy", epochs=1)
+    with pytest.raises(rk.ModelError, match=r"one row ahead, but the targets of .* are others in its"):
+        rk.forecast(now, rk.Sequence(season(50), horizon=0), 3)
+    with pytest.raises(rk.ModelError, match=r"predicts all 1 input column at least one row ahead, but .* given apart"):
         rk.forecast(run, rk.Sequence(season(50), season(50), horizon=1), 3)
     with pytest.raises(rk.DataError, match="steps to be a whole number >= 1, got 0; write steps=1"):
         rk.forecast(run, rk.Sequence(season(50)), 0)

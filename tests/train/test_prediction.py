@@ -199,6 +199,13 @@ def test_samples_are_one_row_each(tmp_path):
         told.by_sample()
 
 
+def test_a_sample_ends_where_its_last_target_is_known(run):
+    series = rk.Sequence(wave(), segments=[(0, 20), (20, 60)], horizon=3, score="last")
+    found = rk.predict(dataclasses.replace(run, horizon=3), series)
+    assert found.ends.tolist() == [16, 56]
+    assert found.by_sample().rows.tolist() == [19, 59]
+
+
 def test_samples_of_a_panel_are_numbered_in_the_whole():
     panel = rk.Sequence.panel([wave(rows) for rows in (4, 7, 5, 6, 9)], [0.0, 1.0, 2.0, 3.0, 4.0])
     train, _, test = panel.split(0.5, 0.0)
@@ -219,7 +226,7 @@ def test_classes_are_levels():
     assert not found.is_future.any()
 
 
-@pytest.mark.parametrize("targets", [((-1.5,), (4.0,)), ((), ())])
+@pytest.mark.parametrize("targets", [((-1.5,), (4.0,)), ((0.3,), (4.0,)), ((-1.5,), (0.5,)), ((), ())])
 def test_what_is_fed_back_is_scaled_as_inputs_are(targets):
     """As for a bounded last layer, whose targets have a scaling of their own; none at all is one, too."""
     series = rk.Sequence(wave())
@@ -250,6 +257,13 @@ def test_a_forecast_says_where_it_starts_and_when(run):
     np.testing.assert_allclose(ahead[0], rk.predict(run, series)[-1], rtol=1e-6)
 
 
+def test_the_times_of_a_forecast_go_on_by_the_steps_of_its_own_segment(run):
+    hours, minutes = (np.arange(rows) * np.timedelta64(step, "m") for rows, step in ((40, 60), (20, 15)))
+    times = np.datetime64("2024-01-01T00:00") + np.concatenate((hours, minutes + np.timedelta64(100, "h")))
+    ahead = rk.forecast(run, rk.Sequence(wave(), time=times, gap="2h"), 2)
+    assert (ahead.times - times[-1]).astype(int).tolist() == [15, 30]
+
+
 def test_a_forecast_that_does_not_start_at_the_end_says_so(run):
     values = wave()
     values[[58, 59]] = np.nan
@@ -278,6 +292,8 @@ def test_a_forecast_of_one_of_several_series(run, tmp_path):
     assert (second.series.tolist(), second.rows.tolist()) == (["b", "b"], [40, 41])
     alone = rk.Sequence.open(tmp_path / "sales.csv", time="time", target="sales", series_id="store", only="b")
     np.testing.assert_array_equal(rk.forecast(run, alone, 2), second)
+    cut = rk.forecast(run, table(tmp_path, hole=[("b", 9)]), 2, only="b")
+    assert cut.rows.tolist() == [40, 41]  # after the last of its segments
     with pytest.warns(rk.RnnkitWarning, match="goes on after row 18 .* the row after it has some"):
         first = rk.forecast(run, series, 1, only="a")
     assert first.times.astype(str).tolist() == ["2024-01-01T19:00:00.000000"]
