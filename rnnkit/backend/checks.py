@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,7 @@ def check_arguments(
     return masks[0], masks[1]
 
 
+@lru_cache(maxsize=64)
 def state_shapes(model: Chain, lanes: int) -> tuple[tuple[tuple[int, ...], ...], ...]:
     """The shapes of a model's state, an entry a layer."""
     return shapes_of(zero_state(model, lanes, np.dtype(bool)))

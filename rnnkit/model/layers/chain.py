@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -120,6 +121,12 @@ def layers_to_run(model: Chain, who: str) -> tuple[Layer, ...]:
 
 @parameter_shapes.register
 def _(layer: Chain) -> dict[str, tuple[int, ...]]:
+    return dict(_chain_shapes(layer))
+
+
+@lru_cache(maxsize=64)
+def _chain_shapes(layer: Chain) -> dict[str, tuple[int, ...]]:
+    """Name and shape of each parameter of a chain, asked for at every call of a backend."""
     shapes = {}
     for index, inner in enumerate(layer.layers):
         own = parameter_shapes(inner) | (initial_shapes(inner) if isinstance(layer.initial, Learned) else {})
