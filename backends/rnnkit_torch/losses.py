@@ -14,7 +14,7 @@ from rnnkit.errors import ModelError
 from rnnkit.model.losses import MAE, MSE, BinaryCrossEntropy, CrossEntropy, Huber, Loss
 
 
-class Targets(NamedTuple):
+class BlockTargets(NamedTuple):
     """The targets of K windows and what each of their entries counts.
 
     Attributes:
@@ -31,7 +31,7 @@ class Targets(NamedTuple):
     every: np.ndarray
 
 
-def targets(y: np.ndarray, weight: np.ndarray, dtype: torch.dtype, device: torch.device) -> Targets:
+def targets(y: np.ndarray, weight: np.ndarray, dtype: torch.dtype, device: torch.device) -> BlockTargets:
     """Prepare targets `(K, T, B, O)`, or labels `(K, T, B)`, and weights `(K, T, B)`, once for a block."""
     scored = weight > 0
     total = weight.sum((1, 2), keepdims=True)
@@ -40,7 +40,7 @@ def targets(y: np.ndarray, weight: np.ndarray, dtype: torch.dtype, device: torch
     if y.ndim > weight.ndim:
         mask, share = scored[..., None], np.repeat(share[..., None] / y.shape[-1], y.shape[-1], -1)
     kind = dtype if y.ndim > weight.ndim else torch.int64
-    return Targets(
+    return BlockTargets(
         values=torch.tensor(np.where(mask, y, 0), dtype=kind, device=device).unbind(),
         share=torch.tensor(share, dtype=dtype, device=device).flatten(1).unbind(),
         scored=torch.tensor(scored[..., None], device=device),
@@ -49,7 +49,7 @@ def targets(y: np.ndarray, weight: np.ndarray, dtype: torch.dtype, device: torch
     )
 
 
-def window_loss(loss: Loss, y: Tensor, wanted: Targets, k: int) -> Tensor:
+def window_loss(loss: Loss, y: Tensor, wanted: BlockTargets, k: int) -> Tensor:
     """Weighted mean loss of window k, in the graph of its predictions `y (T, B, O)`."""
     if not wanted.every[k]:
         y = torch.where(wanted.scored[k], y, 0.0)

@@ -38,7 +38,7 @@ class Sections(NamedTuple):
     reweight: np.ndarray | None
 
 
-class Trained(NamedTuple):
+class TrainedWindow(NamedTuple):
     """What a window leaves behind.
 
     Attributes:
@@ -66,7 +66,7 @@ def train_window(
     loss: Callable[[Tensor], Tensor],
     scale: float = 1.0,
     trained: bool = True,
-) -> Trained:
+) -> TrainedWindow:
     """Run a window, take its loss and, where asked for, the gradient of `scale` times the loss.
 
     The gradient is added to the `grad` of the leaves.
@@ -103,7 +103,7 @@ def train_window(
         wanted.backward()
     if again and y.grad is not None:
         _run_back(run, where, begun, y.grad, states)
-    return Trained(value.detach(), states)
+    return TrainedWindow(value.detach(), states)
 
 
 def _run(

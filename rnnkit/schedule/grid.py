@@ -69,7 +69,7 @@ class Grid:
         return np.random.Generator(bits.advance(first * self.lanes)).random((stop - first, self.lanes))
 
 
-class Windows(NamedTuple):
+class WindowPieces(NamedTuple):
     """First piece of each window of some steps, `(K, B)`; -1 in all fields for a window of padding."""
 
     piece: np.ndarray
@@ -77,9 +77,9 @@ class Windows(NamedTuple):
     offset: np.ndarray
 
 
-def windows_of(pieces: Pieces, first: int, stop: int, lanes: int) -> Windows:
+def windows_of(pieces: Pieces, first: int, stop: int, lanes: int) -> WindowPieces:
     """The first piece of each window of the steps `first <= step < stop`."""
-    windows = Windows._make(np.full((stop - first, lanes), -1) for _ in Windows._fields)
+    windows = WindowPieces._make(np.full((stop - first, lanes), -1) for _ in WindowPieces._fields)
     backwards = slice(None, None, -1)  # the first piece of a window is written last, and stays
     cell = (pieces.step[backwards] - first, pieces.lane[backwards])
     for field, values in zip(windows, (np.arange(len(pieces.step)), pieces.segment, pieces.offset), strict=True):
@@ -105,7 +105,7 @@ def joined(pieces: Pieces) -> Pieces:
     return Pieces._make(f[heads] for f in pieces)._replace(rows=np.add.reduceat(pieces.rows, heads))
 
 
-def seen_before(pieces: Pieces, windows: Windows, first: int, cut: np.ndarray) -> np.ndarray:
+def seen_before(pieces: Pieces, windows: WindowPieces, first: int, cut: np.ndarray) -> np.ndarray:
     """For each window `(K, B)` from step `first` on, its last piece with a row before position `cut`; -1: none."""
     lanes = windows.piece.shape[1]
     cell = (pieces.step - first) * lanes + pieces.lane

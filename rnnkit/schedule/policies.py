@@ -17,7 +17,7 @@ from rnnkit.errors import ScheduleError, counted
 from rnnkit.schedule.batch import FRESH, RECORDED
 from rnnkit.schedule.brief import brief
 from rnnkit.schedule.checks import check_whole, check_window
-from rnnkit.schedule.grid import Grid, Pieces, Windows, windows_of
+from rnnkit.schedule.grid import Grid, Pieces, WindowPieces, windows_of
 from rnnkit.schedule.slots import SlotTable, slot_table
 
 
@@ -221,7 +221,7 @@ def _check_choice(policy: Any, name: str, value: Any) -> None:
         raise ScheduleError(f"{type(policy).__name__} expects {name} to be True or False, got {value!r}")
 
 
-def _starts_again(windows: Windows) -> np.ndarray:
+def _starts_again(windows: WindowPieces) -> np.ndarray:
     """Which windows `(K, B)` start at the very row at which their lane's previous window starts."""
     again = np.zeros(windows.piece.shape, bool)
     again[1:] = (windows.segment[1:] == windows.segment[:-1]) & (windows.offset[1:] == windows.offset[:-1])

@@ -20,7 +20,7 @@ import numpy as np
 
 from rnnkit.errors import ContinuityError, ScheduleError, counted
 from rnnkit.schedule.batch import FRESH, RECORDED
-from rnnkit.schedule.grid import Grid, Pieces, Windows, joined, seen_before, windows_of
+from rnnkit.schedule.grid import Grid, Pieces, WindowPieces, joined, seen_before, windows_of
 from rnnkit.schedule.policies import slots_of
 from rnnkit.schedule.slots import SlotTable
 
@@ -152,10 +152,10 @@ def _check_pieces(schedule: Schedule, grid: Grid, pieces: Pieces, first: int, st
 
 
 def _broken(
-    pieces: Pieces, windows: Windows, first: int, origin: np.ndarray
+    pieces: Pieces, windows: WindowPieces, first: int, origin: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which windows `(K, B)` are carried into without continuing; the segment their state saw last, and how far."""
-    before = Windows._make(np.concatenate([np.full_like(f[:1], -1), f[:-1]]) for f in windows)
+    before = WindowPieces._make(np.concatenate([np.full_like(f[:1], -1), f[:-1]]) for f in windows)
     cut = np.concatenate([np.maximum(origin[1:], 0), np.zeros_like(origin[:1])])  # beside the window it cuts
     seen = seen_before(pieces, windows, first, cut)
     seen = np.concatenate([np.full_like(seen[:1], -1), seen[:-1]])  # beside the window that continues it
