@@ -111,7 +111,7 @@ def unknown_after(series: Sequence) -> np.ndarray:
     edges = np.array([0, series.rows]) if series.table is None else series.table.edges
     place, stops = np.searchsorted(edges, series.starts, side="right"), series.runs[:, 2]
     last, ends = np.append(np.diff(place) > 0, True), edges[place]
-    unknown = last & (stops == ends)
+    unknown = stops == ends
     early = np.flatnonzero(last & (stops < ends))
     if len(early):
         numbers = series.with_scaler(None).as_numbers()
