@@ -377,6 +377,13 @@ def test_predict_wants_a_run_and_a_sequence(trained):
         rk.Standard.fit(season(50))
 
 
+def test_a_prediction_asks_for_no_target(trained):
+    run, _, _ = trained
+    expected = rk.predict(run, rk.Sequence(season(50), horizon=0))
+    for targets in (np.zeros(50), np.zeros(50, int), np.zeros((50, 2))):
+        np.testing.assert_array_equal(rk.predict(run, rk.Sequence(season(50), targets)), expected)
+
+
 def test_predict_refuses_a_series_that_does_not_fit(trained):
     run, _, _ = trained
     with pytest.raises(rk.ModelError, match="expects 1 feature, but 'pair' has 2; open it with the columns"):

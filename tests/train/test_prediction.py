@@ -92,9 +92,18 @@ def test_a_copy_is_one_and_what_is_not_copied_is_no_other(predicted):
     copied = np.array(predicted)
     assert not np.shares_memory(copied, predicted.values)
     assert not np.shares_memory(predicted.__array__(copy=True), predicted.values)
-    assert np.shares_memory(predicted.__array__(copy=False), predicted.values)
+    for dtype in (None, "float64"):
+        assert np.shares_memory(predicted.__array__(dtype, copy=False), predicted.values)
     with pytest.raises(ValueError, match="cannot be had as float32 without a copy"):
         predicted.__array__("float32", copy=False)
+
+
+def test_places_are_along_the_rows_wherever_they_stand(predicted):
+    turned = dataclasses.replace(predicted, values=predicted.values.T, axes=("targets", "rows"))
+    chosen = turned.at(np.array([45, 40]))
+    np.testing.assert_array_equal(chosen, predicted.values.T[:, [45, 40]])
+    assert (chosen.rows.tolist(), chosen.is_future.tolist()) == ([46, 41], [False, False])
+    assert "of no row; 0 in the future" in repr(turned.at(np.arange(0)))
 
 
 def test_a_prediction_is_frozen(predicted):
