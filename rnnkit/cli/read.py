@@ -16,11 +16,13 @@ from rnnkit.cli.overrides import Override, apply_override, parse_overrides
 from rnnkit.cli.problems import Problem, find_problems
 from rnnkit.cli.values import parse_toml
 from rnnkit.errors import ConfigError, SourceError, closest, did_you_mean_file
+from rnnkit.model import LAYERS, Recurrent
 
 ERRORS = 30
 """Problems that are listed at most: one in what many data sets share is one of each."""
 
-STAND_IN: dict[str, Any] = {"data": {"path": ""}, "model": {"layers": [{"type": "LSTM", "hidden": 1}]}}
+CELL = next(kind.__name__ for kind in LAYERS if issubclass(kind, Recurrent))
+STAND_IN: dict[str, Any] = {"data": {"path": ""}, "model": {"layers": [{"type": CELL, "hidden": 1}]}}
 MANY = STAND_IN | {"data": [{"path": ""}]}
 
 
