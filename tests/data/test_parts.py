@@ -105,6 +105,8 @@ def test_a_series_is_too_short_for_numbers_of_rows_too(tmp_path):
 def test_no_test_part_is_wanted_where_the_others_hold_all(tmp_path):
     training, validation, test = stores(tmp_path, [20, 100]).split(0.75, 0.25)
     assert (len(training.runs), len(validation.runs), test) == (2, 2, None)
+    training, validation, test = stores(tmp_path, [21, 101]).split(0.5, 0.5)  # half a row is rounded down twice
+    assert (values(validation), test) == ([[*range(10, 20)], [*range(1050, 1100)]], None)
     training, validation, test = stores(tmp_path, [20, 20]).split(15, 5)
     assert (len(training.runs), len(validation.runs), test) == (2, 2, None)
     training, validation, test = stores(tmp_path, [20, 100]).split(0.75, 0)
