@@ -103,6 +103,7 @@ def test_places_are_along_the_rows_wherever_they_stand(predicted):
     chosen = turned.at(np.array([45, 40]))
     np.testing.assert_array_equal(chosen, predicted.values.T[:, [45, 40]])
     assert (chosen.rows.tolist(), chosen.is_future.tolist()) == ([46, 41], [False, False])
+    assert chosen.times.tolist() == predicted.times[[45, 40]].tolist()
     assert "of no row; 0 in the future" in repr(turned.at(np.arange(0)))
 
 
