@@ -394,6 +394,8 @@ def test_fractions_that_make_up_1_leave_no_test_part_however_they_round():
     assert validation is not None
     assert (train.segments, validation.segments, test) == (((0, 4),), ((4, 5),), None)
     assert part_sizes(5, 0.7, 0.3, "it") == (4, 1, 0)
+    training, validation, test = Sequence(np.arange(21.0)).split(0.5, 0.5)  # half a row is rounded down twice
+    assert (training.rows, len(training), len(validation), test) == (21, 9, 10, None)
 
 
 def test_a_part_can_be_split_again():
