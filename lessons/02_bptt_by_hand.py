@@ -12,7 +12,7 @@ with app.setup:
 
     import rnnkit as rk
     from rnnkit.tracing import worked_step
-    from rnnkit.tracing.worked import C_BEFORE, D_C, D_H, D_Y, H_BEFORE, PARAMS, X
+    from rnnkit.tracing.worked import example
     from rnnkit.view.plots import MODEL, NAIVE, legend, new_figure, tidy
 
     DATA = Path(__file__).parent.parent / "examples" / "data"
@@ -318,9 +318,9 @@ def step_back(p, note, d_h, d_c):
 
 @app.cell
 def _():
-    worked = {key.removeprefix("0."): array for key, array in PARAMS.items()}
-    _, _, _note = step(worked, X[0], H_BEFORE, C_BEFORE)
-    worked_back = step_back(worked, _note, D_Y + D_H, D_C)
+    _example = example()
+    _, _, _note = step(_example.params, _example.x[0], _example.before.h, _example.before.c)
+    worked_back = step_back(_example.params, _note, _example.d_y + _example.d_later.h, _example.d_later.c)
     [part.round(4) for part in worked_back]  # d_a (i1, i2, f1, f2, ...), d_h_before, d_c_before, d_x
     return (worked_back,)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from rnnkit.backend import TEXTBOOK, LayerPass
 from rnnkit.backend import backend as find_backend
-from rnnkit.errors import ModelError
+from rnnkit.errors import ModelError, counted
 from rnnkit.model import Chain, Dense, Recurrent, initial_names, state_type
 
 Arrays = dict[str, np.ndarray]
@@ -65,7 +65,7 @@ class LayerTrace(Mapping[str, np.ndarray]):
         return values[name]
 
     def __repr__(self) -> str:
-        return f"LayerTrace({len(self.output)} rows: {', '.join(self)})"
+        return f"LayerTrace({counted(len(self.output), 'row')}: {', '.join(self)})"
 
 
 def explained(model: Chain, params: Mapping[str, np.ndarray]) -> tuple[LayerPass, ...]:

@@ -154,7 +154,9 @@ def train(home: Path, full: bool) -> tuple[int, int]:
     import rnnkit.cli.train as command
     from rnnkit.cli.commands import main
 
-    command.plot_history = command.plot_forecast = lambda *drawn: SimpleNamespace(savefig=picture)
+    command.plot_history = command.plot_forecast = lambda *drawn: SimpleNamespace(
+        savefig=picture, get_layout_engine=lambda: None
+    )
     os.chdir(home)
 
     def fit(seed: int) -> None:

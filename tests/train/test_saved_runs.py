@@ -277,7 +277,7 @@ def test_no_byte_of_an_earlier_run_makes_a_traceback(run, tmp_path):
         ("updates", -1, "run.json, updates: expects a whole number from 0 to"),
         ("model", None, "run.json, model: expects an object, got None"),
         ("features", 3, "run.json, features: expects a list, got 3"),
-        ("features", ["a", "b"], "run.json, features: expects 1 names"),
+        ("features", ["a", "b"], "run.json, features: expects 1 name"),
         ("epoch", 2, "run.json, epoch: expects a whole number from 0 to 1, got 2"),
     ],
 )
