@@ -165,7 +165,7 @@ def whole(name: str, environ: Mapping[str, str], folder: Path) -> float:
     words = [] if name == IMPORT else ["train", str(folder / "config.toml"), "--out", out, "--overwrite"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-c", script, *words]
-    subprocess.run(command, env=dict(environ), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, env=dict(environ), check=True, stdout=subprocess.DEVNULL, cwd=folder)  # not in a tree
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
