@@ -11,12 +11,14 @@ The first array of the state is what the layer gives out. `docs/cells.md` has we
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, ClassVar
 
 import numpy as np
 
 from rnnkit.model.layers.labels import Labels
 from rnnkit.model.layers.protocol import Layer, initial_parameters, parameter_shapes, state_type, uniform, zero_state
+from rnnkit.model.ranges import Range, output_range
 
 
 class Recurrent(Layer):
@@ -84,6 +86,11 @@ def _(layer: Recurrent, rng: np.random.Generator) -> dict[str, np.ndarray]:
 @state_type.register
 def _(layer: Recurrent) -> type[Any]:
     return layer.State
+
+
+@output_range.register
+def _(layer: Recurrent) -> Range:
+    return Range(-inf, inf)  # unless the cell knows better
 
 
 @zero_state.register
