@@ -116,11 +116,15 @@ def forward(
     """
     cell, State = cell_of(layer), layer.State
     outputs, befores, seen = [], [], []
+    any_cold, all_real = reset.any(1), valid.all(1)  # most rows reset no lane and have no padding
     for t in range(x.shape[0]):
-        cold, real = reset[t][:, None], valid[t][:, None]
-        before = State(*(np.where(cold, s_0, s) for s_0, s in zip(initial, state, strict=True)))  # (1)
+        cold, real, before = reset[t][:, None], valid[t][:, None], state
+        if any_cold[t]:
+            before = State(*(np.where(cold, s_0, s) for s_0, s in zip(initial, state, strict=True)))  # (1)
         after, values = cell.forward(products(layer, params, x[t], before[0]), before)  # (2), (P)
-        state = State(*(np.where(real, new, old) for new, old in zip(after, before, strict=True)))  # (n)
+        state = after
+        if not all_real[t]:
+            state = State(*(np.where(real, new, old) for new, old in zip(after, before, strict=True)))  # (n)
         outputs.append(state[0])
         befores.append(before)
         seen.append(values)
@@ -140,12 +144,14 @@ def backward(
     cell, State = cell_of(layer), layer.State
     d_x = np.zeros_like(tape.x)
     d_params = {key: np.zeros_like(value) for key, value in params.items()}
-    d_s = d_state
+    d_s, any_cold, all_real = d_state, tape.reset.any(1), tape.valid.all(1)
     for t in reversed(range(tape.x.shape[0])):
         x, before, seen = tape.x[t], State(*(s[t] for s in tape.before)), {n: v[t] for n, v in tape.seen.items()}
         cold, real = tape.reset[t][:, None], tape.valid[t][:, None]
-        d_before = [np.where(real, 0, d) for d in d_s]  # (n')
-        d_after = State(np.where(real, d_y[t] + d_s[0], 0), *(np.where(real, d, 0) for d in d_s[1:]))  # (n')
+        d_before, d_after = list(map(np.zeros_like, d_s)), State(d_y[t] + d_s[0], *d_s[1:])  # (n')
+        if not all_real[t]:
+            d_before = [np.where(real, 0, d) for d in d_s]  # (n')
+            d_after = State(*(np.where(real, d, 0) for d in d_after))  # (n')
         d_pre, past, _ = cell.backward(seen, before, d_after)  # (P')
         d_before = [d if more is None else d + more for d, more in zip(d_before, past, strict=True)]  # (P')
         d_a, d_u = side_by_side(layer, d_pre)
@@ -155,17 +161,19 @@ def backward(
         d_params["weight_hh"] += d_u.T @ before[0]  # (2')
         d_params["bias_ih"] += d_a.sum(0)  # (2')
         d_params["bias_hh"] += d_u.sum(0)  # (2')
-        for name, d in zip(initial_names(State), d_before, strict=True):
-            if name in params:
-                d_params[name] += np.where(cold, d, 0).sum(0)  # (1')
-        d_s = State(*(np.where(cold, 0, d) for d in d_before))  # (1')
+        d_s = State(*d_before)
+        if any_cold[t]:
+            for name, d in zip(initial_names(State), d_before, strict=True):
+                if name in params:
+                    d_params[name] += np.where(cold, d, 0).sum(0)  # (1')
+            d_s = State(*(np.where(cold, 0, d) for d in d_before))  # (1')
     return d_params, d_s, d_x
 
 
 def products(layer: Recurrent, params: Arrays, x: np.ndarray, h: np.ndarray) -> Arrays:
     """The gates before their activation by name, `(..., H)` each, from `x (..., I)` and `h (..., H)`: equation (2)."""
     a, u, r = x @ params["weight_ih"].T + params["bias_ih"], h @ params["weight_hh"].T, params["bias_hh"]
-    if layer.from_x == layer.from_state:
+    if _reads_alike(layer):
         return _by_name(layer.gates, a + u + r)
     pre = _by_name(layer.from_x, a)
     r = _by_name(layer.from_state, r)
@@ -177,7 +185,7 @@ def products(layer: Recurrent, params: Arrays, x: np.ndarray, h: np.ndarray) -> 
 def side_by_side(layer: Recurrent, d_pre: Arrays) -> tuple[np.ndarray, np.ndarray]:
     """The derivatives of the gates that read x, and of those that read the state: `(..., X H)` and `(..., S H)`."""
     d_a = np.concatenate([d_pre[gate] for gate in layer.from_x], axis=-1)
-    if layer.from_x == layer.from_state:
+    if _reads_alike(layer):
         return d_a, d_a
     return d_a, np.concatenate([d_pre[gate] for gate in layer.from_state], axis=-1)
 
@@ -188,7 +196,11 @@ def times(d: np.ndarray, *factors: np.ndarray) -> np.ndarray:
     Where many derivatives stand side by side at one row, the factors, which have an axis less, come first: it is less
     to do.
     """
-    return d * reduce(np.multiply, factors) if d.ndim > factors[0].ndim else reduce(np.multiply, factors, d)
+    if d.ndim > factors[0].ndim:
+        return d * reduce(np.multiply, factors)
+    for factor in factors:
+        d = d * factor
+    return d
 
 
 def sigmoid(a: np.ndarray) -> np.ndarray:
@@ -199,4 +211,11 @@ def sigmoid(a: np.ndarray) -> np.ndarray:
 
 
 def _by_name(gates: tuple[str, ...], values: np.ndarray) -> Arrays:
-    return dict(zip(gates, np.split(values, len(gates), axis=-1), strict=True))
+    H = values.shape[-1] // len(gates)
+    return {gate: values[..., k * H : (k + 1) * H] for k, gate in enumerate(gates)}
+
+
+@cache
+def _reads_alike(layer: Recurrent) -> bool:
+    """Whether every gate reads both x and the state, so that its two products can be added at once."""
+    return layer.from_x == layer.from_state
