@@ -89,8 +89,8 @@ class RecurrentNumbers:
         d_pre, past, told = recurrence.cell_of(layer).backward(seen, before, d_after)  # (P')
         d_a, d_u = recurrence.side_by_side(layer, d_pre)
         d_x, d_h = d_a @ self.params["weight_ih"], d_u @ self.params["weight_hh"]  # (2')
-        d_before = [np.zeros_like(d) if p is None else p for p, d in zip(past, d_after, strict=True)]
-        d_before = layer.State(d_h if past[0] is None else past[0] + d_h, *d_before[1:])
+        others = (np.zeros_like(d) if p is None else p for p, d in zip(past[1:], d_after[1:], strict=True))
+        d_before = layer.State(d_h if past[0] is None else past[0] + d_h, *others)
         pre = {f"d_{gate}_pre": d_pre[gate] for gate in layer.gates}
         handed = {f"d_{s}_before": d for s, d in zip(fields, d_before, strict=True)}
         return BackRow({"d_y": d_y} | told | pre | {"d_x": d_x} | handed, d_before, d_x)

@@ -28,7 +28,8 @@ from rnnkit_numpy.recurrence import Arrays, sigmoid, times
 
 def forward(pre: Arrays, before: LSTMState) -> tuple[LSTMState, Arrays]:
     """The state after a row, and every value of the cell by name; see `rnnkit_numpy.recurrence.Pointwise`."""
-    i, f, g, o = sigmoid(pre["i"]), sigmoid(pre["f"]), np.tanh(pre["g"]), sigmoid(pre["o"])  # (3)
+    i, f, o = sigmoid(np.array([pre["i"], pre["f"], pre["o"]]))  # (3)
+    g = np.tanh(pre["g"])  # (3)
     c = f * before.c + i * g  # (4)
     tanh_c = np.tanh(c)
     h = o * tanh_c  # (5)

@@ -49,6 +49,11 @@ class LayerTrace(Mapping[str, np.ndarray]):
         """What the layer gives, `(T, O)`."""
         return self._values[self._output]
 
+    @property
+    def forward(self) -> Arrays:
+        """The numbers of the way forward, without derivatives."""
+        return {name: values for name, values in self._values.items() if not name.startswith("d_")}
+
     def __getitem__(self, name: str) -> np.ndarray:
         return self._values[name]
 

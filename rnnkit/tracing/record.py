@@ -150,7 +150,7 @@ class Trace:
         places = np.arange(len(self)) if at is None else np.unique(np.asarray(at))
         if not len(places) or places.dtype.kind not in "iu" or places[0] < 0 or places[-1] >= len(self):
             raise ModelError(f"Trace.reach expects places from 0 to {len(self) - 1}, got {at!r}")
-        forward = [dict(seen) for seen in self.layers]
+        forward = [seen.forward for seen in self.layers]
         passes = explained(self.model, self.params)
         return reach_of(self.model, passes, forward, self.d_loss, self.reset, index, places)
 

@@ -46,7 +46,7 @@ def in_windows(trace: Trace, length: int, lookback: int = 0, fresh: bool = False
     begins = _begins(trace, length, anew)
     start = np.flatnonzero(begins)
     cut = begins & (np.arange(len(trace)) > 0)
-    forward: list[Arrays] = [dict(seen) for seen in trace.layers]
+    forward: list[Arrays] = [seen.forward for seen in trace.layers]
     changed: dict[str, Any] = {"cut": cut, "truncate": int(length)}
     d_y = trace.d_y
     if fresh:
