@@ -116,7 +116,7 @@ def forward(
     """
     cell, State = cell_of(layer), layer.State
     outputs, befores, seen = [], [], []
-    any_cold, all_real = reset.any(1), valid.all(1)  # most rows reset no lane and have no padding
+    any_cold, all_real = np.any(reset, 1), np.all(valid, 1)  # most rows reset no lane and have no padding
     for t in range(x.shape[0]):
         cold, real, before = reset[t][:, None], valid[t][:, None], state
         if any_cold[t]:
@@ -144,7 +144,7 @@ def backward(
     cell, State = cell_of(layer), layer.State
     d_x = np.zeros_like(tape.x)
     d_params = {key: np.zeros_like(value) for key, value in params.items()}
-    d_s, any_cold, all_real = d_state, tape.reset.any(1), tape.valid.all(1)
+    d_s, any_cold, all_real = d_state, np.any(tape.reset, 1), np.all(tape.valid, 1)
     for t in reversed(range(tape.x.shape[0])):
         x, before, seen = tape.x[t], State(*(s[t] for s in tape.before)), {n: v[t] for n, v in tape.seen.items()}
         cold, real = tape.reset[t][:, None], tape.valid[t][:, None]
