@@ -229,6 +229,10 @@ def text_table(path: Path, dialect: Dialect, who: str, on_disk: bool = False) ->
             connection = _database().cursor()
         try:
             yield TextTable(connection, _relation(path, dialect), who, typed=partial(_relation, path, dialect))
+        except RuntimeError as error:
+            if "interrupt" not in str(error).lower():
+                raise
+            raise KeyboardInterrupt from error  # Ctrl-C, which came while DuckDB was at work
         finally:
             connection.close()
 
